@@ -1,0 +1,46 @@
+"""colabkit: training that survives a throw-away runtime.
+
+    import colabkit as ck
+
+    run = ck.open_run("./runs/digits")
+    model.fit(x, y, epochs=10, callbacks=[run.resume()])   # killed at any instant, run again: it continues exactly
+"""
+
+# Each public name is imported when it is first used (PEP 562), so that `import colabkit` costs a millisecond.
+# A checker reads the first branch; `typing` itself would cost 8 ms, hence the plain constant.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from colabkit import errors as errors
+    from colabkit._version import __version__ as __version__
+    from colabkit.accelerator import strategy as strategy
+    from colabkit.checkpoint import open_run as open_run
+    from colabkit.models import train as train
+    from colabkit.runtime import detect as detect
+    from colabkit.transfer import fetch as fetch
+else:
+    _PUBLIC = {
+        "__version__": "colabkit._version",
+        "detect": "colabkit.runtime",
+        "errors": "colabkit",
+        "fetch": "colabkit.transfer",
+        "open_run": "colabkit.checkpoint",
+        "strategy": "colabkit.accelerator",
+        "train": "colabkit.models",
+    }
+
+    def __getattr__(name):
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'colabkit' has no attribute {name!r}")
+        import importlib
+
+        if _PUBLIC[name] == "colabkit":  # a public module
+            return importlib.import_module(f"colabkit.{name}")
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_PUBLIC})
+
+
+__all__ = ["__version__", "detect", "errors", "fetch", "open_run", "strategy", "train"]

@@ -1,0 +1,205 @@
+"""Files that are whole or absent: atomic writes, hashes, locks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from colabkit.errors import DiskFullError, NotWritableError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from colabkit._types import StrPath
+
+PART = ".part-"
+"""The mark in the name of a file that is still being written; readers pass such files over."""
+
+
+@contextlib.contextmanager
+def atomic(path: StrPath) -> Iterator[IO[bytes]]:
+    """Write a file that appears whole or not at all, even across a power cut.
+
+    A temporary file in the same folder is written, flushed to disk and renamed; then the folder is flushed, so
+    that the name is as durable as the bytes. On any error nothing is left behind.
+
+    Args:
+        path: The final name. An existing file is replaced in one step.
+
+    Yields:
+        The open temporary file.
+
+    Raises:
+        DiskFullError: There is no room.
+        NotWritableError: The folder refuses to be written.
+        StorageError: Any other failure of the file system.
+    """
+    target = Path(path)
+    with writing_to(target):
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}{PART}", dir=target.parent)
+        try:
+            with open(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        sync_folder(target.parent)
+
+
+def write_text(path: StrPath, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: StrPath, value: Any) -> None:
+    """Write a JSON file atomically, indented for people."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sync_folder(folder: StrPath) -> None:
+    """Flush a folder's list of names to disk where the platform can."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network and FUSE file systems refuse this; the bytes themselves were flushed before.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing_to(path: StrPath) -> Iterator[None]:
+    """Translate the file system's errors into ours, naming the place and the remedy."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise _translate(error, path) from error
+
+
+def _translate(error: OSError, path: StrPath) -> StorageError:
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            f"no room left to write {path}", why=why, do="free some space there, or choose another folder"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotWritableError(
+            f"cannot write {path}", why=why, do="choose a folder that you may write to, or change its permissions"
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return NotWritableError(
+            f"cannot write {path}", why=f"a file stands where a folder is needed ({why})", do="choose another folder"
+        )
+    return StorageError(f"cannot write {path}", why=why, do="check that the disk or the mount is healthy")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sha256(path: StrPath) -> str:
+    """Return the sha256 of a file as hexadecimal digits.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as empty:
+        ...     sha256(empty.name)[:8]
+        'e3b0c442'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class FileLock:
+    """A lock that dies with its process and tells who holds it.
+
+    The operating system drops it at a kill, so a lock file that is left behind never blocks anyone.
+
+    Args:
+        path: The lock file; it is created, and it stays.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self.path = Path(path)
+        self._file: IO[bytes] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._file is not None
+
+    def acquire(self) -> dict[str, Any] | None:
+        """Take the lock without waiting.
+
+        Returns:
+            None on success, else what the holder wrote about itself: `pid`, `host`, `command`.
+        """
+        if self.held:
+            return None
+        with writing_to(self.path):
+            file = open(self.path, "a+b")  # noqa: SIM115 - it stays open as long as the lock is held
+        if not _lock(file):
+            file.seek(0)
+            try:
+                owner = json.loads(file.read() or b"{}")
+            except ValueError:
+                owner = {}
+            file.close()
+            return owner if isinstance(owner, dict) else {}
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:200]}
+        with contextlib.suppress(OSError):  # a full disk must not hide that the lock is ours
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(owner).encode())
+            file.flush()
+        self._file = file
+        return None
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it is not held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> bool:
+        try:
+            file.seek(1 << 30)  # a byte far behind the text, so that others can still read who holds it
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # the file system has no locks (some network mounts): better to work than to refuse
+        return True

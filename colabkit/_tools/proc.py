@@ -1,0 +1,66 @@
+"""The one place that starts other programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What a program left: its exit code and its output as text.
+
+    Attributes:
+        code: The exit code; None when the program could not be started or ran past its time.
+        out: Standard output.
+        err: Standard error, or why it could not be started.
+    """
+
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the program ran and ended with 0."""
+        return self.code == 0
+
+
+def run(command: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Completed:
+    """Run a program without a shell and collect its output; never raises for the program's own failure.
+
+    Args:
+        command: The program and its arguments.
+        timeout: Seconds after which it is ended.
+        env: Variables to set or, with an empty value, to keep empty, on top of the present ones.
+
+    Returns:
+        The exit code and the output.
+
+    Example:
+        >>> import sys
+        >>> run([sys.executable, "-c", "print(6 * 7)"], timeout=60).out.strip()
+        '42'
+        >>> run(["no-such-program"], timeout=1).code is None
+        True
+    """
+    try:
+        done = subprocess.run(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env={**os.environ, **env} if env is not None else None,
+        )
+    except subprocess.TimeoutExpired:
+        return Completed(code=None, out="", err=f"{command[0]} ran longer than {timeout:g} s")
+    except OSError as error:
+        return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
+    return Completed(code=done.returncode, out=done.stdout, err=done.stderr)

@@ -1,0 +1,9 @@
+"""Type aliases shared by the layers; no code."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeAlias
+
+StrPath: TypeAlias = str | os.PathLike[str]
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"

@@ -1,0 +1,42 @@
+"""Environment variables, defaults and file locations, all in one place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CACHE_DIR = "COLABKIT_CACHE"
+"""Where downloads are kept; default `~/.cache/colabkit`, or under `XDG_CACHE_HOME`."""
+
+OFFLINE = "COLABKIT_OFFLINE"
+"""Any value but empty and `0`: never try the network."""
+
+RUNS_DIR = "colabkit-runs"
+"""The folder of a named run where no address was given."""
+
+
+def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder for downloads; it need not exist yet.
+
+    Example:
+        >>> cache_dir({"COLABKIT_CACHE": "/data/cache"}).as_posix()
+        '/data/cache'
+    """
+    if chosen := env.get(CACHE_DIR):
+        return Path(chosen).expanduser()
+    base = env.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "colabkit"
+
+
+def is_offline(env: Mapping[str, str] = os.environ) -> bool:
+    """Say whether the user asked for no network at all.
+
+    Example:
+        >>> is_offline({"COLABKIT_OFFLINE": "1"}), is_offline({})
+        (True, False)
+    """
+    return env.get(OFFLINE, "") not in ("", "0")

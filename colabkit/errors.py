@@ -1,0 +1,197 @@
+"""Every error colabkit raises on purpose, each with its exit code in the command line.
+
+```
+ColabKitError                     3   anything below, caught by one name
+├── MissingDependencyError        4   an optional package is not installed (ImportError)
+├── UnknownNameError              5   no model, recipe, host or extra of that name (ValueError)
+├── AddressError                  6   a source or a place that cannot be read as one (ValueError)
+├── UnsupportedError              7   this runtime, version or package cannot do it (NotImplementedError)
+├── StorageError                 10   reading or writing a place failed (OSError)
+│   ├── NotWritableError         11   (PermissionError)
+│   └── DiskFullError            12
+├── TransferError                20   a download or upload failed (OSError)
+│   ├── OfflineError             21   no network (ConnectionError)
+│   ├── NotFoundError            22   (FileNotFoundError)
+│   ├── AccessError              23   refused, or credentials are missing (PermissionError)
+│   └── IntegrityError           24   the bytes are not the ones that were promised (ValueError)
+├── CheckpointError              30   (RuntimeError)
+│   ├── RunBusyError             31   another process writes to this run
+│   ├── RunMismatchError         32   the run belongs to another model or other data (ValueError)
+│   ├── CorruptCheckpointError   33   the file is not what was written (ValueError)
+│   └── NewerFormatError         34   written by a newer colabkit
+└── DataError                    40   the data does not fit the model (ValueError)
+```
+
+0 is success, 2 a usage error, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AccessError",
+    "AddressError",
+    "CheckpointError",
+    "ColabKitError",
+    "CorruptCheckpointError",
+    "DataError",
+    "DiskFullError",
+    "IntegrityError",
+    "MissingDependencyError",
+    "NewerFormatError",
+    "NotFoundError",
+    "NotWritableError",
+    "OfflineError",
+    "RunBusyError",
+    "RunMismatchError",
+    "StorageError",
+    "TransferError",
+    "UnknownNameError",
+    "UnsupportedError",
+]
+
+
+class ColabKitError(Exception):
+    """The root: what happened, why, and what to do next.
+
+    Args:
+        what: What happened, with the value that caused it.
+        why: The cause, when it is known.
+        do: The next step for the user.
+
+    Example:
+        >>> print(ColabKitError("no file at ./digits.csv", do="pass data=PATH"))
+        no file at ./digits.csv
+        What to do: pass data=PATH
+    """
+
+    exit_code = 3
+
+    def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.do = do
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"Why: {self.why}")
+        if self.do:
+            lines.append(f"What to do: {self.do}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own would call the class with positional arguments only and lose why and do.
+        return (_rebuild, (type(self), self.what, self.why, self.do))
+
+
+def _rebuild(kind: type[ColabKitError], what: str, why: str, do: str) -> ColabKitError:
+    return kind(what, why=why, do=do)
+
+
+class MissingDependencyError(ColabKitError, ImportError):
+    """An optional package is not installed; the message holds the install line."""
+
+    exit_code = 4
+
+
+class UnknownNameError(ColabKitError, ValueError):
+    """No model, recipe, host or extra of that name; the message lists those that exist."""
+
+    exit_code = 5
+
+
+class AddressError(ColabKitError, ValueError):
+    """A source or a place that cannot be read as one."""
+
+    exit_code = 6
+
+
+class UnsupportedError(ColabKitError, NotImplementedError):
+    """This runtime, version or package cannot do it; the message names what can."""
+
+    exit_code = 7
+
+
+class StorageError(ColabKitError, OSError):
+    """Reading or writing a place failed."""
+
+    exit_code = 10
+
+
+class NotWritableError(StorageError, PermissionError):
+    """The place exists but refuses to be written."""
+
+    exit_code = 11
+
+
+class DiskFullError(StorageError):
+    """Not enough room; the message says how much is needed and how much is free."""
+
+    exit_code = 12
+
+
+class TransferError(ColabKitError, OSError):
+    """A download or upload failed."""
+
+    exit_code = 20
+
+
+class OfflineError(TransferError, ConnectionError):
+    """There is no network, or the host cannot be reached."""
+
+    exit_code = 21
+
+
+class NotFoundError(TransferError, FileNotFoundError):
+    """The source does not exist."""
+
+    exit_code = 22
+
+
+class AccessError(TransferError, PermissionError):
+    """The source refuses us, or credentials are missing."""
+
+    exit_code = 23
+
+
+class IntegrityError(TransferError, ValueError):
+    """The bytes that arrived are not the ones that were promised; nothing was kept."""
+
+    exit_code = 24
+
+
+class CheckpointError(ColabKitError, RuntimeError):
+    """Saving or restoring a run failed."""
+
+    exit_code = 30
+
+
+class RunBusyError(CheckpointError):
+    """Another process writes to this run; the message names it and its pid."""
+
+    exit_code = 31
+
+
+class RunMismatchError(CheckpointError, ValueError):
+    """The run belongs to another model or other data; the message names the difference."""
+
+    exit_code = 32
+
+
+class CorruptCheckpointError(CheckpointError, ValueError):
+    """A checkpoint file is not what was written."""
+
+    exit_code = 33
+
+
+class NewerFormatError(CheckpointError):
+    """A checkpoint was written by a newer colabkit."""
+
+    exit_code = 34
+
+
+class DataError(ColabKitError, ValueError):
+    """The data does not fit the model; the message names the row, column or array."""
+
+    exit_code = 40

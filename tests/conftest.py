@@ -1,0 +1,23 @@
+"""What every test gets: a home, a cache and an environment of its own."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+HOST_MARKS = ("COLAB_", "KAGGLE_", "TBE_", "VERTEX_", "SAGEMAKER_", "SM_", "LIGHTNING_", "PAPERSPACE_", "DEEPNOTE_")
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch, tmp_path_factory):
+    """No test reads a developer's keys, settings or cache, or takes this machine for a notebook host."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith((*HOST_MARKS, "COLABKIT_", "GOOGLE_", "AWS_", "HF_", "WANDB_")):
+            monkeypatch.delenv(name)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    for name, folder in {"XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config", "XDG_DATA_HOME": ".share"}.items():
+        monkeypatch.setenv(name, str(home / folder))
+    return home
