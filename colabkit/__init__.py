@@ -1,9 +1,9 @@
 """colabkit: training that survives a throw-away runtime.
 
-    import colabkit as ck
+import colabkit as ck
 
-    run = ck.open_run("./runs/digits")
-    model.fit(x, y, epochs=10, callbacks=[run.resume()])   # killed at any instant, run again: it continues exactly
+run = ck.open_run("./runs/digits")
+model.fit(x, y, epochs=10, callbacks=[run.resume()])   # killed at any instant, run again: it continues exactly
 """
 
 # Each public name is imported when it is first used (PEP 562), so that `import colabkit` costs a millisecond.

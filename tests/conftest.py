@@ -6,7 +6,17 @@ import os
 
 import pytest
 
-HOST_MARKS = ("COLAB_", "KAGGLE_", "TBE_", "VERTEX_", "SAGEMAKER_", "SM_", "LIGHTNING_", "PAPERSPACE_", "DEEPNOTE_")
+HOST_MARKS = (
+    "COLAB_",
+    "KAGGLE_",
+    "TBE_",
+    "VERTEX_",
+    "SAGEMAKER_",
+    "SM_",
+    "LIGHTNING_",
+    "PAPERSPACE_",
+    "DEEPNOTE_",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +28,10 @@ def isolated(monkeypatch, tmp_path_factory):
             monkeypatch.delenv(name)
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(home))
-    for name, folder in {"XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config", "XDG_DATA_HOME": ".share"}.items():
+    for name, folder in {
+        "XDG_CACHE_HOME": ".cache",
+        "XDG_CONFIG_HOME": ".config",
+        "XDG_DATA_HOME": ".share",
+    }.items():
         monkeypatch.setenv(name, str(home / folder))
     return home

@@ -102,11 +102,15 @@ def _translate(error: OSError, path: StrPath) -> StorageError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return NotWritableError(
-            f"cannot write {path}", why=why, do="choose a folder that you may write to, or change its permissions"
+            f"cannot write {path}",
+            why=why,
+            do="choose a folder that you may write to, or change its permissions",
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return NotWritableError(
-            f"cannot write {path}", why=f"a file stands where a folder is needed ({why})", do="choose another folder"
+            f"cannot write {path}",
+            why=f"a file stands where a folder is needed ({why})",
+            do="choose another folder",
         )
     return StorageError(f"cannot write {path}", why=why, do="check that the disk or the mount is healthy")
 

@@ -15,7 +15,7 @@ class _UserStream(logging.StreamHandler):  # type: ignore[type-arg]
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> object:  # type: ignore[override]
+    def stream(self) -> object:
         return sys.stdout if in_notebook() else sys.stderr
 
 
