@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "detect": "tell where this runs and what it has",
+}
 
 USAGE_ERROR = 2
 INTERRUPTED = 130

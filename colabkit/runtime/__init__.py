@@ -1,0 +1,97 @@
+"""Where does this process run, and what has it got: `detect()` and the table of hosts."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from colabkit.runtime import resources
+from colabkit.runtime.base import Host, Place, Runtime, running_shell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from colabkit.runtime.devices import Devices
+
+__all__ = ["HOSTS", "Host", "Runtime", "detect"]
+
+HOSTS = (
+    "_kaggle",  # before Colab: its image is built from Colab's
+    "_colab_enterprise",  # before Colab: it carries Colab's marks, too
+    "_colab",
+    "_vertex_workbench",
+    "_studio_lab",  # before SageMaker, which it is built on
+    "_sagemaker",
+    "_lightning",
+    "_paperspace",
+    "_deepnote",
+    "_databricks",
+    "_others",
+    "_jupyterhub",  # after all that run a hub of their own underneath
+    "_local",  # takes what is left
+)
+"""The files of the hosts, in the order in which they are asked."""
+
+
+def detect(
+    *,
+    env: Mapping[str, str] = os.environ,
+    root: Path = Path("/"),
+    shell: Any = None,
+    cwd: Path | None = None,
+) -> Runtime:
+    """Tell where this process runs, on what evidence, and what it may use.
+
+    Looks at the environment and at files only: no framework is imported, no device opened, no server called, and
+    it is right in a `!python` subprocess as well. nvidia-smi is asked when `.accelerators` is first read.
+
+    Args:
+        env: The environment variables.
+        root: The root folder; another one describes a recorded machine.
+        shell: The IPython shell of this process; looked up when None.
+        cwd: The working folder; this process' own when None.
+
+    Returns:
+        The runtime: host, frontend, evidence, Python, image, cores, memory, disk, accelerators, folders, limits.
+
+    Example:
+        >>> runtime = detect(env={"KAGGLE_KERNEL_RUN_TYPE": "Interactive"})
+        >>> runtime.host, runtime.evidence
+        ('kaggle', ('KAGGLE_KERNEL_RUN_TYPE=Interactive',))
+    """
+    place = Place(
+        env=env,
+        root=root,
+        shell=running_shell() if shell is None else shell,
+        cwd=Path.cwd() if cwd is None else cwd,
+        home=Path(env["HOME"]) if env.get("HOME") else Path.home(),
+    )
+    host = _recognise(place)
+    memory = resources.memory(root)
+    return Runtime(
+        **host.fields(),
+        python=sys.version.partition(" ")[0],
+        cpus=resources.cpus(root),
+        memory=None if memory is None else memory.total,
+        disk=resources.disk(host.work_dir),
+        session_age=None if host.host == "local" else resources.container_age(root),
+        _look=lambda: _look(env, root),
+    )
+
+
+def _recognise(place: Place) -> Host:
+    for name in HOSTS:
+        host: Host | None = importlib.import_module(f"colabkit.runtime.{name}").recognise(place)
+        if host is not None:
+            return host
+    raise AssertionError("the last host of the table takes everything")
+
+
+def _look(env: Mapping[str, str], root: Path) -> Devices:
+    from colabkit.runtime import devices
+
+    return devices.look(env, root)
