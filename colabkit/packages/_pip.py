@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from colabkit.packages._site import Site
 
 NAME = "pip"
+FILES = ("PIP_CONSTRAINT", "PIP_CONFIG_FILE")
 
 
 def find(env: Mapping[str, str]) -> str | None:  # noqa: ARG001 - the same shape as uv's
@@ -58,7 +59,7 @@ def _run(program: str, arguments: Sequence[str], request: Request, *, timeout: f
         command.append("--no-index")
     done = proc.run(command, timeout=timeout, env={**request.env, **_settings(request)})
     if not done.ok:
-        raise Failure(installer=NAME, done=done)
+        raise Failure(NAME, done)
     return done
 
 

@@ -78,14 +78,15 @@ class Request:
             yield arguments
 
 
-@dataclass(frozen=True, kw_only=True)
 class Failure(Exception):  # noqa: N818 - it never leaves this package: _failures.py words it
     """An installer said no.
 
-    Attributes:
+    Args:
         installer: "uv" or "pip".
         done: What it left.
     """
 
-    installer: str
-    done: Completed
+    def __init__(self, installer: str, done: Completed) -> None:
+        super().__init__(installer, done.code)
+        self.installer = installer
+        self.done = done

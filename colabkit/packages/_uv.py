@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from colabkit.packages._site import Site
 
 NAME = "uv"
+FILES = ("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_CONFIG_FILE")
 
 _CHANGE = re.compile(r"^ *([-+~]) ([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 
@@ -63,7 +64,7 @@ def _run(program: str, arguments: Sequence[str], request: Request, *, timeout: f
         command.append("--offline")
     done = proc.run(command, timeout=timeout, env={**request.env, **_settings(request)})
     if not done.ok:
-        raise Failure(installer=NAME, done=done)
+        raise Failure(NAME, done)
     return done
 
 
