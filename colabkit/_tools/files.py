@@ -140,7 +140,7 @@ class FileLock:
     The operating system drops it at a kill, so a lock file that is left behind never blocks anyone.
 
     Args:
-        path: The lock file; it is created, and it stays.
+        path: The lock file; it is created, and it stays unless it is released with `remove=True`.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -162,7 +162,11 @@ class FileLock:
             return None
         with writing_to(self.path):
             file = open(self.path, "a+b")  # noqa: SIM115 - it stays open as long as the lock is held
-        if not _lock(file):
+        locked = _lock(file)
+        if locked and not _is_named(file, self.path):
+            file.close()  # its last holder removed it between our open and our lock
+            return self.acquire()
+        if not locked:
             file.seek(0)
             try:
                 owner = json.loads(file.read() or b"{}")
@@ -179,11 +183,26 @@ class FileLock:
         self._file = file
         return None
 
-    def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+    def release(self, *, remove: bool = False) -> None:
+        """Give the lock back; harmless when it is not held.
+
+        Args:
+            remove: Delete the lock file too, while it is still ours.
+        """
         if self._file is not None:
+            if remove:
+                with contextlib.suppress(OSError):  # Windows refuses to delete an open file; it may stay
+                    self.path.unlink()
             self._file.close()
             self._file = None
+
+
+def _is_named(file: IO[bytes], path: Path) -> bool:
+    """Say whether this open file is still the one that the path names."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 if sys.platform == "win32":

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "fetch": "fetch a file, whole and verified, resumable after an interruption",
+}
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
