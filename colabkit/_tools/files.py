@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from colabkit.errors import DiskFullError, NotWritableError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from colabkit._types import StrPath
 
@@ -25,38 +25,60 @@ PART = ".part-"
 
 
 @contextlib.contextmanager
-def atomic(path: StrPath) -> Iterator[IO[bytes]]:
-    """Write a file that appears whole or not at all, even across a power cut.
+def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callable[[StrPath], None]]]:
+    """Write a file whose final name is known only when it is complete.
 
-    A temporary file in the same folder is written, flushed to disk and renamed; then the folder is flushed, so
-    that the name is as durable as the bytes. On any error nothing is left behind.
+    A temporary file in the folder is written. `publish(name)` flushes it to disk and renames it in one step, then
+    flushes the folder, so that the name is as durable as the bytes: even a power cut leaves the whole file or none.
+    What was not published when the block ends, for whatever reason, is removed.
 
     Args:
-        path: The final name. An existing file is replaced in one step.
+        folder: Where the file will appear.
+        hint: What the temporary name begins with.
 
     Yields:
-        The open temporary file.
+        The open temporary file, and `publish`.
 
     Raises:
         DiskFullError: There is no room.
         NotWritableError: The folder refuses to be written.
         StorageError: Any other failure of the file system.
     """
-    target = Path(path)
-    with writing_to(target):
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}{PART}", dir=target.parent)
-        try:
-            with open(descriptor, "wb") as file:
-                yield file
+    with writing_to(folder):
+        descriptor, name = tempfile.mkstemp(prefix=f".{hint[:100]}{PART}", dir=folder)
+        with open(descriptor, "wb") as file:
+
+            def publish(target: StrPath) -> None:
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
-        sync_folder(target.parent)
+                os.chmod(name, 0o666 & ~_umask())
+                os.replace(name, target)
+                sync_folder(Path(target).parent)
+
+            try:
+                yield file, publish
+            finally:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+
+
+@contextlib.contextmanager
+def atomic(path: StrPath) -> Iterator[IO[bytes]]:
+    """Write a file that appears whole or not at all; an existing one is replaced in one step.
+
+    Args:
+        path: The final name.
+
+    Yields:
+        The open temporary file; it is published when the block ends without an error.
+
+    Raises:
+        StorageError: As for `unpublished`.
+    """
+    target = Path(path)
+    with unpublished(target.parent, target.name) as (file, publish):
+        yield file
+        publish(target)
 
 
 def write_text(path: StrPath, text: str) -> None:

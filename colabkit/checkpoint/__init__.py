@@ -1,0 +1,5 @@
+"""Runs that survive: checkpoints that prove themselves, and training that continues where it was killed."""
+
+from colabkit.checkpoint.run import Run, Saved, Status, open_run
+
+__all__ = ["Run", "Saved", "Status", "open_run"]

@@ -1,0 +1,144 @@
+"""The state of a Keras model in training: every variable that a step reads or writes.
+
+Neither `.weights.h5` nor `.keras` files hold the seeds of dropout, nor the running sums of the metrics; without them a
+resumed run drifts away from an uninterrupted one, or reports another loss for the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from colabkit.errors import CheckpointError, RunMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_AUTO_NUMBER = re.compile(r"_\d+(?=/|$)")  # dense_1: Keras counts names per process, so a rerun cell counts on
+
+
+def variables(model: Any) -> Iterator[tuple[str, Any]]:
+    """Go through all variables, each once, under a name that is the same in every process.
+
+    The names begin with `model/`, `optimizer/` or `metrics/`, then a running number, since paths alone repeat.
+    """
+    seen: set[int] = set()
+    groups = {
+        "metrics": model.metrics_variables,
+        "model": model.variables,
+        "optimizer": model.optimizer.variables if model.optimizer is not None else [],
+    }
+    for group, members in groups.items():
+        number = 0
+        for variable in members:
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                yield f"{group}/{number:04d}/{_AUTO_NUMBER.sub('', variable.path)}", variable
+                number += 1
+
+
+def capture(model: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """Copy every variable to memory that training does not touch."""
+    return {name: _copy(variable) for name, variable in variables(model)}
+
+
+def _copy(variable: Any) -> np.ndarray[Any, Any]:
+    if keras.backend.backend() == "tensorflow":
+        tensor = variable.value
+        tensor = tensor.read_value() if hasattr(tensor, "read_value") else tensor
+        try:
+            return np.array(memoryview(tensor))  # one copy; .numpy() would make it two
+        except (TypeError, ValueError, BufferError):  # bfloat16 and the like have no buffer protocol
+            pass
+    return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
+def apply(model: Any, tensors: Mapping[str, np.ndarray[Any, Any]], *, groups: tuple[str, ...]) -> None:
+    """Write saved values back into the variables of some groups.
+
+    Raises:
+        CheckpointError: The checkpoint lacks a variable of the model.
+    """
+    for name, variable in variables(model):
+        if name.startswith(groups):
+            if name not in tensors:
+                raise CheckpointError(
+                    f"the checkpoint has no value for {name}",
+                    why="the model keeps more state than when it was saved",
+                    do="build and compile the model as it was, or open another run",
+                )
+            variable.assign(tensors[name])
+
+
+def layout(model: Any) -> dict[str, str]:
+    """Describe what the state looks like: each variable's name, shape and dtype, without the metrics."""
+    return {
+        name: f"{tuple(variable.shape)} {variable.dtype}"
+        for name, variable in variables(model)
+        if not name.startswith("metrics/")
+    }
+
+
+def settings(model: Any) -> dict[str, str]:
+    """Flatten the configuration of model, optimizer and loss into `place: value`, to name what was changed."""
+    found: dict[str, str] = {}
+    try:
+        described = {"model": json.loads(model.to_json())["config"], "compile": model.get_compile_config()}
+    except Exception:  # noqa: BLE001 - a user's own class may not describe itself; then there is nothing to compare
+        return found
+    _flatten(described, "", found)
+    return found
+
+
+def _flatten(value: Any, place: str, found: dict[str, str]) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            # Names count on in one process, and the learning rate is a variable that schedules change.
+            if key not in ("name", "shared_object_id", "registered_name", "module", "build_config"):
+                _flatten(item, f"{place}.{key}" if place else key, found)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for index, item in enumerate(value):
+            _flatten(item, f"{place}[{index}]", found)
+    else:
+        found[place] = _AUTO_NUMBER.sub("", str(value))
+
+
+def check_same_model(run: str, saved: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse to continue with a model whose state looks different.
+
+    Args:
+        run: The run's name, for the message.
+        saved: `layout` when the checkpoint was made.
+        now: `layout` of the model in hand.
+
+    Raises:
+        RunMismatchError: They differ; the message names the first difference.
+    """
+    if saved == now:
+        return
+    for name in [*now, *saved]:
+        before, after = saved.get(name, "not there"), now.get(name, "not there")
+        if before != after:
+            raise RunMismatchError(
+                f"the run {run} belongs to another model",
+                why=f"{name.split('/', 2)[-1]} is {before} in the run and {after} in this model",
+                do="build the model as it was, or open a run under another name",
+            )
+    raise RunMismatchError(
+        f"the run {run} belongs to another model", why="its layers come in another order", do="build it as it was"
+    )
+
+
+def changed_settings(saved: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Name the settings that changed since the checkpoint, as `place: before -> now`."""
+    if not saved or not now:
+        return []
+    return [
+        f"{place}: {saved.get(place, '(none)')} -> {now.get(place, '(none)')}"
+        for place in sorted(saved.keys() | now.keys())
+        if saved.get(place) != now.get(place)
+    ]

@@ -1,0 +1,229 @@
+"""One checkpoint, one file: a safetensors file that proves itself.
+
+The file is plain safetensors (https://huggingface.co/docs/safetensors), so any reader of that format opens it without
+colabkit. Two conventions are added. The metadata entry `colabkit` holds everything that is not an array, as JSON. The
+last tensor, `colabkit.sha256`, is the hash of every byte before it, so that
+
+    head -c -32 FILE | sha256sum
+
+tells whether the file is whole. Nothing else vouches for a checkpoint: no marker, no pointer, no index, since a mount
+that uploads in any order delivers those before the data they speak of.
+
+No pickle: reading a checkpoint never runs code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from colabkit.errors import CheckpointError, CorruptCheckpointError, NewerFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+
+    from colabkit._types import StrPath
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+_META = "colabkit"
+_HASH = "colabkit.sha256"
+_HASH_SIZE = 32
+_MAX_HEADER = 100_000_000  # the limit of the safetensors format
+_BLOCK = 8 << 20
+
+# numpy's name of a dtype -> the format's. The last three exist only with ml_dtypes, which JAX and TensorFlow bring.
+_DTYPES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "uint16": "U16",
+    "int16": "I16",
+    "uint32": "U32",
+    "int32": "I32",
+    "uint64": "U64",
+    "int64": "I64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a file held.
+
+    Attributes:
+        tensors: Name to array; the arrays share one buffer.
+        meta: Everything else, as plain JSON values.
+        digest: The sha256 of the content, as hexadecimal digits.
+    """
+
+    tensors: Mapping[str, np.ndarray[Any, Any]]
+    meta: dict[str, Any]
+    digest: str
+
+
+def write(file: IO[bytes], tensors: Mapping[str, np.ndarray[Any, Any]], meta: Mapping[str, Any]) -> str:
+    """Write a checkpoint to an open binary file in one pass.
+
+    Args:
+        file: Where to write; flushing and naming it is the caller's business.
+        tensors: Name to array of any shape, of a dtype the format knows.
+        meta: JSON values.
+
+    Returns:
+        The sha256 of the content, as hexadecimal digits.
+
+    Raises:
+        CheckpointError: An array has a dtype that the format cannot hold.
+    """
+    digest = hashlib.sha256()
+    for block in _blocks(tensors, meta):
+        digest.update(block)
+        file.write(block)
+    file.write(digest.digest())
+    return digest.hexdigest()
+
+
+def _blocks(tensors: Mapping[str, np.ndarray[Any, Any]], meta: Mapping[str, Any]) -> Iterator[Any]:
+    import numpy as np
+
+    # Wide elements first keeps every tensor aligned to its own size, which zero-copy readers want.
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header: dict[str, Any] = {"__metadata__": {_META: json.dumps({"format": FORMAT, **meta}, separators=(",", ":"))}}
+    offset = 0
+    for name, array in ordered:
+        if (dtype := _DTYPES.get(array.dtype.name)) is None:
+            raise CheckpointError(
+                f"the array {name!r} cannot be saved",
+                why=f"its dtype is {array.dtype}, and the safetensors format has no such type",
+                do=f"convert it first; types that can be saved: {', '.join(_DTYPES)}",
+            )
+        end = offset + array.nbytes
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [offset, end]}
+        offset = end
+    header[_HASH] = {"dtype": "U8", "shape": [_HASH_SIZE], "data_offsets": [offset, offset + _HASH_SIZE]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield struct.pack("<Q", len(text))
+    yield text
+    for _, array in ordered:
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        flat = np.ascontiguousarray(little).reshape(-1).view(np.uint8)
+        for start in range(0, flat.nbytes, _BLOCK):
+            yield flat[start : start + _BLOCK]
+
+
+def read(path: StrPath) -> Checkpoint:
+    """Read a checkpoint and prove that it is what was written.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CorruptCheckpointError: The file is truncated, changed or no checkpoint; the message says which.
+        NewerFormatError: A newer colabkit wrote it.
+    """
+    with open(path, "rb") as file:
+        content = bytearray(os.fstat(file.fileno()).st_size)  # writable, so that the arrays are
+        del content[file.readinto(content) :]
+    body, stored = memoryview(content)[:-_HASH_SIZE], bytes(content[-_HASH_SIZE:])
+    _check_hash(path, hashlib.sha256(body).digest(), stored)
+    header, start = _parse_header(path, body)
+    return Checkpoint(tensors=_tensors(path, header, body[start:]), meta=_meta(path, header), digest=stored.hex())
+
+
+def verify(path: StrPath) -> dict[str, Any]:
+    """Prove a checkpoint without holding its arrays in memory, and return its metadata.
+
+    Raises:
+        CorruptCheckpointError: As for `read`.
+        NewerFormatError: As for `read`.
+    """
+    digest, tail, head = hashlib.sha256(), b"", b""
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            ready = tail + block
+            digest.update(memoryview(ready)[:-_HASH_SIZE])
+            tail = ready[-_HASH_SIZE:]
+        _check_hash(path, digest.digest(), tail)
+        file.seek(0)
+        (size,) = struct.unpack("<Q", file.read(8))
+        head = struct.pack("<Q", size) + file.read(min(size, _MAX_HEADER))
+    return _meta(path, _parse_header(path, memoryview(head))[0])
+
+
+def _check_hash(path: StrPath, actual: bytes, stored: bytes) -> None:
+    if actual != stored:
+        raise CorruptCheckpointError(
+            f"{path} is not what was written",
+            why="its content does not match the hash at its end (cut short or changed)",
+        )
+
+
+def _parse_header(path: StrPath, body: memoryview) -> tuple[dict[str, Any], int]:
+    try:
+        (size,) = struct.unpack("<Q", body[:8])
+        if size > min(_MAX_HEADER, len(body) - 8):
+            raise ValueError(f"a header of {size} bytes in a file of {len(body)}")
+        header = json.loads(bytes(body[8 : 8 + size]))
+        if not isinstance(header, dict):
+            raise TypeError("the header is not an object")
+    except (struct.error, ValueError, TypeError, RecursionError) as error:
+        raise CorruptCheckpointError(f"{path} is not a checkpoint", why=str(error)) from error
+    return header, 8 + size
+
+
+def _meta(path: StrPath, header: dict[str, Any]) -> dict[str, Any]:
+    try:
+        meta = json.loads(header["__metadata__"][_META])
+        version = meta.pop("format")
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise CorruptCheckpointError(f"{path} is not a colabkit checkpoint", why="its metadata is missing") from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise NewerFormatError(
+            f"{path} was written by a newer colabkit",
+            why=f"its format is {version}; this version reads up to {FORMAT}",
+            do="update colabkit, then run again",
+        )
+    return cast("dict[str, Any]", meta)
+
+
+def _tensors(path: StrPath, header: dict[str, Any], data: memoryview) -> dict[str, np.ndarray[Any, Any]]:
+    import numpy as np
+
+    names = {ours: numpy for numpy, ours in _DTYPES.items()}
+    tensors = {}
+    for name, entry in header.items():
+        if name in ("__metadata__", _HASH):
+            continue
+        try:
+            dtype = _numpy_dtype(names[entry["dtype"]])
+            begin, end = entry["data_offsets"]
+            shape = tuple(entry["shape"])
+            if not 0 <= begin <= end <= len(data):
+                raise ValueError(f"offsets {begin} to {end} in {len(data)} bytes")
+            tensors[name] = np.frombuffer(data[begin:end], dtype).reshape(shape)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptCheckpointError(f"{path} is not a checkpoint", why=f"tensor {name!r}: {error}") from error
+    return tensors
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    import numpy as np
+
+    if name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        import ml_dtypes
+
+        name = getattr(ml_dtypes, name)
+    return np.dtype(name)

@@ -1,0 +1,135 @@
+"""What a state is: named arrays and plain values, taken at one instant."""
+
+from __future__ import annotations
+
+import base64
+import math
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from colabkit._version import __version__
+from colabkit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A state at one instant; nothing changes it any more.
+
+    Attributes:
+        step: Steps trained so far; it orders the checkpoints of a run.
+        tensors: Name to array.
+        meta: JSON values.
+    """
+
+    step: int
+    tensors: Mapping[str, Array]
+    meta: Mapping[str, Any]
+
+
+def versions(**more: str) -> dict[str, str]:
+    """Name the versions that a state depends on: Python, colabkit and those of the packages in use."""
+    found = {"python": platform.python_version(), "colabkit": __version__, **more}
+    for package in ("numpy", "keras", "tensorflow", "jax", "torch"):
+        if version := getattr(sys.modules.get(package), "__version__", None):
+            found[package] = str(version)
+    return found
+
+
+def of_state(state: Any, *, step: int) -> Snapshot:
+    """Take a nested state apart into arrays and plain values.
+
+    Args:
+        state: Dicts, lists and tuples of arrays (NumPy, or anything that NumPy can read, like tensors and JAX arrays),
+            numbers, strings, bytes, booleans and None, nested as deep as you like. Arrays are copied.
+        step: Steps trained so far.
+
+    Raises:
+        CheckpointError: A value of another kind; the message names its place.
+    """
+    tensors: dict[str, Array] = {}
+    tree = _take(state, "state", tensors)
+    meta = {"kind": "state", "step": step, "saved_at": time.time(), "versions": versions(), "state": tree}
+    return Snapshot(step=step, tensors=tensors, meta=meta)
+
+
+def to_state(tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> Any:
+    """Put together again what `of_state` took apart; arrays come back as NumPy arrays."""
+    return _give(meta["state"], tensors)
+
+
+def _take(value: Any, place: str, tensors: dict[str, Array]) -> Any:
+    if value is None or isinstance(value, bool | str) or type(value) is int:
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, dict):
+        return _take_dict(value, place, tensors)
+    if isinstance(value, list | tuple):
+        items = [_take(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if hasattr(value, "__array__"):
+        return _take_array(value, place, tensors)
+    raise CheckpointError(
+        f"{place} cannot be saved",
+        why=f"it is a {type(value).__name__}, and a checkpoint holds arrays and plain values only",
+        do="save what it is made of, for example its state_dict() or vars()",
+    )
+
+
+def _take_dict(value: dict[Any, Any], place: str, tensors: dict[str, Array]) -> Any:
+    taken = {key: _take(item, f"{place}/{key}", tensors) for key, item in value.items()}
+    if all(isinstance(key, str) and not key.startswith("$") for key in value):
+        return taken
+    return {"$dict": [[_take(key, f"{place} (a key)", tensors), item] for key, item in taken.items()]}
+
+
+def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
+    import numpy as np
+
+    if hasattr(value, "detach"):  # a torch tensor may live on a device and carry a graph; NumPy can't read it then
+        value = value.detach().cpu()
+    array = np.array(value)  # a copy: training goes on while it is written
+    if array.dtype.hasobject:
+        raise CheckpointError(
+            f"{place} cannot be saved",
+            why=f"it is an array of Python objects ({type(value).__name__})",
+            do="convert it to numbers first",
+        )
+    name = place
+    while name in tensors:  # {"a/b": x, "a": {"b": y}}
+        name += "'"
+    tensors[name] = array
+    return {"$scalar" if isinstance(value, np.generic) else "$tensor": name}
+
+
+def _give(tree: Any, tensors: Mapping[str, Array]) -> Any:
+    if isinstance(tree, list):
+        return [_give(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    match next(iter(tree.items()), None):
+        case ("$tensor", str(name)):
+            return tensors[name]
+        case ("$scalar", str(name)):
+            return tensors[name][()]
+        case ("$tuple", list(items)):
+            return tuple(_give(item, tensors) for item in items)
+        case ("$dict", list(pairs)):
+            return {_give(key, tensors): _give(item, tensors) for key, item in pairs}
+        case ("$float", str(text)):
+            return float(text)
+        case ("$bytes", str(text)):
+            return base64.b64decode(text)
+    return {key: _give(item, tensors) for key, item in tree.items()}
