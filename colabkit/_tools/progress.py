@@ -143,7 +143,7 @@ def amount(count: float, unit: str = "B") -> str:
     if unit != "B":
         return f"{count:.3g} {unit}"
     for prefix in ("", "k", "M", "G", "T"):
-        if abs(count) < 1000 or prefix == "T":  # noqa: PLR2004 - the step from one prefix to the next
+        if abs(count) < 1000 or prefix == "T":
             return f"{count:.0f} B" if not prefix else f"{count:.1f} {prefix}B"
         count /= 1000
     raise AssertionError(count)

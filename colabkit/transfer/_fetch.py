@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from colabkit import config
 from colabkit._tools.files import FileLock, sync_folder, writing_to
 from colabkit._tools.log import say
-from colabkit._tools.progress import amount, progress as open_progress
+from colabkit._tools.progress import amount
+from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import AddressError, OfflineError
 from colabkit.transfer import _checksum, _html, _local, cache
 from colabkit.transfer._web import open_web

@@ -131,7 +131,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _date(text: str | None) -> float | None:
-    if not text or len(text) > 64:  # noqa: PLR2004 - the longest legal form has 33
+    if not text or len(text) > 64:
         return None
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()

@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 PAGE_SUFFIXES = (".html", ".htm", ".xhtml", ".shtml")
 
 _BEGINS = re.compile(
-    rb"\s*(?:<!--.{0,2000}?-->\s*|<\?xml[^>]{0,200}\?>\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+    rb"\s*(?:<!--.{0,2000}?-->\s*|<\?xml[^>]{0,200}\?>\s*)*<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _CONTAINS = re.compile(rb"<(?:html|head|body|title)\b", re.IGNORECASE)
 _UNSEEN = frozenset({"script", "style", "noscript", "template", "svg"})

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from colabkit._version import __version__
-from colabkit.errors import AccessError, BusyError, NotFoundError, OfflineError, TransferError, UnsupportedError
+from colabkit.errors import (
+    AccessError,
+    BusyError,
+    ColabKitError,
+    NotFoundError,
+    OfflineError,
+    TransferError,
+    UnsupportedError,
+)
 from colabkit.transfer import _headers, _html
 from colabkit.transfer._checksum import Checksum, promised
 from colabkit.transfer._url import may_keep_secrets, shown
@@ -187,7 +195,7 @@ class Client:
             # A given Authorization wins over ~/.netrc, as it does in curl.
             auth = (lambda request: request) if "Authorization" in headers else None
             request = self._session.prepare_request(requests.Request("GET", url, headers=headers, auth=auth))
-            settings: Any = self._session.merge_environment_settings(url, {}, True, None, None)  # noqa: FBT003
+            settings: Any = self._session.merge_environment_settings(url, {}, True, None, None)
             connect = 15.0
             if not self.reached:
                 connect = _first_contact(url, settings["proxies"])
@@ -382,6 +390,8 @@ def _translating(where: str) -> Any:
 
     try:
         yield
+    except ColabKitError:
+        raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise _translate(error, where) from None
 
@@ -415,7 +425,7 @@ def _translate(error: BaseException, where: str) -> Exception:
 def _chain(error: BaseException) -> list[BaseException]:
     links: list[BaseException] = []
     todo: list[Any] = [error]
-    while todo and len(links) < 20:  # noqa: PLR2004 - deep enough for any wrapping, and an end for loops
+    while todo and len(links) < 20:
         link = todo.pop()
         if isinstance(link, BaseException) and link not in links:
             links.append(link)

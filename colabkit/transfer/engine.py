@@ -141,7 +141,7 @@ class Download:
     def _wait_or_raise(self, error: TransientError) -> None:
         # A host that never answered is more likely absent than busy: two short tries, then the truth.
         fresh = error.unreachable and not self._client.reached
-        tries_left = self._backoff.failures < 2 and error.why != "the host does not answer"  # noqa: PLR2004
+        tries_left = self._backoff.failures < 2 and error.why != "the host does not answer"
         wait = self._backoff.wait(error.retry_after) if tries_left or not fresh else None
         if wait is None:
             what = f"cannot fetch {self._source.shown}"
