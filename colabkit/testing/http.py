@@ -67,6 +67,7 @@ class Resource:
         headers: More headers.
         rate: Bytes a second for each connection; 0 is as fast as it goes.
         authorization: The Authorization header that is demanded, or "".
+        obey_if_range: Whether an If-Range that does not fit gets the whole file, as it must.
         limit: How many requests are served at once; the others get a 503.
         faults: What goes wrong.
     """
@@ -78,6 +79,7 @@ class Resource:
     headers: dict[str, str] = field(default_factory=dict)
     rate: float = 0.0
     authorization: str = ""
+    obey_if_range: bool = True
     limit: int = 0
     faults: list[Fault] = field(default_factory=list)
     serving: int = 0
@@ -296,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         condition = self.headers.get("If-Range")
         modified = "" if resource.modified is None else email.utils.formatdate(resource.modified, usegmt=True)
-        if condition is not None and condition not in (resource.etag, modified):
+        if resource.obey_if_range and condition is not None and condition not in (resource.etag, modified):
             return None
         return int(match[1]), min(size, int(match[2]) + 1 if match[2] else size)
 

@@ -220,7 +220,7 @@ class _Job:
 
     def run(self) -> Fetched:
         """Return the file, from where it lies or from the network."""
-        if not self._overwrite and (known := self._known()):
+        if not self._overwrite and (known := self._noted() or self._copied()):
             return known
         if self._file is not None and self._file.exists():
             if (known := self._accepted(self._file)) is not None:
@@ -238,19 +238,23 @@ class _Job:
         begun = time.time_ns()
         with self._locked(self._part_path()):
             # Whoever held the lock before us may have fetched the very same file.
-            known = self._known()
+            known = self._noted()
             if known and (not self._overwrite or known.path.stat().st_mtime_ns >= begun):
                 return known
             return self._fetch()
 
-    def _known(self) -> Fetched | None:
+    def _noted(self) -> Fetched | None:
         """Find the file where an earlier fetch put it, without any network."""
         if not self._use_cache:
             return None
         receipt = cache.find(self._source.identity, self._to)
         if receipt is not None and receipt.holds(self._wanted):
             return self._fetched(receipt.path, self._wanted, from_cache=True)
-        if self._file is None or self._file.exists():
+        return None
+
+    def _copied(self) -> Fetched | None:
+        """Copy the file from the cache to where it is wanted, without any network."""
+        if not self._use_cache or self._file is None or self._file.exists():
             return None
         cached = cache.find(self._source.identity, None)
         if cached is None or not cached.holds(self._wanted):

@@ -190,6 +190,7 @@ class Client:
 
     def _send(self, url: str, headers: dict[str, str], read_timeout: float) -> requests.Response:
         import requests
+        from requests.cookies import extract_cookies_to_jar
 
         with _translating(shown(url)):
             # A given Authorization wins over ~/.netrc, as it does in curl.
@@ -199,7 +200,10 @@ class Client:
             connect = 15.0
             if not self.reached:
                 connect = _first_contact(url, settings["proxies"])
-            response = self._session.send(request, timeout=(connect, read_timeout), allow_redirects=False, **settings)
+            # Not Session.send(): it reads the body of a redirect, however long, and trips over odd Locations.
+            adapter = self._session.get_adapter(url)
+            response = adapter.send(request, timeout=(connect, read_timeout), **settings)
+            extract_cookies_to_jar(self._session.cookies, request, response.raw)  # type: ignore[no-untyped-call]
         self.reached = True
         return response
 

@@ -66,7 +66,7 @@ def key(*parts: str) -> str:
 
     Example:
         >>> key("https://example.org/data.csv")
-        '8df6f0bfdbb2a2f0'
+        'a3f804ffa64d89cf'
     """
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 

@@ -16,6 +16,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def server():
+    """Run a fault server."""
     with FaultServer() as running:
         yield running
 
@@ -25,7 +26,7 @@ def blob():
     """Make bytes that no compressor or shift can fake, the same at each call with one seed."""
 
     def make(size: int, seed: int = 0) -> bytes:
-        return random.Random(seed).randbytes(size)
+        return random.Random(seed).randbytes(size)  # noqa: S311 - test data
 
     return make
 

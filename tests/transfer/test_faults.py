@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from colabkit._tools.retry import Backoff
 from colabkit.errors import (
     AccessError,
     BusyError,
@@ -26,16 +27,11 @@ SIZE = 12 * MIB + 345
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Wait a twentieth of what users wait, in as many tries."""
-    monkeypatch.setattr(engine, "Backoff", lambda: engine_backoff(first=0.025, longest=1.0))
-
-
-def engine_backoff(**options):
-    from colabkit._tools.retry import Backoff
-
-    return Backoff(**options)
+    monkeypatch.setattr(engine, "Backoff", lambda: Backoff(first=0.025, longest=1.0))
 
 
 def names(folder):
+    """List what a folder holds."""
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
@@ -105,7 +101,7 @@ def test_a_wrong_byte_is_caught_by_the_servers_own_hash(server, blob, tmp_path):
     import hashlib
 
     data = blob(2 * MIB)
-    promise = "crc32c=AAAAAA==,md5=" + base64.b64encode(hashlib.md5(data).digest()).decode()
+    promise = "crc32c=AAAAAA==,md5=" + base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
     server.put("a.bin", data, Fault(kind="flip", at=MIB + 7), headers={"x-goog-hash": promise})
     with pytest.raises(IntegrityError, match="the server said md5:"):
         fetch(server.url("a.bin"), tmp_path / "a.bin")
@@ -265,7 +261,7 @@ def test_no_room_is_known_before_the_first_byte(server, tmp_path, monkeypatch):
     import shutil
 
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 * MIB))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * MIB))
     server.put("a.bin", bytes(4 * MIB))
     with pytest.raises(DiskFullError, match=r"4\.2 MB are needed and 2\.1 MB are free"):
         fetch(server.url("a.bin"), tmp_path / "a.bin")
