@@ -16,7 +16,8 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── IntegrityError           24   the bytes are not the ones that were promised (ValueError)
 │   ├── ExistsError              25   the destination is taken by other content (FileExistsError)
 │   ├── WebPageError             26   a web page came where a file was expected (ValueError)
-│   └── BusyError                27   the server asks us to come back later
+│   ├── BusyError                27   the server asks us to come back later
+│   └── ArchiveError             28   an archive is damaged or holds a hostile member (ValueError)
 ├── CheckpointError              30   (RuntimeError)
 │   ├── RunBusyError             31   another process writes to this run
 │   ├── RunMismatchError         32   the run belongs to another model or other data (ValueError)
@@ -33,6 +34,7 @@ from __future__ import annotations
 __all__ = [
     "AccessError",
     "AddressError",
+    "ArchiveError",
     "BusyError",
     "CheckpointError",
     "ColabKitError",
@@ -183,6 +185,12 @@ class BusyError(TransferError):
     """The server limits us and asks us to come back later."""
 
     exit_code = 27
+
+
+class ArchiveError(TransferError, ValueError):
+    """An archive is damaged, or holds a member that would do harm; the message names it."""
+
+    exit_code = 28
 
 
 class CheckpointError(ColabKitError, RuntimeError):

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from colabkit.errors import DiskFullError, NotWritableError, StorageError
+from colabkit.errors import ColabKitError, DiskFullError, NotWritableError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callabl
             def publish(target: StrPath) -> None:
                 file.flush()
                 os.fsync(file.fileno())
-                os.chmod(name, 0o666 & ~_umask())
+                os.chmod(name, 0o666 & ~umask())
                 os.replace(name, target)
                 sync_folder(Path(target).parent)
 
@@ -110,7 +110,7 @@ def writing_to(path: StrPath) -> Iterator[None]:
     """Translate the file system's errors into ours, naming the place and the remedy."""
     try:
         yield
-    except StorageError:
+    except ColabKitError:
         raise
     except OSError as error:
         raise _translate(error, path) from error
@@ -137,7 +137,8 @@ def _translate(error: OSError, path: StrPath) -> StorageError:
     return StorageError(f"cannot write {path}", why=why, do="check that the disk or the mount is healthy")
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the mode bits that new files of this process must not have."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

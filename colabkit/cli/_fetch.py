@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="an https or http address, a path, or a file: address")
     parser.add_argument("--to", metavar="PATH", help="a file name, or a folder (ends with /); default: the cache")
     parser.add_argument("--checksum", metavar="ALGORITHM:HEX", help="what the file must have: sha256, sha1 or md5")
+    parser.add_argument("--no-unpack", action="store_true", help="leave an archive packed")
     parser.add_argument("--overwrite", action="store_true", help="fetch again, and replace what is at PATH")
     parser.add_argument(
         "--no-cache", action="store_true", help="neither use nor note earlier fetches; default place: this folder"
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> Outcome:
         args.source,
         args.to,
         checksum=args.checksum,
+        unpack=False if args.no_unpack else "auto",
         overwrite=args.overwrite,
         connections=args.connections,
         progress=False if args.quiet else None,

@@ -32,7 +32,8 @@ class Receipt:
         size: Its size in bytes.
         modified: Its time of change, in nanoseconds.
         fetched: When, in UTC, as ISO text.
-        checksums: The hashes that were verified.
+        checksums: The hashes that were verified, of the archive where it was unpacked.
+        inode: For an unpacked folder: its number in the file system, which survives what the user does inside.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Receipt:
     modified: int
     fetched: str
     checksums: dict[str, str] = field(default_factory=dict)
+    inode: int = 0
 
     def holds(self, checksum: Checksum | None) -> bool:
         """Say whether the file is still there, unchanged, and the one that is expected."""
@@ -48,12 +50,15 @@ class Receipt:
             status = self.path.stat()
         except (OSError, ValueError):
             return False
+        if self.inode:
+            known = checksum is None or self.checksums.get(checksum.algorithm) == checksum.digits
+            return status.st_ino == self.inode and known
         if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
             return False
         if checksum is None:
             return True
-        known = self.checksums.get(checksum.algorithm)
-        return (known or of_file(self.path, checksum.algorithm).digits) == checksum.digits
+        verified = self.checksums.get(checksum.algorithm)
+        return (verified or of_file(self.path, checksum.algorithm).digits) == checksum.digits
 
 
 def folder() -> Path:
@@ -86,6 +91,7 @@ def note(
         modified=status.st_mtime_ns,
         fetched=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         checksums={} if checksum is None else {checksum.algorithm: checksum.digits},
+        inode=status.st_ino if path.is_dir() else 0,
     )
     place = _place(identity, to)
     with contextlib.suppress(ColabKitError), writing_to(place):
@@ -113,7 +119,7 @@ def _place(identity: str, to: str | os.PathLike[str] | None) -> Path:
 
 def _read(value: Any) -> Receipt:
     checksums = value["checksums"]
-    numbers = (value["size"], value["modified"])
+    numbers = (value["size"], value["modified"], value["inode"])
     texts = (value["path"], value["source"], value["fetched"], *checksums, *checksums.values())
     wrong = (
         value["format"] != _FORMAT
@@ -130,4 +136,5 @@ def _read(value: Any) -> Receipt:
         modified=numbers[1],
         fetched=value["fetched"],
         checksums=checksums,
+        inode=numbers[2],
     )
