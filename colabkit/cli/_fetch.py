@@ -16,7 +16,9 @@ EXAMPLE = "colabkit fetch https://example.org/digits.zip --to data/ --checksum s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("source", help="an https or http address, a path, or a file: address")
+    parser.add_argument(
+        "source", help="an https or http address, a path, a file: address, or a quoted curl or wget command"
+    )
     parser.add_argument("--to", metavar="PATH", help="a file name, or a folder (ends with /); default: the cache")
     parser.add_argument("--checksum", metavar="ALGORITHM:HEX", help="what the file must have: sha256, sha1 or md5")
     parser.add_argument("--no-unpack", action="store_true", help="leave an archive packed")

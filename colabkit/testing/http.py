@@ -100,12 +100,16 @@ class Seen:
         headers: The headers of the request, with lower-case names.
         status: The answer.
         sent: The bytes of the body that were sent.
+        method: GET or POST.
+        body: What was posted.
     """
 
     path: str
     headers: dict[str, str]
     status: int
     sent: int
+    method: str = "GET"
+    body: bytes = b""
 
 
 def tag(data: bytes) -> str:
@@ -223,13 +227,24 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Stay silent."""
 
+    def do_POST(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
+        posted = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._status = self._sent = 0
         try:
             self._serve()
         finally:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            seen = Seen(path=self.path, headers=headers, status=self._status, sent=self._sent)
+            seen = Seen(
+                path=self.path,
+                headers=headers,
+                status=self._status,
+                sent=self._sent,
+                method=self.command,
+                body=posted,
+            )
             with self.server_of_files.lock:
                 self.server_of_files.seen.append(seen)
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from colabkit.transfer._http import too_busy
+from colabkit.transfer._network import too_busy
 from colabkit.transfer._part import ClosedError
 from colabkit.transfer.base import ChangedError, ExpiredError, TransientError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import AddressError
-from colabkit.transfer import _checksum, _html, _local
+from colabkit.transfer import _checksum, _curl, _html, _local
 from colabkit.transfer._job import Fetched, Job, Options, names_folder
 from colabkit.transfer._unpacked import fetch_unpacked, wants_unpacking
 from colabkit.transfer._web import open_web
@@ -40,7 +40,8 @@ def fetch(
     the source is still the same one; it starts over otherwise.
 
     Args:
-        source: An https or http address, a path, or a file: address.
+        source: An https or http address, a path, a file: address, or a pasted curl or wget command (it is read,
+            never run; an option that fetch does not know is refused by name).
         to: A file name, or a folder (one that exists, or a name that ends with "/"). Without it the file lies in
             the cache, which all runs share; a local path is then returned as it is.
         checksum: What the file must have, as "sha256:HEX"; sha1 and md5 work too.
@@ -142,6 +143,13 @@ def _fetch_one(source: StrPath, to: StrPath | None, options: Options) -> Fetched
     text = os.fspath(source)
     if not text.strip() or "\0" in text:
         raise AddressError("the source is empty or no text", do="pass an address or a path")
+    if _curl.is_command(text):
+        pasted = _curl.parse(text)
+        if to is None and pasted.to is not None:
+            # The command names the place; then it means the file as it is, as curl and wget do.
+            to, options = pasted.to, replace(options, unpack=options.unpack is True)
+        page = to is not None and os.fspath(to).lower().endswith(_html.PAGE_SUFFIXES)
+        return _fetch_web(replace(pasted.source, page_expected=page), to, options)
     scheme = text.strip().partition(":")[0].lower()
     if scheme in ("http", "https"):
         page = to is not None and os.fspath(to).lower().endswith(_html.PAGE_SUFFIXES)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http
-import socket
-import threading
 import urllib.parse
 import zlib
 from dataclasses import dataclass, field
@@ -14,25 +12,18 @@ from typing import TYPE_CHECKING, Any
 from colabkit._version import __version__
 from colabkit.errors import (
     AccessError,
-    BusyError,
-    ColabKitError,
     NotFoundError,
-    OfflineError,
     TransferError,
     UnsupportedError,
 )
 from colabkit.transfer import _headers, _html
 from colabkit.transfer._checksum import Checksum, promised
+from colabkit.transfer._network import first_contact, translating
 from colabkit.transfer._url import may_keep_secrets, shown
 from colabkit.transfer.base import ExpiredError, Target, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import requests
-
-CONNECT = 4.0
-"""Seconds to reach a host for the first time; being offline must be known within about five."""
 
 _MAX_REDIRECTS = 10
 _BLOCK = 1 << 20
@@ -95,7 +86,7 @@ class Answer:
     def _read_raw(self, most: int) -> bytes:
         raw = self._response.raw
         read_some = getattr(raw, "read1", raw.read)  # urllib3 1.26 has only read(), which waits for all it is asked for
-        with _translating(self.shown):
+        with translating(self.shown):
             data: bytes = read_some(most, decode_content=False)
         self._got += len(data)
         if not data and self._length is not None and self._got != self._length:
@@ -170,36 +161,48 @@ class Client:
             ExpiredError: Refused with 401 or 403.
             TransferError: It will not work.
         """
-        url, headers = target.url, dict(target.headers)
+        url, headers, body = target.url, dict(target.headers), target.body
         for _ in range(_MAX_REDIRECTS + 1):
             send = {"User-Agent": f"colabkit/{__version__}", "Accept": "*/*", **headers, "Accept-Encoding": "identity"}
             if first is not None:
                 send["Range"] = f"bytes={first}-" + ("" if last is None else str(last))
                 if if_range:
                     send["If-Range"] = if_range
-            response = self._send(url, send, read_timeout)
+            response = self._send(url, send, body, read_timeout)
             if response.status_code not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
-                return self._answer(response, url, first is not None), Target(url=url, headers=headers)
+                return self._answer(response, url, first is not None), Target(url=url, headers=headers, body=body)
             response.close()
+            old = url
             url, headers = _redirected(url, response.headers["Location"], headers)
+            if response.status_code in (301, 302, 303):
+                body = None  # as browsers and curl do: the answer to what was posted lies elsewhere
+            elif body is not None and not may_keep_secrets(old, url):
+                raise AccessError(
+                    f"{shown(old)} wants what was posted sent on to another host",
+                    why="it may hold a password",
+                    do=f"if you trust that host, use the address {shown(url)} in the command",
+                )
         raise TransferError(
             f"{shown(url)} redirects in a circle",
             why=f"more than {_MAX_REDIRECTS} redirects",
             do="open the address in a browser to see what it wants, and use the address of the file itself",
         )
 
-    def _send(self, url: str, headers: dict[str, str], read_timeout: float) -> requests.Response:
+    def _send(self, url: str, headers: dict[str, str], body: bytes | None, read_timeout: float) -> requests.Response:
         import requests
         from requests.cookies import extract_cookies_to_jar
 
-        with _translating(shown(url)):
+        with translating(shown(url)):
             # A given Authorization wins over ~/.netrc, as it does in curl.
-            auth = (lambda request: request) if "Authorization" in headers else None
-            request = self._session.prepare_request(requests.Request("GET", url, headers=headers, auth=auth))
+            given = any(name.lower() == "authorization" for name in headers)
+            method = "GET" if body is None else "POST"
+            request = self._session.prepare_request(
+                requests.Request(method, url, headers=headers, data=body, auth=_as_given if given else None)
+            )
             settings: Any = self._session.merge_environment_settings(url, {}, True, None, None)
             connect = 15.0
             if not self.reached:
-                connect = _first_contact(url, settings["proxies"])
+                connect = first_contact(url, settings["proxies"])
             # Not Session.send(): it reads the body of a redirect, however long, and trips over odd Locations.
             adapter = self._session.get_adapter(url)
             response = adapter.send(request, timeout=(connect, read_timeout), **settings)
@@ -219,6 +222,10 @@ class Client:
         except BaseException:
             response.close()
             raise
+
+
+def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _accepted(response: requests.Response, url: str, ranged: bool) -> Answer:
@@ -343,95 +350,3 @@ def _words(response: requests.Response) -> str:
     except Exception:  # noqa: BLE001 - the words are a courtesy; whatever breaks here hides nothing
         return ""
     return _html.words(body)
-
-
-def too_busy(what: str, error: TransientError) -> TransferError:
-    """Make the final error of a transfer that used up its tries."""
-    if error.unreachable:
-        return OfflineError(what, why=error.why, do="check the network, then run the same again")
-    if error.retry_after is not None or error.crowded:
-        wait = f"about {error.retry_after:.0f} s" if error.retry_after else "a while"
-        return BusyError(what, why=error.why, do=f"wait {wait}, then run the same again")
-    return TransferError(what, why=error.why, do="run the same again; it goes on where it stopped if the server can")
-
-
-def _first_contact(url: str, proxies: Mapping[str, str]) -> float:
-    """Resolve the host, or its proxy, in bounded time and return the connect timeout for each of its addresses."""
-    import requests.utils
-
-    proxy = requests.utils.select_proxy(url, dict(proxies))
-    parts = urllib.parse.urlsplit(proxy if proxy and "://" in proxy else f"//{proxy}" if proxy else url)
-    host = parts.hostname or ""
-    found: list[Any] = []
-
-    def resolve() -> None:
-        try:
-            found.append({entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
-        except (OSError, UnicodeError) as error:
-            found.append(error)
-
-    # The system's resolver cannot be told to hurry, so it runs on a thread that may be left behind.
-    thread = threading.Thread(target=resolve, name="colabkit-resolve", daemon=True)
-    thread.start()
-    thread.join(CONNECT)
-    if not found or isinstance(found[0], Exception):
-        raise OfflineError(
-            f"cannot find the host {host}",
-            why="there is no network, or no host of that name",
-            do="check the network and the address",
-        )
-    return max(0.5, CONNECT / max(1, len(found[0])))
-
-
-@contextlib.contextmanager
-def _translating(where: str) -> Any:
-    """Turn the HTTP library's errors into ours.
-
-    Their texts and their causes hold whole addresses, keys in the query included, so neither is kept.
-    """
-    import requests
-    import urllib3.exceptions
-
-    try:
-        yield
-    except ColabKitError:
-        raise
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise _translate(error, where) from None
-
-
-def _translate(error: BaseException, where: str) -> Exception:
-    chain = _chain(error)
-    names = {type(link).__name__ for link in chain}
-    if names & {"SSLCertVerificationError", "SSLError"} and "MaxRetryError" in names:
-        return TransferError(
-            f"no secure connection to {where}",
-            why="the server's certificate is not trusted here, or it speaks no TLS",
-            do="check the address and the clock; behind a company's proxy set REQUESTS_CA_BUNDLE to its certificate",
-        )
-    if names & {"InvalidURL", "InvalidSchema", "LocationParseError", "InvalidProxyURL", "InvalidHeader"}:
-        return TransferError(f"cannot ask for {where}", why="the address, a header or the proxy's address is malformed")
-    if "NameResolutionError" in names or "gaierror" in names:
-        return TransientError("the host's name cannot be resolved", unreachable=True)
-    if names & {"ConnectTimeoutError", "ConnectTimeout"}:
-        return TransientError("the host does not answer", unreachable=True)
-    if names & {"ProxyError"}:
-        return TransientError("the proxy refuses or cannot be reached", unreachable=True)
-    if "NewConnectionError" in names:
-        refused = "ConnectionRefusedError" in names or any("refused" in str(link) for link in chain)
-        why = "the host refuses the connection" if refused else "the host cannot be reached"
-        return TransientError(why, unreachable=True, crowded=True)
-    if names & {"ReadTimeoutError", "ReadTimeout", "TimeoutError"}:
-        return TransientError("the server stopped sending")
-    return TransientError("the connection broke")
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    links: list[BaseException] = []
-    todo: list[Any] = [error]
-    while todo and len(links) < 20:
-        link = todo.pop()
-        if isinstance(link, BaseException) and link not in links:
-            links.append(link)
-            todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
-    return links

@@ -15,16 +15,19 @@ class WebSource:
     Attributes:
         address: Where it is.
         page_expected: A web page is what the user wants.
+        headers: What else is sent.
+        body: What is posted; None asks with GET.
     """
 
     address: _url.Address
     page_expected: bool = False
     headers: dict[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
 
     @property
     def identity(self) -> str:
-        """The whole address; the headers are left out, as a new token is no new file."""
-        return self.address.url
+        """The whole address and what is posted; the headers are left out, as a new token is no new file."""
+        return self.address.url if self.body is None else f"{self.address.url}\0{self.body.hex()}"
 
     @property
     def shown(self) -> str:
@@ -40,9 +43,9 @@ class WebSource:
         """Return the address as it is."""
         headers = dict(self.headers)
         if self.address.authorization:
-            headers.setdefault("Authorization", self.address.authorization)
+            headers = {"Authorization": self.address.authorization, **headers}
         return Remote(
-            target=Target(url=self.address.url, headers=headers),
+            target=Target(url=self.address.url, headers=headers, body=self.body),
             shown=self.address.shown,
             name=self.address.name,
             page_expected=self.page_expected or self.address.name.lower().endswith(_html.PAGE_SUFFIXES),

@@ -19,10 +19,12 @@ class Target:
     Attributes:
         url: The address; its query may be a secret.
         headers: What is sent there; it never goes to another host.
+        body: What is posted there; None asks with GET.
     """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from colabkit.errors import DiskFullError, IntegrityError, OfflineError, Transfe
 from colabkit.transfer import _html
 from colabkit.transfer._checksum import Checksum, PrefixHash, of_file
 from colabkit.transfer._crew import MOST, REAL_PROGRESS, SMALLEST, Crew, Pace, check_part
-from colabkit.transfer._http import Client, too_busy
+from colabkit.transfer._http import Client
+from colabkit.transfer._network import too_busy
 from colabkit.transfer.base import ChangedError, ExpiredError, TransientError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Download:
         self._backoff = backoff or Backoff()
         self._furthest = 0
         self._ranges = True
+        self._posts = False
         self._hash: PrefixHash | None = None
         self._expected = checksum
         self._client = Client(connections or MOST)
@@ -117,6 +119,9 @@ class Download:
         return self._verified(answer)
 
     def _first_answer(self) -> Answer:
+        remote = self._source.remote()
+        self._posts = remote.target.body is not None
+        self._ranges = self._ranges and not self._posts
         first = last = None
         if self._ranges:
             first, last = 0, SMALLEST - 1
@@ -124,7 +129,6 @@ class Download:
             size = self._part.size or 0
             start, stop = next(iter(self._part.missing()), (max(0, size - 1), size))
             first, last = start, min(stop, start + SMALLEST) - 1
-        remote = self._source.remote()
         while True:
             try:
                 answer, self._target = self._client.get(
@@ -143,6 +147,8 @@ class Download:
         fresh = error.unreachable and not self._client.reached
         tries_left = self._backoff.failures < 2 and error.why != "the host does not answer"
         wait = self._backoff.wait(error.retry_after) if tries_left or not fresh else None
+        if self._posts and not error.unreachable:
+            wait = None  # what was posted may have been done; only the user can say whether to do it again
         if wait is None:
             what = f"cannot fetch {self._source.shown}"
             if fresh:
