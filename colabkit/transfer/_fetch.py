@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import AddressError
 from colabkit.transfer import _checksum, _curl, _html, _local
 from colabkit.transfer._job import Fetched, Job, Options, names_folder
+from colabkit.transfer._many import fetch_many
 from colabkit.transfer._unpacked import fetch_unpacked, wants_unpacking
 from colabkit.transfer._web import open_web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from colabkit._types import StrPath
+    from colabkit.transfer._checksum import Checksum
+    from colabkit.transfer._job import Show
     from colabkit.transfer.base import Source
 
 MOST_CONNECTIONS = 64
 
 
+@overload
 def fetch(
     source: StrPath,
     to: StrPath | None = None,
@@ -31,8 +33,29 @@ def fetch(
     unpack: bool | Literal["auto"] = "auto",
     overwrite: bool = False,
     connections: int | None = None,
-    progress: bool | Callable[[float, float | None], None] | None = None,
-) -> Path:
+    progress: Show = None,
+) -> Path: ...
+@overload
+def fetch(
+    source: list[str] | list[Path] | tuple[StrPath, ...],
+    to: StrPath | None = None,
+    *,
+    checksum: None = None,
+    unpack: bool | Literal["auto"] = "auto",
+    overwrite: bool = False,
+    connections: int | None = None,
+    progress: Show = None,
+) -> list[Path]: ...
+def fetch(
+    source: StrPath | list[str] | list[Path] | tuple[StrPath, ...],
+    to: StrPath | None = None,
+    *,
+    checksum: str | None = None,
+    unpack: bool | Literal["auto"] = "auto",
+    overwrite: bool = False,
+    connections: int | None = None,
+    progress: Show = None,
+) -> Path | list[Path]:
     """Fetch a file and return its path; the second call finds it there and needs no network.
 
     The file appears at its final name only when it is complete and verified. A fetch that was interrupted, by
@@ -41,7 +64,7 @@ def fetch(
 
     Args:
         source: An https or http address, a path, a file: address, or a pasted curl or wget command (it is read,
-            never run; an option that fetch does not know is refused by name).
+            never run; an option that fetch does not know is refused by name). A list fetches side by side.
         to: A file name, or a folder (one that exists, or a name that ends with "/"). Without it the file lies in
             the cache, which all runs share; a local path is then returned as it is.
         checksum: What the file must have, as "sha256:HEX"; sha1 and md5 work too.
@@ -52,7 +75,7 @@ def fetch(
         progress: None shows a bar where one fits, False is silent, a function is called with (done, total).
 
     Returns:
-        The path of the file, or of the folder that it was unpacked to.
+        The path of the file, or of the folder that it was unpacked to; a list of them for a list.
 
     Raises:
         AddressError: The source or the checksum cannot be read.
@@ -73,15 +96,14 @@ def fetch(
         >>> fetch(folder / "digits.csv", to=folder / "copy.csv").read_text()
         '7,0,0'
     """
-    return fetch_details(
-        source,
-        to,
-        checksum=checksum,
-        unpack=unpack,
-        overwrite=overwrite,
-        connections=connections,
-        progress=progress,
-    ).path
+    options = Options(
+        unpack=unpack, overwrite=overwrite, connections=_counted(connections), show=progress, wanted=_wanted(checksum)
+    )
+    if isinstance(source, list | tuple):
+        if checksum is not None:
+            raise AddressError("checksum= is for one file", do="fetch the files with checksums one by one")
+        return [fetched.path for fetched in fetch_many(source, to, options, _fetch_one)]
+    return _fetch_one(source, to, options).path
 
 
 def fetch_details(
@@ -92,7 +114,7 @@ def fetch_details(
     unpack: bool | Literal["auto"] = "auto",
     overwrite: bool = False,
     connections: int | None = None,
-    progress: bool | Callable[[float, float | None], None] | None = None,
+    progress: Show = None,
     use_cache: bool = True,
 ) -> Fetched:
     """Fetch like `fetch`, and tell what was done.
@@ -123,7 +145,7 @@ def fetch_details(
         source,
         to,
         Options(
-            wanted=None if checksum is None else _checksum.parse(checksum),
+            wanted=_wanted(checksum),
             unpack=unpack,
             overwrite=overwrite,
             connections=_counted(connections),
@@ -131,6 +153,10 @@ def fetch_details(
             use_cache=use_cache,
         ),
     )
+
+
+def _wanted(checksum: str | None) -> Checksum | None:
+    return None if checksum is None else _checksum.parse(checksum)
 
 
 def _counted(connections: int | None) -> int | None:
