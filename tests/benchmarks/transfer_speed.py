@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import random
 import shutil
 import statistics
 import subprocess
@@ -58,10 +57,10 @@ def run(rounds: int, folder: Path) -> None:
     """Measure everything, the programs in turn within each round."""
     files = folder / "files"
     files.mkdir()
-    (files / "big").write_bytes(random.Random(1).randbytes(SIZE))
+    (files / "big").write_bytes(os.urandom(SIZE))
     digest = hashlib.sha256((files / "big").read_bytes()).digest()
     for number in range(COUNT):
-        (files / f"{number}").write_bytes(random.Random(number).randbytes(SMALL))
+        (files / f"{number}").write_bytes(os.urandom(SMALL))
     out = folder / "out"
 
     def right(out: Path) -> bool:

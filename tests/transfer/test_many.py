@@ -53,9 +53,8 @@ def test_progress_adds_up(server, tmp_path):
     for number in range(3):
         server.put(f"{number}.bin", bytes(MIB))
     calls = []
-    fetch(
-        [server.url(f"{n}.bin") for n in range(3)], tmp_path, progress=lambda done, total: calls.append((done, total))
-    )
+    urls = [server.url(f"{number}.bin") for number in range(3)]
+    fetch(urls, tmp_path, progress=lambda done, total: calls.append((done, total)))
     assert calls[-1] == (3 * MIB, 3 * MIB)
 
 
