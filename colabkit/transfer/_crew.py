@@ -27,8 +27,8 @@ MOST = 16
 FIRST = 8
 """Connections at most, and at the beginning; the rest follow when the first have shown that ranges work."""
 
-_PROBE = 0.25
-_TICK = 0.1
+_PROBE = 0.1
+_TICK = 0.05
 _WINDOW = 20.0
 _SLOWEST = 1024.0
 REAL_PROGRESS = 64 << 10
@@ -110,7 +110,7 @@ class Crew:
 
         Args:
             answer: The first answer, whose body is still to be read.
-            watch: Called ten times a second from this thread.
+            watch: Called twenty times a second from this thread.
 
         Raises:
             ChangedError: The remote file is another version now.

@@ -19,13 +19,14 @@ from colabkit.errors import (
 from colabkit.transfer import _headers, _html
 from colabkit.transfer._checksum import Checksum, promised
 from colabkit.transfer._network import first_contact, translating
-from colabkit.transfer._url import may_keep_secrets, shown
+from colabkit.transfer._url import may_keep_secrets, origin, shown
 from colabkit.transfer.base import ExpiredError, Target, TransientError
 
 if TYPE_CHECKING:
     import requests
 
 _MAX_REDIRECTS = 10
+_CONNECT_AGAIN = 15.0
 _BLOCK = 1 << 20
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 _TRANSIENT = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
@@ -121,7 +122,7 @@ class Answer:
 
 
 class Client:
-    """Sends the requests of one transfer.
+    """Sends the requests of one transfer, or of several one after the other.
 
     Args:
         connections: How many connections may be kept open at once.
@@ -136,7 +137,11 @@ class Client:
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
-        self.reached = False
+        self._settings: dict[str, Any] = {}
+
+    def has_reached(self, url: str) -> bool:
+        """Say whether this host ever answered."""
+        return origin(url) in self._settings
 
     def close(self) -> None:
         """Close what is idle."""
@@ -199,15 +204,16 @@ class Client:
             request = self._session.prepare_request(
                 requests.Request(method, url, headers=headers, data=body, auth=_as_given if given else None)
             )
-            settings: Any = self._session.merge_environment_settings(url, {}, True, None, None)
-            connect = 15.0
-            if not self.reached:
+            settings = self._settings.get(origin(url))
+            connect = _CONNECT_AGAIN
+            if settings is None:
+                settings = self._session.merge_environment_settings(url, {}, True, None, None)
                 connect = first_contact(url, settings["proxies"])
             # Not Session.send(): it reads the body of a redirect, however long, and trips over odd Locations.
             adapter = self._session.get_adapter(url)
             response = adapter.send(request, timeout=(connect, read_timeout), **settings)
             extract_cookies_to_jar(self._session.cookies, request, response.raw)  # type: ignore[no-untyped-call]
-        self.reached = True
+        self._settings[origin(url)] = settings
         return response
 
     def _answer(self, response: requests.Response, url: str, ranged: bool) -> Answer:

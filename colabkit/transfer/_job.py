@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from colabkit._types import StrPath
     from colabkit.transfer._checksum import Checksum
+    from colabkit.transfer._http import Client
     from colabkit.transfer.base import Source
 
     Show = bool | Callable[[float, float | None], None] | None
@@ -41,6 +42,7 @@ class Options:
         connections: How many at most.
         show: How progress is shown.
         use_cache: Look into the cache and leave a note there.
+        client: Keeps connections from one file to the next.
     """
 
     wanted: Checksum | None = None
@@ -49,6 +51,7 @@ class Options:
     connections: int | None = None
     show: Show = None
     use_cache: bool = True
+    client: Client | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +183,12 @@ class Job:
         try:
             with open_progress(label[:40], show=self._options.show) as bar:
                 received = Download(
-                    self._source, part, checksum=self._wanted, connections=self._options.connections, bar=bar
+                    self._source,
+                    part,
+                    checksum=self._wanted,
+                    connections=self._options.connections,
+                    bar=bar,
+                    client=self._options.client,
                 ).run()
             path = self._publish(part.path, received.name)
         except KeyboardInterrupt:

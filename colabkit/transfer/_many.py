@@ -68,12 +68,16 @@ def fetch_many(
     amounts = _Sum()
 
     def work() -> None:
+        from colabkit.transfer._http import Client
+
+        client = Client(connections)
         while not amounts.stopped and (number := next(numbers)) < len(sources):
             try:
-                mine = replace(options, connections=connections, show=amounts.of(number))
+                mine = replace(options, connections=connections, show=amounts.of(number), client=client)
                 results[number] = fetch_one(sources[number], to, mine)
             except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
                 errors[number] = error
+        client.close()
 
     threads = [
         threading.Thread(target=work, name="colabkit-many", daemon=True) for _ in range(min(AT_ONCE, len(sources)))

@@ -91,6 +91,17 @@ def shown(url: str) -> str:
     return before[:200] + ("?…" if query else "")
 
 
+def origin(url: str) -> str:
+    """Return scheme, host and port as they stand in an address.
+
+    Example:
+        >>> origin("https://example.org:8443/a?x=1")
+        'https://example.org:8443'
+    """
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}"
+
+
 def may_keep_secrets(old: str, new: str) -> bool:
     """Say whether headers that are meant for one address may go to another: the same scheme, host and port.
 

@@ -52,7 +52,7 @@ class Download:
         checksum: What the user expects.
         connections: How many connections at most; None adapts.
         bar: Shows how far it is.
-        backoff: The budget of tries.
+        client: Sends the requests; one of its own by default.
     """
 
     def __init__(
@@ -63,20 +63,22 @@ class Download:
         checksum: Checksum | None,
         connections: int | None,
         bar: Progress,
-        backoff: Backoff | None = None,
+        client: Client | None = None,
     ) -> None:
         self._source = source
         self._part = part
         self._wanted = checksum
         self._connections = connections
         self._bar = bar
-        self._backoff = backoff or Backoff()
+        self._backoff = Backoff()
         self._furthest = 0
         self._ranges = True
         self._posts = False
+        self._url = ""
         self._hash: PrefixHash | None = None
         self._expected = checksum
-        self._client = Client(connections or MOST)
+        self._own_client = client is None
+        self._client = client or Client(connections or MOST)
         self._target: Target
         self._pause = threading.Event()  # never set: it is a sleep that Ctrl-C interrupts on every platform
         self._remote: Remote | None = None
@@ -97,7 +99,8 @@ class Download:
                     self._part.reset()
         finally:
             self._stop_hash()
-            self._client.close()
+            if self._own_client:
+                self._client.close()
         raise TransferError(
             f"{self._source.shown} changes while it is fetched",
             why=f"it was another file at each of {_STARTS} tries",
@@ -120,6 +123,7 @@ class Download:
 
     def _first_answer(self) -> Answer:
         remote = self._source.remote()
+        self._url = remote.target.url
         self._posts = remote.target.body is not None
         self._ranges = self._ranges and not self._posts
         first = last = None
@@ -144,7 +148,7 @@ class Download:
 
     def _wait_or_raise(self, error: TransientError) -> None:
         # A host that never answered is more likely absent than busy: two short tries, then the truth.
-        fresh = error.unreachable and not self._client.reached
+        fresh = error.unreachable and not self._client.has_reached(self._url)
         tries_left = self._backoff.failures < 2 and error.why != "the host does not answer"
         wait = self._backoff.wait(error.retry_after) if tries_left or not fresh else None
         if self._posts and not error.unreachable:
