@@ -125,6 +125,11 @@ def tag(data: bytes) -> str:
 class FaultServer:
     """Serves files from memory on 127.0.0.1, to be used in a `with` statement.
 
+    Attributes:
+        resources: The files by their paths.
+        seen: The requests that are over.
+        sent: The bytes of bodies that were sent so far.
+
     Args:
         port: The port; 0 takes a free one.
 
@@ -139,6 +144,7 @@ class FaultServer:
     def __init__(self, port: int = 0) -> None:
         self.resources: dict[str, Resource] = {}
         self.seen: list[Seen] = []
+        self.sent = 0
         self.lock = threading.Lock()
         outer = self
 
@@ -186,12 +192,6 @@ class FaultServer:
         resource = Resource(data=data, faults=list(faults), **options)
         self.resources[name] = resource
         return resource
-
-    @property
-    def sent(self) -> int:
-        """The bytes of bodies that were sent so far."""
-        with self.lock:
-            return sum(seen.sent for seen in self.seen)
 
 
 class _Server(ThreadingHTTPServer):
@@ -335,7 +335,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _plain(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self._head(status, {**headers, "Content-Length": str(len(body))})
         self.wfile.write(body)
-        self._sent += len(body)
+        self._count(len(body))
+
+    def _count(self, sent: int) -> None:
+        self._sent += sent
+        with self.server_of_files.lock:
+            self.server_of_files.sent += sent
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
@@ -352,7 +357,7 @@ class _Handler(BaseHTTPRequestHandler):
         while at < len(body):
             until = min([at + _BLOCK, len(body), *(stop for stop in stops if stop > at)])
             self.wfile.write(body[at:until])
-            self._sent += until - at
+            self._count(until - at)
             at = until
             if self._strikes(at + start, faults):
                 return

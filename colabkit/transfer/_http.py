@@ -87,12 +87,21 @@ class Answer:
     def _read_raw(self, most: int) -> bytes:
         raw = self._response.raw
         read_some = getattr(raw, "read1", raw.read)  # urllib3 1.26 has only read(), which waits for all it is asked for
+        left = None if self._length is None or self.partial else self._length - self._got
         with translating(self.shown):
-            data: bytes = read_some(most, decode_content=False)
+            if left == 1 and self._more_than_promised():
+                raise TransientError(f"the server sends more than the {self._length:,} bytes that it promised")
+            # The last byte is read alone, after a look at what follows it.
+            data: bytes = read_some(most if left is None else max(1, min(most, left - 1)), decode_content=False)
         self._got += len(data)
         if not data and self._length is not None and self._got != self._length:
             raise TransientError(f"the connection ended after {self._got:,} of {self._length:,} bytes")
         return data
+
+    def _more_than_promised(self) -> bool:
+        """Look for bytes behind the promised end: http.client would drop them and call a cut file whole."""
+        stream = getattr(getattr(self._response.raw, "_fp", None), "fp", None)
+        return stream is not None and len(stream.peek(2)) > 1
 
     def _decode(self, data: bytes) -> bytes:
         try:

@@ -185,6 +185,15 @@ def test_a_length_that_promises_too_much_is_an_error(server, blob, tmp_path, mor
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("less", [1, 5, MIB])
+def test_a_length_that_promises_too_little_is_an_error(server, blob, tmp_path, less):
+    """A body that goes on behind its Content-Length was cut short; curl and wget take it for whole."""
+    server.put("a.bin", blob(3 * MIB), Fault(kind="whole", times=99), Fault(kind="length", at=-less, times=99))
+    with pytest.raises(TransferError, match="sends more than"):
+        fetch(server.url("a.bin"), tmp_path / "a.bin")
+    assert names(tmp_path) == []
+
+
 def test_a_length_that_contradicts_the_range_is_not_believed(server, blob, tmp_path):
     """A 206 whose Content-Length is not that of its Content-Range is malformed; a later good one is used."""
     data = blob(4 * MIB)
