@@ -9,19 +9,18 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from colabkit._tools.files import write_json, writing_to
 from colabkit.errors import ColabKitError
 from colabkit.transfer._headers import Validator, safe_name
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _FORMAT = 1
 _MAX_SPANS = 100_000
-_SAVE_EVERY = 0.25
-"""Seconds between two saves of the sidecar at the least: what a kill may cost."""
+_SAVE_EVERY = 0.05
+_SYNC_EVERY = 1.0
+"""Seconds between two saves of the sidecar at the least, and between two that wait for the disk."""
 
 
 class Spans:
@@ -79,7 +78,7 @@ class Sidecar:
         size: The size of the whole file.
         validator: The version of the remote file that these bytes belong to.
         name: The file name that the server gave.
-        done: The (start, stop) pairs that are on disk.
+        done: The (start, stop) pairs that are there.
     """
 
     identity: str
@@ -89,17 +88,26 @@ class Sidecar:
     done: list[tuple[int, int]]
 
 
+def boot() -> str:
+    """Return what tells this start of the machine from all others, or "" where that is unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def read_sidecar(path: Path) -> Sidecar | None:
     """Read a sidecar; anything that is not exactly one is None, and the transfer starts over."""
     try:
-        raw = path.read_bytes()
-        return _sidecar(json.loads(raw))
+        return _sidecar(json.loads(path.read_bytes()), boot())
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
-def _sidecar(value: Any) -> Sidecar | None:
-    size, done = value["size"], value["done"]
+def _sidecar(value: Any, now: str) -> Sidecar | None:
+    # A kill leaves all that was written; a crash of the machine only what had been flushed to the disk.
+    same_boot = now != "" and value["boot"] == now
+    size, done = value["size"], value["written" if same_boot else "synced"]
     texts = [value[key] for key in ("identity", "etag", "modified", "name")]
     if value["format"] != _FORMAT or not _is_size(size) or not all(isinstance(text, str) for text in texts):
         return None
@@ -141,6 +149,7 @@ class Part:
     def __init__(self, path: Path, identity: str) -> None:
         self.path = path
         self.sidecar_path = path.with_name(path.name + ".json")
+        self._new_sidecar = path.with_name(path.name + ".json.new")
         self.identity = identity
         self.validator = Validator()
         self.name = ""
@@ -150,7 +159,9 @@ class Part:
         self._lock = threading.Condition()
         self._writers = 0
         self._closed = False
-        self._next_save = 0.0
+        self._next_save = self._next_sync = 0.0
+        self._synced: list[tuple[int, int]] = []
+        self._boot = boot()
         with writing_to(path):
             # Opened without following a link that somebody put there; the umask decides the mode.
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -164,6 +175,7 @@ class Part:
             return
         self.size, self.validator, self.name, self.resumable = known.size, known.validator, known.name, True
         self._spans = Spans(known.done)
+        self._synced = known.done
 
     def reset(self) -> None:
         """Forget all bytes: they belong to another version, or nothing is known about them."""
@@ -180,6 +192,8 @@ class Part:
             os.ftruncate(self._descriptor, size)
         self.size, self.validator, self.name, self.resumable = size, validator, name, True
         self._next_save = time.monotonic() + _SAVE_EVERY
+        self._next_sync = self._next_save + _SYNC_EVERY
+        self._synced = []
 
     @property
     def count(self) -> int:
@@ -229,29 +243,50 @@ class Part:
     def save_if_due(self) -> None:
         """Save the sidecar often enough that a kill costs little, seldom enough that it costs no speed."""
         begun = time.monotonic()
-        if self.resumable and begun >= self._next_save:
-            self.save()
-            ended = time.monotonic()
-            self._next_save = ended + max(_SAVE_EVERY, 10 * (ended - begun))
+        if not self.resumable or begun < self._next_save:
+            return
+        sync = begun >= self._next_sync
+        self.save(sync=sync)
+        ended = time.monotonic()
+        self._next_save = ended + max(_SAVE_EVERY, 10 * (ended - begun))
+        if sync:
+            self._next_sync = ended + max(_SYNC_EVERY, 10 * (ended - begun))
 
-    def save(self) -> None:
-        """Make the bytes durable, then the claim that they are there."""
+    def save(self, *, sync: bool = True) -> None:
+        """Claim the bytes that are there.
+
+        Args:
+            sync: Flush them to the disk first; without it the claim holds until the machine starts anew.
+        """
         with self._lock:
-            done = self._spans.pairs()
-        with writing_to(self.path):
-            os.fsync(self._descriptor)
-        write_json(
-            self.sidecar_path,
-            {
-                "format": _FORMAT,
-                "identity": self.identity,
-                "size": self.size,
-                "etag": self.validator.etag,
-                "modified": self.validator.modified,
-                "name": self.name,
-                "done": done,
-            },
-        )
+            written = self._spans.pairs()
+        if sync:
+            with writing_to(self.path):
+                os.fsync(self._descriptor)
+            self._synced = written
+        value = {
+            "format": _FORMAT,
+            "identity": self.identity,
+            "size": self.size,
+            "etag": self.validator.etag,
+            "modified": self.validator.modified,
+            "name": self.name,
+            "boot": self._boot,
+            "written": written,
+            "synced": self._synced,
+        }
+        if sync:
+            write_json(self.sidecar_path, value)
+        else:
+            self._write_quickly(json.dumps(value).encode())
+
+    def _write_quickly(self, text: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        with writing_to(self.sidecar_path):
+            descriptor = os.open(self._new_sidecar, flags, 0o666)
+            with open(descriptor, "wb") as file:
+                file.write(text)
+            os.replace(self._new_sidecar, self.sidecar_path)
 
     def finish(self, size: int) -> None:
         """Flush the complete file; the sidecar has served."""
@@ -285,8 +320,8 @@ class Part:
 
     def discard(self) -> None:
         """Delete the part and its sidecar."""
-        self.sidecar_path.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        for path in (self._new_sidecar, self.sidecar_path, self.path):
+            path.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":

@@ -12,6 +12,7 @@ from colabkit.transfer._crew import _without
 
 sizes = st.integers(0, 10**15)
 letters = st.text(max_size=300)
+pairs = st.lists(st.lists(st.integers(-5, 50), min_size=2, max_size=2), max_size=4)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -124,7 +125,9 @@ def test_taking_a_span_out_leaves_the_rest(gone, start, stop):
             "etag": letters | json_values,
             "modified": letters | json_values,
             "name": letters | json_values,
-            "done": st.lists(st.lists(st.integers(-5, 50), min_size=2, max_size=2), max_size=4) | json_values,
+            "boot": st.just("this boot") | json_values,
+            "written": pairs | json_values,
+            "synced": pairs | json_values,
         }
     )
     | json_values
@@ -136,7 +139,7 @@ def test_a_sidecar_is_consistent_or_nothing(value):
     except ValueError:
         return
     try:
-        known = _part._sidecar(json.loads(text))
+        known = _part._sidecar(json.loads(text), "this boot")
     except (ValueError, TypeError, KeyError):
         return
     if known is not None:

@@ -28,7 +28,7 @@ def kill_midway(server, command, tmp_path, how=signal.SIGKILL, after=9 * MIB):
     sidecar = tmp_path / ".a.bin.part-fetch.json"
 
     def claimed():
-        done = json.loads(sidecar.read_bytes())["done"] if sidecar.exists() else []
+        done = json.loads(sidecar.read_bytes())["written"] if sidecar.exists() else []
         return sum(stop - start for start, stop in done)
 
     wait_for(lambda: claimed() >= after)
@@ -132,6 +132,27 @@ def test_two_sources_never_share_a_part(server, blob, tmp_path, command):
     server.put("other.bin", data)
     kill_midway(server, command, tmp_path)
     assert fetch(server.url("other.bin"), tmp_path / "a.bin").read_bytes() == data
+
+
+def test_after_a_crash_of_the_machine_only_flushed_bytes_are_believed(server, blob, tmp_path, command):
+    """What a kill left may be gone after a power cut: under another boot only what was flushed counts."""
+    data = blob(SIZE)
+    resource = server.put("a.bin", data, rate=MIB)
+    kill_midway(server, command, tmp_path)
+    sidecar = tmp_path / ".a.bin.part-fetch.json"
+    claims = json.loads(sidecar.read_bytes())
+    flushed = sum(stop - start for start, stop in claims["synced"])
+    sidecar.write_text(json.dumps({**claims, "boot": "another"}))
+    with (tmp_path / ".a.bin.part-fetch").open("r+b") as part:
+        for start, stop in claims["written"]:
+            if [start, stop] not in claims["synced"] and not any(a < stop and start < b for a, b in claims["synced"]):
+                part.seek(start)
+                part.write(bytes(stop - start))
+    wait_for(lambda: resource.serving == 0)
+    resource.rate = 0
+    before = server.sent
+    assert fetch(server.url("a.bin"), tmp_path / "a.bin").read_bytes() == data
+    assert server.sent - before == SIZE - flushed
 
 
 def test_a_damaged_sidecar_means_the_beginning(server, blob, tmp_path, command):
