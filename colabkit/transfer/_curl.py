@@ -19,7 +19,6 @@ from colabkit.transfer._words import split
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_COMMAND = re.compile(r"\s*(?:[!$%>]\s*)*(curl(?:\.exe)?|wget|gsutil|gcloud|kaggle)\s+\S")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _GLOB = re.compile(r"\{[^}]*,[^}]*\}|\[[0-9a-zA-Z]+-[0-9a-zA-Z]+(?::\d+)?\]")
@@ -43,16 +42,6 @@ class Pasted:
 
     source: WebSource
     to: str | None
-
-
-def is_command(text: str) -> bool:
-    """Say whether a text is a pasted command rather than an address or a path.
-
-    Example:
-        >>> is_command("!wget https://example.org/a.zip"), is_command("curl.csv")
-        (True, False)
-    """
-    return _COMMAND.match(text) is not None
 
 
 def parse(text: str) -> Pasted:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import AddressError
-from colabkit.transfer import _checksum, _curl, _html, _local
+from colabkit.transfer import _checksum, _html, _local
 from colabkit.transfer._job import Fetched, Job, Options, names_folder
 from colabkit.transfer._many import fetch_many
 from colabkit.transfer._unpacked import fetch_unpacked, wants_unpacking
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from colabkit.transfer.base import Source
 
 MOST_CONNECTIONS = 64
+
+_PASTED = re.compile(r"\s*(?:[!$%>]\s*)*(?:curl(?:\.exe)?|wget|gsutil|gcloud|kaggle)\s+\S")
 
 
 @overload
@@ -169,7 +172,9 @@ def _fetch_one(source: StrPath, to: StrPath | None, options: Options) -> Fetched
     text = os.fspath(source)
     if not text.strip() or "\0" in text:
         raise AddressError("the source is empty or no text", do="pass an address or a path")
-    if _curl.is_command(text):
+    if _PASTED.match(text):
+        from colabkit.transfer import _curl
+
         pasted = _curl.parse(text)
         if to is None and pasted.to is not None:
             # The command names the place; then it means the file as it is, as curl and wget do.

@@ -45,7 +45,7 @@ def words(page: bytes) -> str:
     title = _line("".join(reader.title))
     text = _line("".join(reader.text))
     if title and not text.startswith(title):
-        text = f"{title.rstrip('.')}. {text}"
+        text = f"{title.rstrip('.')}. {text}" if text else title
     return text if len(text) <= _ENOUGH else text[: _ENOUGH - 1] + "…"
 
 

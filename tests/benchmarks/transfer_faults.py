@@ -124,7 +124,7 @@ CASES = {
     "truncated, clean close": Case(Fault(kind="truncate", at=AT)),
     "503 once": Case(Fault(kind="status", status=503)),
     "429 + Retry-After: 2, once": Case(Fault(kind="status", status=429, headers={"Retry-After": "2"})),
-    "one byte flipped (hash sent)": Case(Fault(kind="flip", at=AT), headers=HASHES),
+    "one byte flipped (hash sent)": Case(Fault(kind="flip", at=AT, times=99), headers=HASHES),
     "a web page instead": Case(Fault(kind="page", body=PAGE, times=99)),
     "SIGKILL, run again": Case(kill=True),
     "SIGKILL, replaced, run again": Replaced(kill=True),
