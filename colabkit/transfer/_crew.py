@@ -28,6 +28,7 @@ FIRST = 8
 """Connections at most, and at the beginning; the rest follow when the first have shown that ranges work."""
 
 _PROBE = 0.1
+_MOST_RENEWALS = 3
 _TICK = 0.05
 _WINDOW = 20.0
 _SLOWEST = 1024.0
@@ -103,6 +104,7 @@ class Crew:
         self._pause_until = 0.0
         self._stumbled_at = part.count
         self._expired_at = -1
+        self._renewals = 0
         self._probed = time.monotonic()
 
     def run(self, answer: Answer, watch: Callable[[], None]) -> None:
@@ -162,8 +164,6 @@ class Crew:
                 except TransientError as error:
                     if not self._stumble(error, began=answer is not None):
                         return
-                except ExpiredError as error:
-                    self._renew_target(error)
                 finally:
                     self._give_back(piece)
                 piece = answer = None
@@ -194,6 +194,8 @@ class Crew:
 
     def _carry(self, piece: _Piece, answer: Answer | None) -> None:
         answer = answer or self._ask(piece)
+        if answer is None:
+            return
         me = threading.get_ident()
         self._open[me] = answer
         pace = Pace()
@@ -214,15 +216,19 @@ class Crew:
         with self._state:
             self._state.notify_all()
 
-    def _ask(self, piece: _Piece) -> Answer:
+    def _ask(self, piece: _Piece) -> Answer | None:
         target = self._target
-        answer, reached = self._client.get(
-            target,
-            first=piece.at,
-            last=piece.stop - 1,
-            if_range=self._part.validator.if_range,
-            read_timeout=min(60.0, 10.0 * (1 + self._backoff.failures)),
-        )
+        try:
+            answer, reached = self._client.get(
+                target,
+                first=piece.at,
+                last=piece.stop - 1,
+                if_range=self._part.validator.if_range,
+                read_timeout=min(60.0, 10.0 * (1 + self._backoff.failures)),
+            )
+        except ExpiredError as error:
+            self._renew(target, error)
+            return None
         with self._state:
             if self._target is target:
                 self._target = reached
@@ -256,13 +262,16 @@ class Crew:
         self._stopped.wait(pause)
         return True
 
-    def _renew_target(self, error: ExpiredError) -> None:
-        """Ask the source for a fresh address, as signed ones expire; twice without progress is a refusal."""
+    def _renew(self, refused: Target, error: ExpiredError) -> None:
+        """Ask the source for a fresh address, as signed ones expire; three times without progress is a refusal."""
         with self._state:
+            if self._target is not refused:
+                return  # another connection was refused too, and has asked already
             count = self._part.count
-            if count == self._expired_at:
-                raise error.error
+            self._renewals = 1 if count != self._expired_at else self._renewals + 1
             self._expired_at = count
+            if self._renewals >= _MOST_RENEWALS:
+                raise error.error
             self._target = self._source.remote().target
 
     def _fail(self, error: BaseException) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http
+import select
+import socket
 import urllib.parse
 import zlib
 from dataclasses import dataclass, field
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 _MAX_REDIRECTS = 10
 _CONNECT_AGAIN = 15.0
+_GRACE = 0.005
 _BLOCK = 1 << 20
+_BLOCK_OF_OLD = 64 << 10
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 _TRANSIENT = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 _CROWDED = frozenset({429, 503, 509})
@@ -86,7 +90,9 @@ class Answer:
 
     def _read_raw(self, most: int) -> bytes:
         raw = self._response.raw
-        read_some = getattr(raw, "read1", raw.read)  # urllib3 1.26 has only read(), which waits for all it is asked for
+        read_some = getattr(raw, "read1", None)
+        if read_some is None:  # urllib3 1.26 has only read(), which waits for all that it is asked for
+            read_some, most = raw.read, min(most, _BLOCK_OF_OLD)
         left = None if self._length is None or self.partial else self._length - self._got
         with translating(self.shown):
             if left == 1 and self._more_than_promised():
@@ -101,7 +107,15 @@ class Answer:
     def _more_than_promised(self) -> bool:
         """Look for bytes behind the promised end: http.client would drop them and call a cut file whole."""
         stream = getattr(getattr(self._response.raw, "_fp", None), "fp", None)
-        return stream is not None and len(stream.peek(2)) > 1
+        if stream is None:
+            return False
+        if len(stream.peek(2)) > 1:
+            return True
+        plain = getattr(getattr(stream, "raw", None), "_sock", None)
+        if plain is None or hasattr(plain, "pending"):
+            return False  # a TLS socket cannot be looked into
+        ready, _, _ = select.select([plain], [], [], _GRACE)
+        return bool(ready and plain.recv(1, socket.MSG_PEEK))
 
     def _decode(self, data: bytes) -> bytes:
         try:

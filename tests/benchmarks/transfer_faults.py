@@ -76,7 +76,12 @@ class Case:
             resource.faults += [Fault(**vars(fault)) for fault in self.faults]
             processes = [start(tool, url, out) for _ in range(2 if self.twice else 1)]
             for process in processes:
-                process.wait(timeout=170)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=90)
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                    return f"HANG {server.sent / SIZE:.2f}x 90s"
             code = max(process.returncode for process in processes)
             verdict = judge(code, out, resource.data)
             return f"{verdict} {server.sent / SIZE:.2f}x" + waited(time.monotonic() - begun)
