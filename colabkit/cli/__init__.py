@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, str] = {
     "detect": "tell where this runs and what it has",
+    "fetch": "fetch a file, whole and verified, resumable after an interruption",
 }
 
 USAGE_ERROR = 2
