@@ -81,6 +81,33 @@ def atomic(path: StrPath) -> Iterator[IO[bytes]]:
         publish(target)
 
 
+@contextlib.contextmanager
+def staged(path: StrPath) -> Iterator[Path]:
+    """Let another library write a file by name, so that it appears whole or not at all.
+
+    Args:
+        path: The final name.
+
+    Yields:
+        A path in the same folder with the same ending; it is published when the block ends without an error.
+
+    Raises:
+        StorageError: As for `unpublished`.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}{PART}{os.getpid()}{''.join(target.suffixes)}")
+    with writing_to(target):
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
 def write_text(path: StrPath, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic(path) as file:

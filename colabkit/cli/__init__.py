@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 COMMANDS: dict[str, str] = {
+    "quickstart": "train the tutorial's digit classifier in a run that survives a kill",
     "detect": "tell where this runs and what it has",
     "fetch": "fetch a file, whole and verified, resumable after an interruption",
+    "train": "train a reference model; the same command again continues it",
 }
 
 USAGE_ERROR = 2
