@@ -13,7 +13,11 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── OfflineError             21   no network (ConnectionError)
 │   ├── NotFoundError            22   (FileNotFoundError)
 │   ├── AccessError              23   refused, or credentials are missing (PermissionError)
-│   └── IntegrityError           24   the bytes are not the ones that were promised (ValueError)
+│   ├── IntegrityError           24   the bytes are not the ones that were promised (ValueError)
+│   ├── ExistsError              25   the destination is taken by other content (FileExistsError)
+│   ├── WebPageError             26   a web page came where a file was expected (ValueError)
+│   ├── BusyError                27   the server asks us to come back later
+│   └── ArchiveError             28   an archive is damaged or holds a hostile member (ValueError)
 ├── CheckpointError              30   (RuntimeError)
 │   ├── RunBusyError             31   another process writes to this run
 │   ├── RunMismatchError         32   the run belongs to another model or other data (ValueError)
@@ -39,12 +43,15 @@ from __future__ import annotations
 __all__ = [
     "AccessError",
     "AddressError",
+    "ArchiveError",
+    "BusyError",
     "CheckpointError",
     "ColabKitError",
     "ConflictError",
     "CorruptCheckpointError",
     "DataError",
     "DiskFullError",
+    "ExistsError",
     "InstallError",
     "InstallerError",
     "IntegrityError",
@@ -65,6 +72,7 @@ __all__ = [
     "TransferError",
     "UnknownNameError",
     "UnsupportedError",
+    "WebPageError",
 ]
 
 
@@ -177,6 +185,30 @@ class IntegrityError(TransferError, ValueError):
     """The bytes that arrived are not the ones that were promised; nothing was kept."""
 
     exit_code = 24
+
+
+class ExistsError(TransferError, FileExistsError):
+    """The destination is taken by content that is not known to come from this source."""
+
+    exit_code = 25
+
+
+class WebPageError(TransferError, ValueError):
+    """A web page came where a file was expected; the message holds the page's own words."""
+
+    exit_code = 26
+
+
+class BusyError(TransferError):
+    """The server limits us and asks us to come back later."""
+
+    exit_code = 27
+
+
+class ArchiveError(TransferError, ValueError):
+    """An archive is damaged, or holds a member that would do harm; the message names it."""
+
+    exit_code = 28
 
 
 class CheckpointError(ColabKitError, RuntimeError):

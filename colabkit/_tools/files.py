@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from colabkit.errors import DiskFullError, NotWritableError, StorageError
+from colabkit.errors import ColabKitError, DiskFullError, NotWritableError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callabl
             def publish(target: StrPath) -> None:
                 file.flush()
                 os.fsync(file.fileno())
-                os.chmod(name, 0o666 & ~_umask())
+                os.chmod(name, 0o666 & ~umask())
                 os.replace(name, target)
                 sync_folder(Path(target).parent)
 
@@ -79,6 +79,33 @@ def atomic(path: StrPath) -> Iterator[IO[bytes]]:
     with unpublished(target.parent, target.name) as (file, publish):
         yield file
         publish(target)
+
+
+@contextlib.contextmanager
+def staged(path: StrPath) -> Iterator[Path]:
+    """Let another library write a file by name, so that it appears whole or not at all.
+
+    Args:
+        path: The final name.
+
+    Yields:
+        A path in the same folder with the same ending; it is published when the block ends without an error.
+
+    Raises:
+        StorageError: As for `unpublished`.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}{PART}{os.getpid()}{''.join(target.suffixes)}")
+    with writing_to(target):
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
 
 def write_text(path: StrPath, text: str) -> None:
@@ -110,7 +137,7 @@ def writing_to(path: StrPath) -> Iterator[None]:
     """Translate the file system's errors into ours, naming the place and the remedy."""
     try:
         yield
-    except StorageError:
+    except ColabKitError:
         raise
     except OSError as error:
         raise _translate(error, path) from error
@@ -137,7 +164,8 @@ def _translate(error: OSError, path: StrPath) -> StorageError:
     return StorageError(f"cannot write {path}", why=why, do="check that the disk or the mount is healthy")
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the mode bits that new files of this process must not have."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -162,7 +190,7 @@ class FileLock:
     The operating system drops it at a kill, so a lock file that is left behind never blocks anyone.
 
     Args:
-        path: The lock file; it is created, and it stays.
+        path: The lock file; it is created, and it stays unless it is released with `remove=True`.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -184,7 +212,11 @@ class FileLock:
             return None
         with writing_to(self.path):
             file = open(self.path, "a+b")  # noqa: SIM115 - it stays open as long as the lock is held
-        if not _lock(file):
+        locked = _lock(file)
+        if locked and not _is_named(file, self.path):
+            file.close()  # its last holder removed it between our open and our lock
+            return self.acquire()
+        if not locked:
             file.seek(0)
             try:
                 owner = json.loads(file.read() or b"{}")
@@ -201,11 +233,26 @@ class FileLock:
         self._file = file
         return None
 
-    def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+    def release(self, *, remove: bool = False) -> None:
+        """Give the lock back; harmless when it is not held.
+
+        Args:
+            remove: Delete the lock file too, while it is still ours.
+        """
         if self._file is not None:
+            if remove:
+                with contextlib.suppress(OSError):  # Windows refuses to delete an open file; it may stay
+                    self.path.unlink()
             self._file.close()
             self._file = None
+
+
+def _is_named(file: IO[bytes], path: Path) -> bool:
+    """Say whether this open file is still the one that the path names."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 if sys.platform == "win32":

@@ -30,9 +30,13 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         run: The run that keeps the checkpoints.
-        seed: Fixes the order of the samples; from Python's generator, as `keras.utils.set_random_seed` left it, when None.
+        seed: Fixes the order of the samples; when None it follows from the state of Python's `random`.
         check_data: Refuse data other than what the run was trained on.
         exact: Refuse data whose order cannot be continued at any step.
+
+    Attributes:
+        resumed_from: After the start of `fit`: the `epoch` (from 0) and the `step` in it where the run was continued,
+            or None in a new run.
     """
 
     def __init__(self, run: Run, *, seed: int | None, check_data: bool, exact: bool) -> None:
@@ -41,6 +45,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._seed = seed
         self._check_data = check_data
         self._exact = exact
+        self.resumed_from: dict[str, int] | None = None
         self._order: data.Order | None = None
         self._restored: Checkpoint | None = None
         self._data: dict[str, Any] = {}
@@ -216,6 +221,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._restored = saved
         self._epoch, self._step_in_epoch = meta["epoch"], meta["step_in_epoch"]
         self._step = self._saved_step = meta["step"]
+        self.resumed_from = {"epoch": self._epoch, "step": self._step_in_epoch}
         self._spent = meta["seconds"]
         if self._epoch >= epochs or (meta["complete"] and epochs <= meta["epochs"]):
             say("%s: already trained, %s epochs; raise epochs= to go on", name, meta["epoch"])

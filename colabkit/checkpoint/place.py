@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit._tools.log import warn
+from colabkit.config import RUNS_DIR
 from colabkit.errors import AddressError, UnsupportedError
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
+
+_MOUNT = 'In a cell, run: from google.colab import drive; drive.mount("/content/drive")'
 
 
 def folder_of(where: StrPath) -> Path:
@@ -35,6 +39,22 @@ def folder_of(where: StrPath) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def default_folder(name: str) -> Path:
+    """Choose where a run lives when the user named no place: what persists here, else the working folder.
+
+    Args:
+        name: The run's name.
+    """
+    from colabkit.runtime import detect
+
+    runtime = detect()
+    if runtime.host == "colab" and runtime.persistent_dir is not None:
+        return runtime.persistent_dir / RUNS_DIR / name
+    if runtime.host == "colab":
+        warn("Google Drive is not mounted, so this run is lost when the session ends. %s", _MOUNT)
+    return Path(RUNS_DIR, name).absolute()
+
+
 def _on_drive(folder: str) -> Path:
     from colabkit.runtime import detect
 
@@ -47,7 +67,7 @@ def _on_drive(folder: str) -> Path:
         raise UnsupportedError(
             f"drive:{folder} cannot be opened",
             why="Google Drive is not mounted",
-            do='in a cell, run: from google.colab import drive; drive.mount("/content/drive")',
+            do=_MOUNT,
         )
     parts = Path(folder).parts
     if not parts or ".." in parts or Path(folder).is_absolute():

@@ -1,0 +1,45 @@
+"""Train a reference model in a run that survives a kill; the same command again continues it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from colabkit.cli import Outcome
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLE = "colabkit train mnist-mlp --run ./runs/digits --epochs 10"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the model and the arguments of `colabkit.train`."""
+    parser.add_argument("name", help="the model, for example mnist-mlp")
+    parser.add_argument(
+        "--run", metavar="WHERE", help="the run's folder, or drive:FOLDER (default: colabkit-runs/NAME)"
+    )
+    parser.add_argument("--data", metavar="FILE", help="a file with the data (default: fetched)")
+    parser.add_argument("--epochs", type=int, help="how often to go through the data")
+    parser.add_argument("--batch-size", type=int, help="samples a step")
+    parser.add_argument("--seed", type=int, default=0, help="fixes weights, dropout and order (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Train and report the metrics."""
+    from colabkit.models import train
+
+    result = train(
+        args.name, data=args.data, run=args.run, epochs=args.epochs, batch_size=args.batch_size, seed=args.seed
+    )
+    value = {
+        "model": result.name,
+        "data": result.data.source,
+        "strategy": result.strategy,
+        "resumed_from": result.resumed_from,
+        "history": result.history,
+        "metrics": result.metrics,
+        "seconds": {name: round(seconds, 3) for name, seconds in result.seconds.items()},
+        "run": str(result.run_dir),
+    }
+    text = ", ".join(f"{name} {number:.4f}" for name, number in sorted(result.metrics.items()))
+    return Outcome(value=value, text=f"{result.name} on the test data: {text}\nrun: {result.run_dir}")

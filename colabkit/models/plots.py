@@ -1,0 +1,73 @@
+"""Pictures of a training: its curves, and what the model says of a few images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from colabkit._tools.files import staged
+from colabkit._tools.optional import require
+
+if TYPE_CHECKING:
+    from colabkit._types import StrPath
+    from colabkit.models.base import Result
+
+_DPI = 120
+_BLUE, _RED, _GREEN = "#1f5fa8", "#b3261e", "#2e7d32"
+
+
+def save_training_plot(result: Result, path: StrPath) -> None:
+    """Draw loss and accuracy by epoch, beside the value on the test data.
+
+    Args:
+        result: A training.
+        path: Where the PNG goes; it appears whole.
+    """
+    figure = _figure(9, 3.6)
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        values = result.history.get(name, [])
+        axes.plot(range(1, len(values) + 1), values, marker="o", color=_BLUE, label="training")
+        if name in result.metrics:
+            test = result.metrics[name]
+            axes.axhline(test, color=_RED, linestyle="--", label=f"test, at the end: {test:.4f}")
+        axes.set(xlabel="epoch", title=name, xticks=range(1, len(values) + 1))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def save_predictions_plot(result: Result, path: StrPath, *, columns: int = 8, rows: int = 2) -> None:
+    """Draw test images with what the model predicts and what is true; a few mistakes come last, in red.
+
+    Args:
+        result: A training.
+        path: Where the PNG goes; it appears whole.
+        columns: Images side by side.
+        rows: Images one below the other.
+    """
+    images = result.data
+    predicted = result.model.predict(images.x_test, verbose=0).argmax(axis=-1)
+    right = (predicted == images.y_test).nonzero()[0]
+    wrong = (predicted != images.y_test).nonzero()[0][: columns // 2]
+    shown = [*right[: columns * rows - len(wrong)], *wrong]
+    figure = _figure(1.25 * columns, 1.75 * rows)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, index in zip(figure.axes, shown, strict=False):
+        said, true = images.labels[predicted[index]], images.labels[images.y_test[index]]
+        axes.imshow(images.x_test[index], cmap="gray_r")
+        text = said if said == true else f"{said}, not {true}"
+        axes.set_title(text, color=_GREEN if said == true else _RED, fontsize=11)
+    figure.suptitle(f"{len(right):,} of {len(predicted):,} test images are right", fontsize=11)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    # The object, not pyplot: nothing of the user's own plotting changes.
+    figure = require("matplotlib.figure", extra="train", why="the plots are drawn with it").Figure
+    return figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: StrPath) -> None:
+    with staged(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)

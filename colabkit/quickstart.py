@@ -1,0 +1,109 @@
+"""From an empty machine to a trained model, one step after the other: what `colabkit quickstart` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from colabkit._tools.files import staged, write_json
+from colabkit._tools.log import say
+from colabkit._tools.phases import Phases
+from colabkit.checkpoint import default_folder, open_run
+from colabkit.models import train
+from colabkit.models.plots import save_predictions_plot, save_training_plot
+from colabkit.runtime import detect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from colabkit._types import StrPath
+    from colabkit.models import Result
+
+MODEL = "mnist-mlp"
+EVERY = "2s"
+"""Saving takes a few milliseconds here, and a newcomer who presses Ctrl-C wants to see that little is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the quickstart did.
+
+    Attributes:
+        values: Everything as plain JSON values.
+        text: The same for people.
+    """
+
+    values: dict[str, Any]
+    text: str
+
+
+def quickstart(
+    where: StrPath | None = None, *, data: StrPath | None = None, epochs: int | None = None, every: str = EVERY
+) -> Report:
+    """Train the tutorial's digit classifier in a run that survives a kill, and save model, weights and plots.
+
+    Args:
+        where: The run's place; `colabkit-runs/quickstart`, or on Colab that folder of the mounted Drive, when None.
+        data: An `.npz` file with MNIST; fetched when None.
+        epochs: How often to go through the training data; 5 when None.
+        every: How often to save.
+
+    Returns:
+        What was done and where everything is.
+    """
+    phases = Phases()
+    with phases("runtime"):
+        runtime = detect()
+    say("runtime: %s, because %s", runtime.name, "; ".join(runtime.evidence))
+    run = open_run(default_folder("quickstart") if where is None else where, every=every)
+    say("run: %s", run.dir)
+    result = train(MODEL, data=data, run=run, epochs=epochs)
+    with phases("save"):
+        files = _save(result)
+    seconds = {**phases.seconds, **result.seconds}
+    values = {
+        "runtime": {"host": runtime.host, "name": runtime.name, "evidence": list(runtime.evidence)},
+        "data": result.data.source,
+        "training_images": len(result.data.x_train),
+        "strategy": result.strategy,
+        "resumed_from": result.resumed_from,
+        "epochs": len(result.history["loss"]),
+        "history": result.history,
+        "test_accuracy": result.metrics["accuracy"],
+        "test_loss": result.metrics["loss"],
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "run": str(run.dir),
+        "files": {name: str(path) for name, path in files.items()},
+    }
+    write_json(run.dir / "report.json", values)
+    return Report(values=values, text=_text(result, files))
+
+
+def _save(result: Result) -> dict[str, Path]:
+    folder = result.run_dir
+    files = {
+        "model": folder / "model.keras",
+        "weights": folder / "model.weights.h5",
+        "training_plot": folder / "training.png",
+        "predictions_plot": folder / "predictions.png",
+    }
+    with staged(files["model"]) as path:
+        result.model.save(path)
+    with staged(files["weights"]) as path:
+        result.model.save_weights(path)
+    save_training_plot(result, files["training_plot"])
+    save_predictions_plot(result, files["predictions_plot"])
+    return files
+
+
+def _text(result: Result, files: dict[str, Path]) -> str:
+    resumed = result.resumed_from
+    begun = "begun anew" if resumed is None else f"continued from epoch {resumed['epoch'] + 1}, step {resumed['step']}"
+    accuracy, tested = result.metrics["accuracy"], len(result.data.x_test)
+    epochs, seconds = len(result.history["loss"]), result.seconds["fit"]
+    summary = (
+        f"{accuracy:.2%} of {tested:,} test digits are recognised after {epochs} epochs ({begun}; {seconds:.1f} s)."
+    )
+    width = max(len(name) for name in files)
+    places = [f"  {name.replace('_', ' '):<{width}}  {path}" for name, path in files.items()]
+    return "\n".join(["", summary, "", *places])

@@ -1,0 +1,226 @@
+"""One file on its way: where it may lie already, where it goes, and who else is at it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from colabkit import config
+from colabkit._tools.files import FileLock, sync_folder, writing_to
+from colabkit._tools.log import say
+from colabkit._tools.progress import amount
+from colabkit._tools.progress import progress as open_progress
+from colabkit.errors import OfflineError
+from colabkit.transfer import _checksum, _local, cache
+from colabkit.transfer.base import key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from colabkit._types import StrPath
+    from colabkit.transfer._checksum import Checksum
+    from colabkit.transfer._http import Client
+    from colabkit.transfer.base import Source
+
+    Show = bool | Callable[[float, float | None], None] | None
+
+FALLBACK_NAME = "download"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to fetch; `fetch` describes each.
+
+    Attributes:
+        wanted: What the file must have.
+        unpack: Whether an archive is unpacked.
+        overwrite: Fetch again, and replace what is there.
+        connections: How many at most.
+        show: How progress is shown.
+        use_cache: Look into the cache and leave a note there.
+        client: Keeps connections from one file to the next.
+    """
+
+    wanted: Checksum | None = None
+    unpack: bool | Literal["auto"] = "auto"
+    overwrite: bool = False
+    connections: int | None = None
+    show: Show = None
+    use_cache: bool = True
+    client: Client | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """What a fetch did.
+
+    Attributes:
+        path: The file.
+        source: Where it came from, without credentials.
+        from_cache: It was there already, and nothing was transferred.
+        checksum: The hash that was verified, as "sha256:…"; "" when none was known.
+        size: Bytes.
+    """
+
+    path: Path
+    source: str
+    from_cache: bool
+    checksum: str
+    size: int
+
+
+def names_folder(to: StrPath) -> bool:
+    return os.fspath(to).endswith(("/", os.sep)) or Path(to).expanduser().is_dir()
+
+
+@contextlib.contextmanager
+def locked(part: Path, shown: str) -> Iterator[None]:
+    """Wait until no other process or thread works on a part, and keep it for us."""
+    lock = FileLock(part.with_name(part.name + ".lock"))
+    said = False
+    while (holder := lock.acquire()) is not None:
+        if not said:
+            say("%s is being fetched by process %s; waiting for it", shown, holder.get("pid", "?"))
+            said = True
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
+
+
+class Job:
+    """One file on its way: where it may lie already, where it goes, and who else is at it."""
+
+    def __init__(
+        self,
+        source: Source,
+        to: StrPath | None,
+        options: Options,
+    ) -> None:
+        self._source = source
+        self._to = to
+        self._options = options
+        self._wanted = options.wanted
+        self._file: Path | None = None
+        if to is None:
+            self._folder = cache.home(source.identity)
+        elif names_folder(to):
+            self._folder = Path(to).expanduser()
+        else:
+            self._file = Path(to).expanduser()
+            self._folder = self._file.parent
+
+    def run(self) -> Fetched:
+        """Return the file, from where it lies or from the network."""
+        if not self._options.overwrite and (known := self._noted() or self._copied()):
+            return known
+        if self._file is not None and self._file.exists():
+            if (known := self._accepted(self._file)) is not None:
+                return known
+            if not self._options.overwrite or self._file.is_dir():
+                raise _local.taken(self._file, folder=self._file.is_dir())
+        if config.is_offline():
+            raise OfflineError(
+                f"{self._source.shown} is not here yet",
+                why=f"{config.OFFLINE} is set, so the network is not tried",
+                do=f"unset {config.OFFLINE}, or pass the path of a copy",
+            )
+        with writing_to(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        begun = time.time_ns()
+        with locked(self._part_path(), self._source.shown):
+            # Whoever held the lock before us may have fetched the very same file.
+            known = self._noted()
+            if known and (not self._options.overwrite or known.path.stat().st_mtime_ns >= begun):
+                return known
+            return self._fetch()
+
+    def _noted(self) -> Fetched | None:
+        """Find the file where an earlier fetch put it, without any network."""
+        if not self._options.use_cache:
+            return None
+        receipt = cache.find(self._source.identity, self._to)
+        if receipt is not None and receipt.holds(self._wanted):
+            return self._fetched(receipt.path, self._wanted, from_cache=True)
+        return None
+
+    def _copied(self) -> Fetched | None:
+        """Copy the file from the cache to where it is wanted, without any network."""
+        if not self._options.use_cache or self._file is None or self._file.exists():
+            return None
+        cached = cache.find(self._source.identity, None)
+        if cached is None or not cached.holds(self._wanted):
+            return None
+        with open_progress(self._file.name, show=self._options.show) as bar:
+            _local.copy(cached.path, self._file, bar, overwrite=False)
+        cache.note(self._source.identity, self._to, self._file, self._source.shown, self._wanted)
+        return self._fetched(self._file, self._wanted, from_cache=True)
+
+    def _accepted(self, path: Path) -> Fetched | None:
+        """Take a file that is there already if the user's checksum says that it is the one."""
+        if self._wanted is None or not path.is_file():
+            return None
+        if _checksum.of_file(path, self._wanted.algorithm) != self._wanted:
+            return None
+        return self._fetched(path, self._wanted, from_cache=True)
+
+    def _part_path(self) -> Path:
+        # A file of a known name is locked by that name, whatever the source: two sources must not share it.
+        stem = key(self._source.identity) if self._file is None else self._file.name[:100]
+        return self._folder / f".{stem}.part-fetch"
+
+    def _fetch(self) -> Fetched:
+        from colabkit.transfer._part import Part
+        from colabkit.transfer.engine import Download
+
+        part = Part(self._part_path(), key(self._source.identity))
+        label = self._file.name if self._file is not None else self._source.name or self._source.shown
+        try:
+            with open_progress(label[:40], show=self._options.show) as bar:
+                received = Download(
+                    self._source,
+                    part,
+                    checksum=self._wanted,
+                    connections=self._options.connections,
+                    bar=bar,
+                    client=self._options.client,
+                ).run()
+            path = self._publish(part.path, received.name)
+        except KeyboardInterrupt:
+            kept, size = part.count, part.size
+            part.close(keep=True)
+            of = f" of {amount(size)}" if size else ""
+            note = f"{amount(kept)}{of} are kept; run the same again to go on" if part.resumable else ""
+            raise KeyboardInterrupt(note) from None
+        except BaseException:
+            part.close(keep=True)
+            raise
+        part.close(keep=False)
+        if self._options.use_cache:
+            cache.note(self._source.identity, self._to, path, self._source.shown, received.checksum)
+        return self._fetched(path, received.checksum, from_cache=False)
+
+    def _publish(self, part: Path, name: str) -> Path:
+        path = self._file or self._folder / (name or self._source.name or FALLBACK_NAME)
+        if path.exists() and (path.is_dir() or not (self._options.overwrite or self._to is None)):
+            if self._accepted(path) is None:
+                raise _local.taken(path, folder=path.is_dir())
+            return path
+        with writing_to(path):
+            os.replace(part, path)
+            sync_folder(path.parent)
+        return path
+
+    def _fetched(self, path: Path, checksum: Checksum | None, *, from_cache: bool) -> Fetched:
+        return Fetched(
+            path=path,
+            source=self._source.shown,
+            from_cache=from_cache,
+            checksum=str(checksum or ""),
+            size=path.stat().st_size,
+        )
