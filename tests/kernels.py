@@ -2,8 +2,8 @@
 
 python tests/kernels.py [NAME …]      builds those that are missing, all of them when none is named
 
-The tests and CI use this one list. The folder is `COLABKIT_TEST_KERNELS`, by default `.kernels` beside the tests; a test
-whose set is missing is skipped, and says the command that builds it.
+The tests and CI use this one list. The folder is `COLABKIT_TEST_KERNELS`, by default `.kernels` beside the tests; a
+test whose set is missing is skipped, and says the command that builds it.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from colabkit.packages._requirements import normal
 from colabkit.packages._report import Conflict
+from colabkit.packages._requirements import normal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

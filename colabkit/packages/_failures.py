@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from colabkit.errors import (
@@ -26,78 +28,121 @@ if TYPE_CHECKING:
 
     from colabkit.packages._request import Failure, Request
 
+_NAMED = 5  # requirements in a line
 _LONGEST = 1200  # characters of an installer's explanation; the cause is in the first of them
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
-# The first row whose pattern is found decides: "cannot reach" before "not found" (pip says both when it is offline),
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """What some words of an installer mean."""
+
+    words: tuple[str, ...]
+    error: type[ColabKitError]
+    summary: str
+    do: str
+
+
+_OWN_ENVIRONMENT = "make an environment of your own, `python -m venv ENV`, and run this in it"
+_OTHER_VERSIONS = "ask for versions that allow each other"
+
+# The first whose words are found decides: "cannot reach" before "not found" (pip says both when it is offline),
 # "no file for this Python" before "conflict" (uv words it as one).
-_KINDS: tuple[tuple[str, type[ColabKitError], str, str], ...] = (
-    (
-        r"externally[- ]managed",
-        SiteError,
-        "this Python belongs to the operating system and refuses to be changed (PEP 668)",
-        "make an environment of your own, `python -m venv ENV`, and run this in it",
+_KINDS = (
+    _Kind(
+        words=(r"externally[- ]managed",),
+        error=SiteError,
+        summary="this Python belongs to the operating system and refuses to be changed (PEP 668)",
+        do=_OWN_ENVIRONMENT,
     ),
-    (
-        r"No space left on device|os error 28\b",
-        DiskFullError,
-        "the disk is full",
-        "free some space; `colabkit doctor` says where it went",
+    _Kind(
+        words=(r"No space left on device", r"os error 28\b"),
+        error=DiskFullError,
+        summary="the disk is full",
+        do="free some space; `du -sh ~/.cache/*` shows what caches hold",
     ),
-    (
-        r"Permission denied|Read-only file system|os error (?:13|30)\b",
-        SiteError,
-        "the folder of this Python's packages refuses to be written",
-        "make an environment of your own, `python -m venv ENV`, and run this in it",
+    _Kind(
+        words=(r"Permission denied", r"Read-only file system", r"os error (?:13|30)\b"),
+        error=SiteError,
+        summary="the folder of this Python's packages refuses to be written",
+        do=_OWN_ENVIRONMENT,
     ),
-    (
-        r"[Ff]ile not found: |Could not open requirements file|Couldn't parse requirement in|Invalid requirement|"
-        r"Failed to parse: `uv\.toml`|is not a valid (?:value|setting)|invalid value ",
-        InstallerError,
-        "a setting of the installer is broken",
-        "look at the variables UV_… and PIP_… of this process and at uv.toml and pip.conf",
+    _Kind(
+        words=(
+            r"[Ff]ile not found: ",
+            r"Could not open requirements file",
+            r"Couldn't parse requirement",
+            r"nvalid value ",
+        ),
+        error=InstallerError,
+        summary="a setting of the installer is broken",
+        do="look at the variables UV_… and PIP_… of this process, at uv.toml and at pip.conf",
     ),
-    (
-        r"network was disabled|error sending request|tcp connect error|dns error|[Cc]onnection refused|"
-        r"Failed to establish a new connection|name resolution|timed out|offline",
-        OfflineError,
-        "the package index cannot be reached",
-        "check the network; on Kaggle, Internet must be switched on in the notebook's settings",
+    _Kind(
+        words=(
+            r"network was disabled",
+            r"error sending request",
+            r"tcp connect error",
+            r"dns error",
+            r"[Cc]onnection refused",
+            r"Failed to establish a new connection",
+            r"name resolution",
+            r"timed out",
+        ),
+        error=OfflineError,
+        summary="the package index cannot be reached",
+        do="check the network; on Kaggle, Internet must be switched on in the notebook's settings",
     ),
-    (
-        r"\b(?:401|403)\b.*(?:Unauthorized|Forbidden|[Cc]lient [Ee]rror)|status code: 40[13]",
-        AccessError,
-        "the package index refuses us",
-        "pass the index with its credentials as install(..., index_url=…), or put them into ~/.netrc",
+    _Kind(
+        words=(r"\b40[13]\b.*(?:Unauthorized|Forbidden)", r"(?:[Ss]tatus code|[Cc]lient [Ee]rror).{0,9}\b40[13]\b"),
+        error=AccessError,
+        summary="the package index refuses us",
+        do="pass the index with its credentials as install(..., index_url=…), or put them into ~/.netrc",
     ),
-    (
-        r"no wheels? with a matching|no usable wheels|does not satisfy Python|require[sd]? a different python|"
-        r"Failed to build|metadata-generation-failed|Failed building wheel|no source distribution|"
-        r"requires? Python ?[<>=]|not a supported wheel|is not compatible with",
-        NoWheelError,
-        "nothing of it fits this Python",
-        "ask for another version, or pin the runtime's version to one with an older Python",
+    _Kind(
+        words=(
+            r"no wheels? with a matching",
+            r"no usable wheels",
+            r"does not satisfy Python",
+            r"require[sd]? a different python",
+            r"Failed to build",
+            r"metadata-generation-failed",
+            r"Failed building wheel",
+            r"no source distribution",
+            r"is not a supported wheel",
+            r"is incompatible with",
+        ),
+        error=NoWheelError,
+        summary=f"nothing of it fits this Python {sys.version_info.major}.{sys.version_info.minor}",
+        do="ask for another version; on Colab an older runtime version has an older Python",
     ),
-    (
-        r" depends on |conflicting dependencies|ResolutionImpossible|are incompatible",
-        ConflictError,
-        "these versions cannot go together",
-        "ask for versions that allow each other",
+    _Kind(
+        words=(r" depends on ", r"conflicting dependencies", r"ResolutionImpossible", r"conflict is caused"),
+        error=ConflictError,
+        summary="these versions cannot go together",
+        do=_OTHER_VERSIONS,
     ),
-    (
-        r"was not found in the|there (?:is|are) no versions? of|No matching distribution|is available and|"
-        r"Could not find a version|not found in the provided",
-        PackageNotFoundError,
-        "the package index has no such package or version",
-        "check the spelling and the version on https://pypi.org",
+    _Kind(
+        words=(
+            r"was not found in the",
+            r"there (?:is|are) no versions? of",
+            r"No matching distribution",
+            r"(?:is|are) available and",
+            r"Could not find a version",
+        ),
+        error=PackageNotFoundError,
+        summary="the package index has no such package or version",
+        do="check the spelling and the version on https://pypi.org",
     ),
-    (
-        r"No solution found",
-        ConflictError,
-        "these versions cannot go together",
-        "ask for versions that allow each other",
+    _Kind(
+        words=(r"No solution found",),
+        error=ConflictError,
+        summary="these versions cannot go together",
+        do=_OTHER_VERSIONS,
     ),
 )
+_UNKNOWN = _Kind(words=(), error=InstallError, summary="", do="see the reason above")
+_BROKEN = _Kind(words=(), error=InstallerError, summary="it did not run to its end", do="run the cell again")
 
 
 def explain(failure: Failure, request: Request) -> ColabKitError:
@@ -108,20 +153,17 @@ def explain(failure: Failure, request: Request) -> ColabKitError:
         request: What it was asked.
     """
     said = _ANSI.sub("", failure.done.err or failure.done.out)
-    what = f"{failure.installer} cannot install {', '.join(masked(str(one.requirement)) for one in request.wanted[:5])}"
-    if len(request.wanted) > 5:  # noqa: PLR2004 - a line's worth
-        what += f" and {len(request.wanted) - 5} more"
+    names = ", ".join(masked(str(one.requirement)) for one in request.wanted[:_NAMED])
+    what = f"{failure.installer} cannot install {names}"
+    if len(request.wanted) > _NAMED:
+        what += f" and {len(request.wanted) - _NAMED} more"
     why = _reason(said)
-    for pattern, kind, summary, step in _KINDS:
-        if re.search(pattern, said):
-            break
-    else:
-        kind, summary, step = InstallError, "", "see the reason above; the environment was left as it was"
+    kind = next((one for one in _KINDS if any(re.search(words, said) for words in one.words)), _UNKNOWN)
     if failure.done.code is None:
-        kind, summary, step = InstallerError, "", "check the installer, or take it off PATH to fall back to pip"
-    if issubclass(kind, ConflictError) and (mentioned := _named(request.held, said)):
+        kind = _BROKEN
+    if issubclass(kind.error, ConflictError) and (mentioned := _named(request.held, said)):
         return _held_conflict(what, why, mentioned)
-    return kind(f"{what}: {summary}" if summary else what, why=why, do=step)
+    return kind.error(f"{what}: {kind.summary}" if kind.summary else what, why=why, do=kind.do)
 
 
 def _held_conflict(what: str, why: str, mentioned: list[str]) -> ConflictError:
@@ -146,7 +188,7 @@ def _named(names: Iterable[str], text: str) -> list[str]:
 
 def _reason(said: str) -> str:
     """The installer's explanation in a few plain lines, without its ornaments."""
-    lines = [re.sub(r"^[\s×╰─▶│├]+", "", line).rstrip() for line in said.splitlines()]
+    lines = [re.sub(r"^[^\w`*(]+", "", line).rstrip() for line in said.splitlines()]
     start = next((i for i, line in enumerate(lines) if re.match(r"(?i)error\b|No solution", line)), 0)
     wordy = [re.sub(r"(?i)^(?:error|cause|hint): *", "", line) for line in lines[start:] if line]
     text = masked(" ".join(line for line in wordy if not line.startswith("Using Python")))

@@ -130,11 +130,12 @@ def _read_all(
     differs: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     for text in requirements:
-        if not is_file(text):
+        if isinstance(text, str) and not is_file(text):
             wanted.append(read(text))
             continue
-        lines = read_file(Path(text).expanduser())
-        differs += _lock.differences(Path(text).expanduser())
+        path = Path(text).expanduser()
+        lines = read_file(path)
+        differs += _lock.differences(path)
         # A lock lists the kernel it was written in; this one keeps its own, or nobody would be there to go on.
         left_out = [] if force else [one for one in lines if one.name in KERNEL_STACK]
         skipped += tuple(
@@ -236,7 +237,7 @@ def _finish(report: InstallReport, restart: Restart) -> InstallReport:
         warn("colabkit: not restarted; what was replaced is not safe to use until it is")
         return report
     say("colabkit: restarting the kernel in place; this cell runs again from its top")
-    kernel.restart()
+    return kernel.restart()
 
 
 def _says_yes() -> bool:

@@ -21,7 +21,7 @@ _TITLE = "colabkit lock 1"
 
 
 def lock(path: StrPath = "requirements.lock") -> Path:
-    """Write every installed package with its version into a plain requirements file.
+    r"""Write every installed package with its version into a plain requirements file.
 
     The header names the Python, the platform and the image; `install(path)` restores the packages and says what
     differs, and `pip install -r` reads the file as well.
@@ -38,7 +38,7 @@ def lock(path: StrPath = "requirements.lock") -> Path:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     lock(folder + "/requirements.lock").read_text().partition("\\n")[0]
+        ...     lock(folder + "/requirements.lock").read_text().partition("\n")[0]
         '# colabkit lock 1'
     """
     target = Path(path).expanduser()

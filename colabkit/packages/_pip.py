@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from colabkit.packages._site import Site
 
 NAME = "pip"
-FILES = ("PIP_CONSTRAINT", "PIP_CONFIG_FILE")
+FILES: tuple[str, ...] = ("PIP_CONSTRAINT", "PIP_CONFIG_FILE")
 
 
 def find(env: Mapping[str, str]) -> str | None:  # noqa: ARG001 - the same shape as uv's

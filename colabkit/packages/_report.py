@@ -90,7 +90,7 @@ class InstallReport:
             lines.append(f"restart needed: {'; '.join(map(str, self.stale))}")
         return "\n".join(lines)
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002, FBT001 - IPython's protocol
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's protocol
         printer.text(str(self))
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from colabkit.packages._requirements import normal
 
@@ -131,7 +131,8 @@ class Site:
 
 
 def _applies(marker: Marker, environment: Environment, extras: frozenset[str]) -> bool:
-    return any(marker.evaluate({**environment, "extra": extra}) for extra in extras or ("",))
+    values = cast("dict[str, str]", environment)
+    return any(marker.evaluate({**values, "extra": extra}) for extra in extras or ("",))
 
 
 def _parsed(here: Installed, extras: frozenset[str]) -> Iterator[Requirement]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from colabkit.packages._site import Site
 
 NAME = "uv"
-FILES = ("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_CONFIG_FILE")
+FILES: tuple[str, ...] = ("UV_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_OVERRIDE", "UV_CONFIG_FILE")
 
 _CHANGE = re.compile(r"^ *([-+~]) ([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 

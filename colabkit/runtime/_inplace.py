@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TICK = 0.1  # seconds between two looks at the queue
 _QUIET = 3  # looks without a new request, after which the queue is taken for empty
 _PATIENCE = 50  # looks after which a queue that never ends is cut
+_LAST_STANDARD = 2  # input, output, error
 _REPLIES = ("status", "execute_reply", "error")
 _STACK = {
     "ipykernel": "ipykernel",
@@ -87,7 +88,7 @@ def obstacle(kernel: Any) -> str:
 
     stream = getattr(kernel, "shell_stream", None)
     app = IPKernelApp.instance() if IPKernelApp.initialized() else None
-    connection = os.path.basename(getattr(app, "connection_file", "") or "-")
+    connection = Path(getattr(app, "connection_file", "") or "-").name
     checks = (
         (hasattr(stream, "_run_callback") and hasattr(stream, "_recv_callback"), "its shell stream is of another kind"),
         ("shell" in getattr(kernel, "_parent_ident", ()), "it does not keep who asked"),
@@ -215,9 +216,9 @@ def _start_folder(shell: Any) -> str:
     """The folder to start in: the cell's own `%cd` is undone, as it will run again; an earlier cell's stays."""
     visited = shell.user_ns.get("_dh", [])
     is_first_cell = not any(source.strip() for source in shell.user_ns.get("In", [])[:-1])
-    if is_first_cell and visited and os.path.isdir(visited[0]):
+    if is_first_cell and visited and Path(visited[0]).is_dir():
         return str(visited[0])
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 def _luggage(state: dict[str, Any]) -> int:
@@ -231,7 +232,7 @@ def _luggage(state: dict[str, Any]) -> int:
 
 
 def _give_back_output() -> None:
-    """Point the descriptors 1 and 2 at where they went at first: ipykernel's pipes lose their readers with the threads."""
+    """Point the descriptors 1 and 2 at where they first went: ipykernel's pipes lose their reading threads."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -244,8 +245,8 @@ def _give_back_output() -> None:
 def _close_at_exec(*, except_for: int) -> None:
     import fcntl  # POSIX only, as all of this
 
-    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    for name in os.listdir(folder):
-        if int(name) > 2 and int(name) != except_for:  # noqa: PLR2004 - after standard input, output, error
+    for entry in list(Path("/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd").iterdir()):
+        number = int(entry.name)
+        if number > _LAST_STANDARD and number != except_for:
             with contextlib.suppress(OSError):
-                fcntl.fcntl(int(name), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+                fcntl.fcntl(number, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

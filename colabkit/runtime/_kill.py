@@ -28,12 +28,12 @@ def kill_and_continue(shell: Any) -> NoReturn:
     """
     from ipykernel.connect import get_connection_file
 
-    connection = os.path.basename(get_connection_file())
+    connection = Path(get_connection_file()).name
     startup = Path(shell.profile_dir.startup_dir, f"00-colabkit-continue-{os.getpid()}.py")
     state = {
         "connection": connection,
         "when": time.time(),
-        "folder": os.getcwd(),
+        "folder": str(Path.cwd()),
         "path": list(sys.path),
         "environment": _changed_environment(),
     }
@@ -53,13 +53,13 @@ def resume(startup: str, state: dict[str, Any]) -> None:
     from IPython.core.getipython import get_ipython
 
     is_old = time.time() - state["when"] > _TOO_OLD
-    is_successor = os.path.basename(get_connection_file()) == state["connection"]
+    is_successor = Path(get_connection_file()).name == state["connection"]
     if is_old or is_successor:
         Path(startup).unlink(missing_ok=True)
     if is_old or not is_successor:
         return
     os.environ.update(state["environment"])
-    if os.path.isdir(state["folder"]):
+    if Path(state["folder"]).is_dir():
         os.chdir(state["folder"])
     sys.path.extend(entry for entry in state["path"] if entry not in sys.path)
     events = get_ipython().events

@@ -128,8 +128,8 @@ def _lost_names(shell: Any, *, force: bool) -> RestartError | None:
     return RestartError(
         "a restart would lose what earlier cells made",
         why=f"they made {', '.join(names[:_SHOWN])}{more}",
-        do="put the set-up into the first cell, restart from the menu and run all; colabkit.detect().restart(force=True)"
-        " restarts all the same",
+        do="put the set-up into the first cell, restart from the menu and run all; to restart all the same, call"
+        " colabkit.detect().restart(force=True)",
     )
 
 
