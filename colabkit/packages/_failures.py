@@ -72,6 +72,7 @@ _KINDS = (
             r"[Ff]ile not found: ",
             r"Could not open requirements file",
             r"Couldn't parse requirement",
+            r"Invalid requirement",
             r"nvalid value ",
         ),
         error=InstallerError,
@@ -152,7 +153,7 @@ def explain(failure: Failure, request: Request) -> ColabKitError:
         failure: What the installer left.
         request: What it was asked.
     """
-    said = _ANSI.sub("", failure.done.err or failure.done.out)
+    said = _ANSI.sub("", f"{failure.done.out}\n{failure.done.err}")  # pip explains a conflict on standard output
     names = ", ".join(masked(str(one.requirement)) for one in request.wanted[:_NAMED])
     what = f"{failure.installer} cannot install {names}"
     if len(request.wanted) > _NAMED:
@@ -188,10 +189,20 @@ def _named(names: Iterable[str], text: str) -> list[str]:
 
 def _reason(said: str) -> str:
     """The installer's explanation in a few plain lines, without its ornaments."""
-    lines = [re.sub(r"^[^\w`*(]+", "", line).rstrip() for line in said.splitlines()]
-    start = next((i for i, line in enumerate(lines) if re.match(r"(?i)error\b|No solution", line)), 0)
-    wordy = [re.sub(r"(?i)^(?:error|cause|hint): *", "", line) for line in lines[start:] if line]
-    text = masked(" ".join(line for line in wordy if not line.startswith("Using Python")))
-    text = text.removeprefix("No solution found when resolving dependencies: ")
-    text = text.removeprefix("No solution found when resolving dependencies ")
+    text = masked(_pips_reason(said) or _uvs_reason(said))
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
+
+
+def _pips_reason(said: str) -> str:
+    _, found, rest = said.partition("The conflict is caused by:\n")
+    if found:
+        return "; ".join(line.strip() for line in rest.partition("\n\n")[0].splitlines())
+    return " ".join(line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: "))
+
+
+def _uvs_reason(said: str) -> str:
+    lines = [re.sub(r"^[^\w`*(]+", "", line).rstrip() for line in said.splitlines()]
+    start = next((i for i, line in enumerate(lines) if re.match(r"error\b|No solution", line)), 0)
+    wordy = [re.sub(r"^(?:error|cause|hint): *", "", line) for line in lines[start:] if line]
+    text = " ".join(line for line in wordy if not line.startswith("Using Python"))
+    return re.sub(r"^No solution found when resolving dependencies:? ", "", text)

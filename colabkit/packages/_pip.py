@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 from colabkit._tools import proc
@@ -33,10 +34,11 @@ def plan(program: str, request: Request, site: Site) -> tuple[Change, ...]:
     Raises:
         Failure: pip finds no way, with its own words.
     """
-    with request.files() as arguments:
-        done = _run(program, ["--dry-run", "--report", "-", *arguments], request, timeout=PLAN_TIMEOUT)
+    with request.files() as arguments, tempfile.NamedTemporaryFile(suffix=".json") as report:
+        _run(program, ["--dry-run", "--report", report.name, *arguments], request, timeout=PLAN_TIMEOUT)
+        planned = json.load(report)["install"]
     found = []
-    for item in json.loads(done.out)["install"]:
+    for item in planned:
         name = normal(item["metadata"]["name"])
         here = site.get(name)
         found.append(Change(name=name, before=here.version if here else None, after=item["metadata"]["version"]))
@@ -53,14 +55,13 @@ def install(program: str, request: Request, planned: Sequence[Change]) -> None:
         _run(program, arguments, request, timeout=INSTALL_TIMEOUT)
 
 
-def _run(program: str, arguments: Sequence[str], request: Request, *, timeout: float) -> proc.Completed:
-    command = [program, "-m", "pip", "install", "--quiet", "--no-input", "--retries", "1", *arguments]
+def _run(program: str, arguments: Sequence[str], request: Request, *, timeout: float) -> None:
+    command = [program, "-m", "pip", "install", "--no-input", "--progress-bar", "off", "--retries", "1", *arguments]
     if request.options.offline:
         command.append("--no-index")
     done = proc.run(command, timeout=timeout, env={**request.env, **_settings(request)})
     if not done.ok:
         raise Failure(NAME, done)
-    return done
 
 
 def _settings(request: Request) -> dict[str, str]:

@@ -126,9 +126,19 @@ def _is_old(modules: list[ModuleType]) -> bool:
     mapped = _mapped_files()
     if mapped is not None and any(os.path.realpath(str(_origin(module))) not in mapped for module in binary):
         return True
+    if _lost_modules(modules):
+        return True
     plain = [module for module in modules if str(_origin(module)).endswith(".py")]
     plain.sort(key=lambda module: module.__name__.count("."))
     return any(_code_differs(module) for module in plain[:_COMPARED])
+
+
+def _lost_modules(modules: list[ModuleType]) -> bool:
+    """Whether a submodule is loaded that the package has no more."""
+    packages = tuple(f"{module.__name__}." for module in modules if "__path__" in vars(module))
+    below = (module for name, module in list(sys.modules.items()) if name.startswith(packages))
+    origins = (origin for module in below if (origin := _origin(module)) is not None)
+    return any(origin.endswith((".py", *_BINARY)) and not os.path.exists(origin) for origin in origins)  # noqa: PTH110
 
 
 def _mapped_files() -> set[str] | None:
@@ -147,7 +157,7 @@ def _code_differs(module: ModuleType) -> bool:
         source = Path(path).read_bytes()
         compiled = compile(source, path, "exec", dont_inherit=True)
     except (OSError, SyntaxError, ValueError):
-        return not os.path.exists(path)  # noqa: PTH110 - its file is gone: the package lost this module
+        return False  # not readable as Python; nothing can be said of it
     on_disk: dict[str, list[CodeType]] = {}
     for code in _nested(compiled):
         on_disk.setdefault(code.co_qualname, []).append(code)
