@@ -9,7 +9,9 @@ does when a kernel has died.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import sys
 import time
 
@@ -50,12 +52,13 @@ class Frontend:
         open_ones = set(requests)
         until = time.monotonic() + PATIENCE
         while open_ones and time.monotonic() < until:
-            if answer is not None and self.client.stdin_channel.msg_ready():
-                said[requests[0]] += self.client.get_stdin_msg(timeout=1)["content"]["prompt"]
-                self.client.input(answer)
+            if answer is not None:
+                with contextlib.suppress(queue.Empty):
+                    said[requests[0]] += self.client.get_stdin_msg(timeout=0.05)["content"]["prompt"]
+                    self.client.input(answer)
             try:
                 message = self.client.get_iopub_msg(timeout=0.2)
-            except Exception:  # noqa: BLE001, S112 - queue.Empty, or its older cousins: nothing came in this moment
+            except queue.Empty:
                 continue
             request = message["parent_header"].get("msg_id")
             content, kind = message["content"], message["msg_type"]

@@ -1,0 +1,65 @@
+"""Installing colabkit, and each of its extras, changes no package of Colab's images."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from colabkit.packages._requirements import normal
+from tests.kernels import find_uv
+
+ROOT = Path(__file__).parents[2]
+LISTS = ("pip-freeze.txt", "pip-freeze.gpu.txt")
+COLABS_PYTHON = "3.13"
+FOR_DEVELOPERS = {"test"}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+pytestmark = pytest.mark.slow
+
+
+def image(name):
+    """Return what an image has: versions of an index, and the names that came from elsewhere."""
+    lines = (Path(__file__).with_name("data") / name).read_text().splitlines()
+    packages = [line for line in lines if line and not line.startswith("#")]
+    pinned = dict(line.split("==") for line in packages if "==" in line)
+    elsewhere = {normal(line.partition(" @ ")[0]) for line in packages if " @ " in line}
+    assert len(pinned) > 500
+    return {normal(package): version for package, version in pinned.items()}, elsewhere
+
+
+def resolve(extra, constraints):
+    """Resolve colabkit with an extra for Colab's Python; return names and versions."""
+    command = [find_uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", ROOT / "pyproject.toml"]
+    command += ["--python-version", COLABS_PYTHON, "--python-platform", "x86_64-manylinux_2_35"]
+    command += ["--constraint", constraints, *(["--extra", extra] if extra else [])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"it does not fit the image:\n{done.stderr}"
+    return {normal(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("extra", ["", *sorted(set(EXTRAS) - FOR_DEVELOPERS)])
+def test_nothing_of_the_image_changes(tmp_path, name, extra):
+    """Under the image's versions as constraints there is a solution, and it moves none of them."""
+    pinned, elsewhere = image(name)
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("".join(f"{package}=={version}\n" for package, version in pinned.items()))
+    resolved = resolve(extra, constraints)
+    assert {"packaging", "requests", "tqdm"} <= resolved.keys()
+    moved = {package: version for package, version in resolved.items() if pinned.get(package, version) != version}
+    assert moved == {}
+    assert resolved.keys() & elsewhere == set(), "the image has these from outside the index"
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_the_check_can_fail(tmp_path, name):
+    """A constraint that our floors do not allow is seen: `requests` is older than we need."""
+    pinned, _elsewhere = image(name)
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text(f"requests==2.20.0\npackaging=={pinned['packaging']}\n")
+    with pytest.raises(AssertionError, match="does not fit the image"):
+        resolve("", constraints)
