@@ -11,21 +11,17 @@ from typing import TYPE_CHECKING, Literal, get_args
 from colabkit import config
 from colabkit._tools.log import say, warn
 from colabkit.errors import ConflictError, InstallError, ProtectedPackageError, RequirementError, UnknownNameError
-from colabkit.packages import _lock
-from colabkit.packages._conflicts import broken_by
-from colabkit.packages._failures import explain
 from colabkit.packages._protect import KERNEL_STACK, held
 from colabkit.packages._report import Change, Conflict, InstallReport
-from colabkit.packages._request import Failure, Options, Request
 from colabkit.packages._requirements import applicable, is_file, read, read_file
 from colabkit.packages._site import Site
 from colabkit.packages._stale import Stale, loaded, running_version, stale
-from colabkit.packages._target import check_writable, find_installer
 from colabkit.runtime import restart as kernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from colabkit.packages._request import Request
     from colabkit.packages._requirements import Wanted
     from colabkit.packages._target import Installer
 
@@ -90,6 +86,12 @@ def install(
     if not site.missing(wanted):
         return _finish(notes, restart)
 
+    # Most calls end above, within milliseconds; what follows is loaded when something has to be done.
+    from colabkit.packages._conflicts import broken_by
+    from colabkit.packages._failures import explain
+    from colabkit.packages._request import Failure, Options, Request
+    from colabkit.packages._target import check_writable, find_installer
+
     check_writable(env)
     installer, program = find_installer(env)
     asked = {one.name for one in wanted}
@@ -133,9 +135,11 @@ def _read_all(
         if isinstance(text, str) and not is_file(text):
             wanted.append(read(text))
             continue
+        from colabkit.packages._lock import differences
+
         path = Path(text).expanduser()
         lines = read_file(path)
-        differs += _lock.differences(path)
+        differs += differences(path)
         # A lock lists the kernel it was written in; this one keeps its own, or nobody would be there to go on.
         left_out = [] if force else [one for one in lines if one.name in KERNEL_STACK]
         skipped += tuple(
@@ -181,6 +185,9 @@ def _merged(first: Sequence[Stale], second: Sequence[Stale]) -> tuple[Stale, ...
 
 
 def _act(plan: InstallReport, installer: Installer, program: str, request: Request, site: Site) -> InstallReport:
+    from colabkit.packages._failures import explain
+    from colabkit.packages._request import Failure
+
     for conflict in plan.conflicts:
         warn("colabkit: %s", conflict)
     names = [str(change) for change in plan.changed]

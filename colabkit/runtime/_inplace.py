@@ -6,11 +6,8 @@ The requests travel as the frames they arrived in, in a file that has no name an
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import json
 import os
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +99,8 @@ def obstacle(kernel: Any) -> str:
 
 
 def _replaced_stack() -> str:
+    import importlib.metadata
+
     for module, distribution in _STACK.items():
         running = getattr(sys.modules.get(module), "__version__", None)
         try:
@@ -222,6 +221,9 @@ def _start_folder(shell: Any) -> str:
 
 
 def _luggage(state: dict[str, Any]) -> int:
+    import json
+    import tempfile
+
     with tempfile.TemporaryFile("w+") as file:
         json.dump(state, file)
         file.flush()

@@ -7,7 +7,6 @@ the kernel itself has loaded.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 
@@ -38,6 +37,8 @@ def startup_line(pid: int) -> str:
 
 def replay() -> None:
     """Take the requests over and run them as soon as everyone is back."""
+    import json
+
     with open(int(os.environ.pop(LUGGAGE)), encoding="utf-8") as file:
         state = json.load(file)
     with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from colabkit.errors import RestartError
-from colabkit.runtime import _inplace, _kill
+from colabkit.runtime import _inplace
 from colabkit.runtime.base import running_shell
 from colabkit.runtime.frontend import allows_stdin
 
@@ -46,6 +46,8 @@ def restart(*, force: bool = False) -> NoReturn:
         raise error
     shell = running_shell()
     if _inplace.obstacle(shell.kernel):
+        from colabkit.runtime import _kill
+
         _kill.kill_and_continue(shell)
     _inplace.leave(shell)
 
