@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def blocks(page: Path) -> list[Block]:
     source = page.read_text(encoding="utf-8")
     matches = list(_BLOCK.finditer(source))
     found = []
-    for match, after in zip(matches, [*matches[1:], None], strict=True):
+    for match, after in itertools.zip_longest(matches, matches[1:]):
         is_output = (
             after is not None and after["language"] == "text" and not source[match.end() : after.start()].strip()
         )
