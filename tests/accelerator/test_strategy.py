@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -148,6 +149,12 @@ def test_an_accelerator_that_stays_idle_is_told():
         assert word in " ".join(choose(runtime(*found), backends).warnings)
 
 
+def needs(package):
+    """Skip where a package is missing; importing it here would cost seconds."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+
+
 def python(code, **env):
     """Run code in a process of its own, as backends cannot change in one; return the words it prints."""
     done = subprocess.run(
@@ -164,13 +171,13 @@ def test_choosing_imports_no_framework():
         "with ck.strategy('cpu'): pass\n"
         "print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     )
-    pytest.importorskip("keras")
+    needs("keras")
     assert python(code, CUDA_VISIBLE_DEVICES="-1") == ["[]"]
 
 
 def test_tensorflow_trains_on_two_devices_that_share_a_batch():
     """The scope mirrors a real model over two (logical CPU) devices, and the fit ends with a finite loss."""
-    pytest.importorskip("tensorflow")
+    needs("tensorflow")
     code = """
 import tensorflow as tf, keras, numpy as np
 from colabkit.accelerator._tensorflow import distribute
@@ -188,7 +195,7 @@ print(np.isfinite(loss), tf.distribute.get_strategy().num_replicas_in_sync)
 
 def test_jax_trains_on_two_devices_that_share_a_batch():
     """Inside the scope the model is laid over two (virtual CPU) devices; outside it the former layout is back."""
-    pytest.importorskip("jax")
+    needs("jax")
     code = """
 import keras, numpy as np
 from colabkit.accelerator._jax import shared
@@ -206,7 +213,7 @@ print(keras.distribution.distribution())
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_cpu_that_is_preferred_to_a_gpu_trains(backend):
     """Where a GPU is there and not wanted, the scope pins the real backend to the CPU and a model trains in it."""
-    pytest.importorskip(backend)
+    needs(backend)
     code = f"""
 import dataclasses, numpy as np, colabkit as ck
 with dataclasses.replace(ck.strategy({backend!r}), avoids=True):
@@ -221,7 +228,7 @@ print(np.isfinite(loss), keras.config.backend())
 
 def test_the_scope_sets_the_policy_and_gives_the_former_one_back():
     """After the scope, and after an error in it, models are built as before."""
-    pytest.importorskip("jax")
+    needs("jax")
     code = """
 import dataclasses, keras, colabkit as ck
 chosen = dataclasses.replace(ck.strategy("jax"), policy="mixed_bfloat16")
@@ -237,5 +244,5 @@ except KeyError:
 
 def test_the_public_name_answers_on_this_machine():
     """`strategy("cpu")` works wherever a backend is installed."""
-    pytest.importorskip("keras")
+    needs("keras")
     assert strategy("cpu").reason.startswith("the CPU was asked for")
