@@ -25,9 +25,12 @@ html_show_sphinx = False
 
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
+# As written: the value of `env=os.environ` is the environment of whoever builds this, keys and all.
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
+napoleon_use_rtype = False
 # Docstrings are written to be read in a notebook: `name` is code there, as in Markdown.
 default_role = "literal"
 
