@@ -57,12 +57,12 @@ def main(kills: int = 30, seed: int = 0) -> int:
                 killed += 1
                 continue
             if process.returncode != 0:
-                failed += 1
                 print(err, file=sys.stderr)
-            else:
-                finished += 1
-                different += arrays(Path(base, f"run{number}")) != expected
-                different += json.loads(out)["test_accuracy"] != accuracy
+                failed += 1
+                break
+            finished += 1
+            different += arrays(Path(base, f"run{number}")) != expected
+            different += json.loads(out)["test_accuracy"] != accuracy
             number += 1
         out, err = start(Path(base, f"run{number}")).communicate()
         finished += 1
