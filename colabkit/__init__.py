@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from colabkit.accelerator import strategy as strategy
     from colabkit.checkpoint import open_run as open_run
     from colabkit.models import train as train
+    from colabkit.packages import install as install
+    from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
     from colabkit.transfer import fetch as fetch
 else:
@@ -23,6 +25,8 @@ else:
         "detect": "colabkit.runtime",
         "errors": "colabkit",
         "fetch": "colabkit.transfer",
+        "install": "colabkit.packages",
+        "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
@@ -43,4 +47,4 @@ else:
         return sorted({*globals(), *_PUBLIC})
 
 
-__all__ = ["__version__", "detect", "errors", "fetch", "open_run", "strategy", "train"]
+__all__ = ["__version__", "detect", "errors", "fetch", "install", "lock", "open_run", "strategy", "train"]

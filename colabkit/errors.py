@@ -23,7 +23,16 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── RunMismatchError         32   the run belongs to another model or other data (ValueError)
 │   ├── CorruptCheckpointError   33   the file is not what was written (ValueError)
 │   └── NewerFormatError         34   written by a newer colabkit
-└── DataError                    40   the data does not fit the model (ValueError)
+├── DataError                    40   the data does not fit the model (ValueError)
+├── InstallError                 50   installing packages failed (RuntimeError)
+│   ├── RequirementError         51   a requirement that cannot be read, or that carries an option (ValueError)
+│   ├── ConflictError            52   versions that cannot go together
+│   │   └── ProtectedPackageError 53  it would change what the running kernel stands on
+│   ├── PackageNotFoundError     54   no such package, or no such version of it (LookupError)
+│   ├── NoWheelError             55   nothing of it fits this Python or this platform
+│   ├── SiteError                56   this Python refuses to be changed: PEP 668, read-only (PermissionError)
+│   └── InstallerError           57   neither uv nor pip can run, or their settings are broken
+└── RestartError                 58   the kernel is not restarted; the message says why (RuntimeError)
 ```
 
 0 is success, 2 a usage error, 130 Ctrl-C.
@@ -38,18 +47,27 @@ __all__ = [
     "BusyError",
     "CheckpointError",
     "ColabKitError",
+    "ConflictError",
     "CorruptCheckpointError",
     "DataError",
     "DiskFullError",
     "ExistsError",
+    "InstallError",
+    "InstallerError",
     "IntegrityError",
     "MissingDependencyError",
     "NewerFormatError",
+    "NoWheelError",
     "NotFoundError",
     "NotWritableError",
     "OfflineError",
+    "PackageNotFoundError",
+    "ProtectedPackageError",
+    "RequirementError",
+    "RestartError",
     "RunBusyError",
     "RunMismatchError",
+    "SiteError",
     "StorageError",
     "TransferError",
     "UnknownNameError",
@@ -227,3 +245,57 @@ class DataError(ColabKitError, ValueError):
     """The data does not fit the model; the message names the row, column or array."""
 
     exit_code = 40
+
+
+class InstallError(ColabKitError, RuntimeError):
+    """Installing packages failed; the message says whether anything was changed."""
+
+    exit_code = 50
+
+
+class RequirementError(InstallError, ValueError):
+    """A requirement that cannot be read, or that carries an option or credentials."""
+
+    exit_code = 51
+
+
+class ConflictError(InstallError):
+    """Versions that cannot go together; the message names the cause, and nothing was touched."""
+
+    exit_code = 52
+
+
+class ProtectedPackageError(ConflictError):
+    """It would change a package that the running kernel stands on."""
+
+    exit_code = 53
+
+
+class PackageNotFoundError(InstallError, LookupError):
+    """No package of that name, or no such version of it."""
+
+    exit_code = 54
+
+
+class NoWheelError(InstallError):
+    """The package exists, but nothing of it fits this Python or this platform."""
+
+    exit_code = 55
+
+
+class SiteError(InstallError, PermissionError):
+    """This Python refuses to be changed: the system manages it (PEP 668), or it is read-only."""
+
+    exit_code = 56
+
+
+class InstallerError(InstallError):
+    """Neither uv nor pip can run, or a setting of theirs is broken."""
+
+    exit_code = 57
+
+
+class RestartError(ColabKitError, RuntimeError):
+    """The kernel is not restarted; the message says why, and nothing was lost."""
+
+    exit_code = 58

@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "quickstart": "train the tutorial's digit classifier in a run that survives a kill",
     "detect": "tell where this runs and what it has",
     "fetch": "fetch a file, whole and verified, resumable after an interruption",
+    "install": "install packages, planned first, without breaking the kernel",
+    "lock": "write what is installed into a requirements file",
     "train": "train a reference model; the same command again continues it",
 }
 

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from typing import Any
+    from typing import Any, NoReturn
 
     from colabkit.runtime.devices import Accelerator, Devices
     from colabkit.runtime.frontend import Frontend
@@ -143,6 +143,22 @@ class Runtime(Host):
         import datetime as dt
 
         return (dt.datetime.now(dt.UTC).date() - dt.date.fromisoformat(self.image_date)).days
+
+    def restart(self, *, force: bool = False) -> NoReturn:
+        """Start this notebook's kernel anew, in place; see `colabkit.runtime.restart`.
+
+        The calling cell runs again from its top in a fresh interpreter, and the queued cells of "Run all" follow.
+        The process keeps its id and its environment variables.
+
+        Args:
+            force: Restart even if earlier cells made names that will be lost.
+
+        Raises:
+            RestartError: It cannot or must not be done here; nothing was lost.
+        """
+        from colabkit.runtime.restart import restart
+
+        restart(force=force)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `json.dumps` takes."""

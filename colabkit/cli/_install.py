@@ -1,0 +1,54 @@
+"""Install packages into this Python, planned first.
+
+What is installed already is answered at once; a change is planned by uv (pip where there is none), shown, and refused
+in words if it cannot be or would break the notebook's kernel. A command is a child process: it cannot restart the
+notebook's kernel, which goes on with what it has loaded. In a notebook, colabkit.install() does both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from colabkit.cli import Outcome
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLE = 'colabkit install "keras>=3.10" polars'
+
+_NO_RESTART = (
+    "this command cannot restart a notebook's kernel: if one runs, call colabkit.install() with the same requirements"
+    " in a cell, or restart it from the menu"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("requirements", nargs="+", metavar="REQUIREMENT", help="a package, or one requirements file")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, and touch nothing")
+    parser.add_argument(
+        "--no-constrain", action="store_true", help="let the image's heavy packages (numpy, torch, …) change"
+    )
+    parser.add_argument("--force", action="store_true", help="change even what a running kernel stands on")
+    parser.add_argument("--index-url", metavar="URL", help="the package index instead of the installer's own")
+    parser.add_argument("--extra-index-url", metavar="URL", action="append", default=[], help="an index beside it")
+    parser.add_argument("--find-links", metavar="PLACE", action="append", default=[], help="a folder of wheels")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Install, and say that a kernel was not restarted."""
+    from colabkit.packages import install
+
+    report = install(
+        *args.requirements,
+        constrain=not args.no_constrain,
+        restart="never",
+        dry_run=args.dry_run,
+        force=args.force,
+        index_url=args.index_url,
+        extra_index_urls=args.extra_index_url,
+        find_links=args.find_links,
+    )
+    touched = bool(report.changed) and not report.dry_run
+    text = f"{report}\n{_NO_RESTART}" if touched else str(report)
+    return Outcome({**report.as_dict(), "kernel_restarted": False}, text)

@@ -1,0 +1,63 @@
+"""Which installed packages a change would break: installers look only at what they install."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from colabkit.packages._report import Conflict
+from colabkit.packages._requirements import normal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packaging.requirements import Requirement
+
+    from colabkit.packages._report import Change
+    from colabkit.packages._site import Site
+
+
+def broken_by(changes: Sequence[Change], site: Site) -> tuple[Conflict, ...]:
+    """List the requirements of installed packages that hold now and would not hold after the changes.
+
+    Args:
+        changes: What would change.
+        site: What is installed now.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    replaced = {change.name: change for change in changes if change.before is not None}
+    if not replaced:
+        return ()
+    # One search over each METADATA; parsing all 700 of them would cost a second.
+    names = "|".join(re.escape(name).replace(r"\-", "[-_.]+") for name in replaced)
+    mentions = re.compile(rf"^Requires-Dist: *((?:{names})(?![-\w.]).*)$", re.MULTILINE | re.IGNORECASE)
+    moving = {change.name for change in changes}
+    found = []
+    for here in site:
+        if here.name in moving:
+            continue  # the installer saw to its requirements
+        for text in mentions.findall(here.metadata()):
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                continue
+            change = replaced[normal(requirement.name)]
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            if _breaks(requirement, change):
+                needs = f"{requirement.name}{requirement.specifier}"
+                found.append(
+                    Conflict(package=f"{here.name} {here.version}", needs=needs, gets=change.after, name=change.name)
+                )
+    return tuple(sorted(found, key=str))
+
+
+def _breaks(requirement: Requirement, change: Change) -> bool:
+    from packaging.version import InvalidVersion
+
+    try:
+        before = requirement.specifier.contains(str(change.before), prereleases=True)
+        return before and not requirement.specifier.contains(change.after, prereleases=True)
+    except InvalidVersion:
+        return False

@@ -1,0 +1,252 @@
+"""Leave: hold the running request and all queued ones unanswered, then replace this process by a fresh kernel.
+
+The requests travel as the frames they arrived in, in a file that has no name and is gone with its last reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from colabkit.runtime import _replay
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TICK = 0.1  # seconds between two looks at the queue
+_QUIET = 3  # looks without a new request, after which the queue is taken for empty
+_PATIENCE = 50  # looks after which a queue that never ends is cut
+_LAST_STANDARD = 2  # input, output, error
+_REPLIES = ("status", "execute_reply", "error")
+_STACK = {
+    "ipykernel": "ipykernel",
+    "IPython": "ipython",
+    "jupyter_client": "jupyter_client",
+    "tornado": "tornado",
+    "traitlets": "traitlets",
+    "zmq": "pyzmq",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What a restarted kernel knows about its restart; it stands in the environment.
+
+    Attributes:
+        pid: The process; a child that inherits the variable is not it.
+        when: When the process replaced itself, in seconds since the epoch.
+        requests: The ids of the requests that are run again.
+    """
+
+    pid: int
+    when: float
+    requests: tuple[str, ...]
+
+    VARIABLE = "COLABKIT_RESTARTED"
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> Mark | None:
+        """Return the mark of this process, or None if it never restarted in place."""
+        try:
+            pid, when, requests = env[cls.VARIABLE].split(":")
+            mark = cls(pid=int(pid), when=float(when), requests=tuple(requests.split(",")))
+        except (KeyError, ValueError):
+            return None
+        return mark if mark.pid == os.getpid() else None
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.when:.3f}:{','.join(self.requests)}"
+
+
+class _Stop(BaseException):
+    """Ends the calling cell without a word: no `except Exception` catches it, and IPython draws no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return []
+
+
+def running_request(kernel: Any) -> dict[str, Any] | None:
+    """Return the request of the cell that runs now; None inside a widget's callback or between cells."""
+    try:
+        parent = kernel.get_parent("shell")
+        return parent if parent["header"]["msg_type"] == "execute_request" else None
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def obstacle(kernel: Any) -> str:
+    """Say what of the kernel keeps it from being replaced in place; "" if nothing does."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    stream = getattr(kernel, "shell_stream", None)
+    app = IPKernelApp.instance() if IPKernelApp.initialized() else None
+    connection = Path(getattr(app, "connection_file", "") or "-").name
+    checks = (
+        (hasattr(stream, "_run_callback") and hasattr(stream, "_recv_callback"), "its shell stream is of another kind"),
+        ("shell" in getattr(kernel, "_parent_ident", ()), "it does not keep who asked"),
+        ("execute_request" in getattr(kernel, "shell_handlers", ()), "it has no table of handlers"),
+        (hasattr(kernel, "_abort_queues") and hasattr(kernel.io_loop, "call_later"), "its queue is of another kind"),
+        (any(connection in word for word in sys.orig_argv), "its command line does not name its connection file"),
+        (os.access(sys.executable or "-", os.X_OK), "its Python cannot be run again"),
+        (os.access(kernel.shell.profile_dir.startup_dir, os.W_OK), "IPython's startup folder cannot be written"),
+    )
+    return next((text for holds, text in checks if not holds), _replaced_stack())
+
+
+def _replaced_stack() -> str:
+    for module, distribution in _STACK.items():
+        running = getattr(sys.modules.get(module), "__version__", None)
+        try:
+            installed = importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if running is not None and running != installed:
+            return f"{distribution} {running} runs, and {installed} would start in its place"
+    return ""
+
+
+def leave(shell: Any) -> NoReturn:
+    """Stop the calling cell, and replace the process as soon as its queue has been taken over.
+
+    Args:
+        shell: The IPython shell whose kernel restarts; obstacle() was asked before.
+    """
+    departure = _Departure(shell)
+    departure.hold()
+    shell.kernel.io_loop.call_later(_TICK, departure.look)
+    raise _Stop
+
+
+class _Departure:
+    """The requests that are held, and the way out."""
+
+    def __init__(self, shell: Any) -> None:
+        self.kernel = shell.kernel
+        self.startup = Path(shell.profile_dir.startup_dir)
+        self.first_folder = _start_folder(shell)
+        own = running_request(self.kernel)
+        assert own is not None  # noqa: S101 - restart() refuses otherwise
+        self.held = [(self.kernel._parent_ident["shell"], own)]  # noqa: SLF001 - obstacle() looked for it
+        self.looks = self.quiet = 0
+        self.undo: list[tuple[Any, str, Any]] = []
+
+    def hold(self) -> None:
+        """From now on keep what is asked to be run, and keep silent about it."""
+        kernel, session = self.kernel, self.kernel.session
+        ids = {self.held[0][1]["header"]["msg_id"]}
+        really_send, handlers = session.send, dict(kernel.shell_handlers)
+
+        def send(stream: Any, message: Any, content: Any = None, parent: Any = None, *args: Any, **more: Any) -> Any:
+            # google.colab's shell passes a bare header where ipykernel passes the whole message
+            header = (parent.get("header") or parent) if parent else {}
+            if message in _REPLIES and header.get("msg_id") in ids:
+                return {"content": content or {}}  # ipykernel reads the status of what it sent
+            return really_send(stream, message, content, parent, *args, **more)
+
+        def keep(_stream: Any, ident: Any, request: dict[str, Any]) -> None:
+            self.held.append((ident, request))
+            ids.add(request["header"]["msg_id"])
+            self.quiet = 0
+
+        # the end of the calling cell counts as an error, at which the queue would be thrown away
+        for target, name, value in (
+            (session, "send", send),
+            (kernel, "_abort_queues", lambda *_args, **_more: None),
+            (kernel, "shell_handlers", {**handlers, "execute_request": keep}),
+        ):
+            self.undo.append((target, name, getattr(target, name)))
+            setattr(target, name, value)
+
+    def look(self) -> None:
+        """Wait until the queue has flowed in, then go."""
+        self.looks += 1
+        self.quiet += 1
+        if self.quiet < _QUIET and self.looks < _PATIENCE:
+            self.kernel.io_loop.call_later(_TICK, self.look)
+            return
+        try:
+            self._go()
+        except OSError as error:
+            self._stay(error)
+
+    def _go(self) -> None:
+        requests = tuple(message["header"]["msg_id"] for _ident, message in self.held)
+        startup = self.startup / f"00-colabkit-restart-{os.getpid()}.py"
+        luggage = _luggage(self._state(startup))
+        startup.write_text(_replay.startup_line(os.getpid()), encoding="utf-8")
+        os.environ[_replay.LUGGAGE] = str(luggage)
+        os.environ[Mark.VARIABLE] = str(Mark(pid=os.getpid(), when=time.time(), requests=requests))
+        os.chdir(self.first_folder)
+        _give_back_output()
+        _close_at_exec(except_for=luggage)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the very command line of this kernel
+
+    def _state(self, startup: Path) -> dict[str, Any]:
+        serialize = self.kernel.session.serialize
+        frames = [[frame.hex() for frame in serialize(message, ident=ident)] for ident, message in self.held]
+        ports = [port for port in (getattr(_app(), "shell_port", 0), getattr(_app(), "iopub_port", 0)) if port]
+        clients = _replay.clients_of(ports)
+        return {"frames": frames, "startup": str(startup), "clients": clients}
+
+    def _stay(self, error: OSError) -> None:
+        """The process could not be replaced: run the held cells here, where restart() will now refuse."""
+        os.environ.pop(_replay.LUGGAGE, None)
+        for target, name, value in reversed(self.undo):
+            setattr(target, name, value)
+        print(f"colabkit: the kernel could not be restarted in place: {error}", file=sys.stderr)  # noqa: T201
+        state = self._state(self.startup)
+        _replay.deliver(self.kernel.shell_stream, [[bytes.fromhex(f) for f in m] for m in state["frames"]])
+
+
+def _app() -> Any:
+    from ipykernel.kernelapp import IPKernelApp
+
+    return IPKernelApp.instance()
+
+
+def _start_folder(shell: Any) -> str:
+    """The folder to start in: the cell's own `%cd` is undone, as it will run again; an earlier cell's stays."""
+    visited = shell.user_ns.get("_dh", [])
+    is_first_cell = not any(source.strip() for source in shell.user_ns.get("In", [])[:-1])
+    if is_first_cell and visited and Path(visited[0]).is_dir():
+        return str(visited[0])
+    return str(Path.cwd())
+
+
+def _luggage(state: dict[str, Any]) -> int:
+    with tempfile.TemporaryFile("w+") as file:
+        json.dump(state, file)
+        file.flush()
+        file.seek(0)
+        number = os.dup(file.fileno())
+    os.set_inheritable(number, True)
+    return number
+
+
+def _give_back_output() -> None:
+    """Point the descriptors 1 and 2 at where they first went: ipykernel's pipes lose their reading threads."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+        original = getattr(stream, "_original_stdstream_copy", None)
+        if original is not None:
+            os.dup2(original, number)
+    time.sleep(_TICK)  # lets the thread that sends output empty itself
+
+
+def _close_at_exec(*, except_for: int) -> None:
+    import fcntl  # POSIX only, as all of this
+
+    for entry in list(Path("/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd").iterdir()):
+        number = int(entry.name)
+        if number > _LAST_STANDARD and number != except_for:
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(number, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

@@ -1,0 +1,250 @@
+"""The restart in place, in real kernels, under the programs that run notebooks."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.runtime.notebooks import RUNNERS, run_notebook, talk
+
+RESTART = """
+import os
+import colabkit
+from colabkit.errors import RestartError
+print('TOP', os.getpid())
+try:
+    colabkit.detect().restart()
+except RestartError as error:
+    print(error)
+"""
+OTHER_NUMPY = """
+import os
+import numpy, colabkit
+print('numpy', numpy.__version__, os.getpid())
+colabkit.install('numpy==2.3.5')
+print('goes on with', numpy.__version__)
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("runner", list(RUNNERS))
+def test_the_cell_runs_again_and_the_queue_follows(kernels, runner):
+    """Another numpy is installed under a live one: one run of the notebook ends well with the new one, same process."""
+    kernels.install(f"numpy=={kernels.numpy}")
+    ran = run_notebook(
+        kernels,
+        [
+            OTHER_NUMPY,
+            "import os; print(numpy.__version__, os.getpid(), numpy.linalg.norm([3, 4]))",
+            "print('the last cell')",
+        ],
+        runner=runner,
+    )
+    assert ran.code == 0, ran.log
+    first, *rest = ran.texts
+    pid = first.split()[2]
+    assert first.splitlines() == [
+        f"numpy {kernels.numpy} {pid}",
+        f"colabkit: installing numpy {kernels.numpy} -> 2.3.5",
+        f"colabkit: numpy {kernels.numpy} is loaded, 2.3.5 is installed",
+        "colabkit: restarting the kernel in place; this cell runs again from its top",
+        f"numpy 2.3.5 {pid}",
+        "goes on with 2.3.5",
+    ]
+    assert rest == [f"2.3.5 {pid} 5.0\n", "the last cell\n"]
+
+
+def test_the_users_own_pip_is_noticed_and_repaired(kernels):
+    """`!uv pip install` under a live numpy breaks it; the next install() finds that out and restarts."""
+    kernels.install(f"numpy=={kernels.numpy}")
+    ran = run_notebook(
+        kernels,
+        [
+            (
+                "import numpy\n!uv pip install -q --python {__import__('sys').executable} numpy==2.3.5\n"
+                "import colabkit\ncolabkit.install('numpy')\nprint(numpy.__version__)"
+            ),
+            "print(numpy.zeros(2))",
+        ],
+    )
+    assert ran.code == 0, ran.log
+    assert ran.texts[0].splitlines()[-1] == "2.3.5"
+    assert f"numpy {kernels.numpy} is loaded, 2.3.5 is installed" in ran.texts[0]
+    assert ran.texts[1] == "[0. 0.]\n"
+
+
+def test_the_environment_is_kept_and_the_folder_is_the_first_one(kernels):
+    """Variables set in the cell, the loader's path too, are there again; a `%cd` of the cell can run a second time."""
+    ran = run_notebook(
+        kernels,
+        [
+            "import os, sys\nif 'MINE' not in os.environ:\n    os.makedirs('below')\n"
+            "    os.environ['LD_LIBRARY_PATH'] = '/opt/libraries'\n    os.environ['MINE'] = 'a=b:ü'\n"
+            "%cd -q below\n" + RESTART,
+            (
+                "print(os.environ['MINE'], os.environ['LD_LIBRARY_PATH'], os.path.basename(os.getcwd()))\n"
+                "!echo from a child: $LD_LIBRARY_PATH\n"
+                "print(open('/proc/self/environ').read().count('LD_LIBRARY_PATH=/opt/libraries'))"
+            ),
+        ],
+    )
+    assert ran.code == 0, ran.log
+    assert ran.texts[1].splitlines() == ["a=b:ü /opt/libraries below", "from a child: /opt/libraries", "1"]
+
+
+def test_it_happens_once_for_one_run_of_a_cell(kernels):
+    """A cell that always asks is restarted once and then refused: there is no loop."""
+    ran = run_notebook(kernels, [RESTART, "print('after')"])
+    assert ran.code == 0, ran.log
+    assert ran.texts[0].count("TOP") == 2
+    assert "already restarted the kernel once" in ran.texts[0]
+    assert ran.texts[1] == "after\n"
+
+
+def test_what_earlier_cells_made_is_not_lost(kernels):
+    """A later cell is refused and says what would be lost; names that it makes itself do not count."""
+    ran = run_notebook(kernels, ["import math\nmodel = [1, 2, 3]", RESTART, "print(model, math.pi)"])
+    assert ran.code == 0, ran.log
+    assert ran.texts[1].count("TOP") == 1
+    assert "a restart would lose what earlier cells made" in ran.texts[1]
+    assert "math, model" in ran.texts[1]
+    assert ran.texts[2] == "[1, 2, 3] 3.141592653589793\n"
+
+
+def test_earlier_cells_that_made_nothing_do_not_stand_in_the_way(kernels):
+    """`!nvidia-smi`, a print, a magic: nothing would be lost."""
+    ran = run_notebook(kernels, ["print('hello')\n!true", "%time 1 + 1", RESTART, "print('after')"])
+    assert ran.code == 0, ran.log
+    assert ran.texts[2].count("TOP") == 2
+    assert ran.texts[3] == "after\n"
+
+
+def test_force_restarts_all_the_same(kernels):
+    """The user has the last word: earlier names are gone, the environment and the queue are not."""
+    ran = run_notebook(
+        kernels,
+        [
+            "model = 1",
+            (
+                "import colabkit\ntry:\n    colabkit.detect().restart(force=True)\n"
+                "except colabkit.errors.RestartError: pass\nprint('model' in globals())"
+            ),
+            "print('after')",
+        ],
+    )
+    assert ran.code == 0, ran.log
+    assert ran.texts[1:] == ("False\n", "after\n")
+
+
+def test_a_bare_except_does_not_stop_it(kernels):
+    """A cell that swallows everything runs to its end once, and still starts again from its top."""
+    ran = run_notebook(
+        kernels,
+        [
+            "import colabkit, os\nprint('top')\ntry:\n    colabkit.detect().restart()\nexcept:\n    pass\nprint('end')",
+            "print('after')",
+        ],
+    )
+    assert ran.code == 0, ran.log
+    assert ran.texts == ("top\nend\ntop\nend\n", "after\n")
+
+
+def test_errors_of_the_cells_after_it_are_errors(kernels):
+    """The queue is the notebook's again: a later failure ends the run as it always does."""
+    ran = run_notebook(kernels, [RESTART, "raise ValueError('mine')", "print('never')"], runner="jupyter execute")
+    assert ran.code != 0
+    assert "mine" in ran.log
+
+
+def test_output_by_descriptor_and_subprocess_still_arrives(kernels):
+    """What is written past Python, by a subprocess or to descriptor 1, is shown after a restart as before."""
+    ran = run_notebook(
+        kernels, [RESTART, "import os, time\n!echo child\nos.write(1, b'descriptor\\n'); time.sleep(0.5)"]
+    )
+    assert ran.code == 0, ran.log
+    assert {"child", "descriptor"} <= set(ran.texts[1].split())
+
+
+def test_a_thread_is_refused(kernels):
+    """Only a cell can run again."""
+    code = (
+        "import threading\nfrom colabkit.runtime.restart import refusal\nsaid = []\n"
+        "thread = threading.Thread(target=lambda: said.append(refusal()))\nthread.start(); thread.join()\n"
+        "print(said[0].why)\nprint(refusal())"
+    )
+    ran = run_notebook(kernels, [code])
+    assert ran.code == 0, ran.log
+    assert ran.texts[0].splitlines() == ["this is another thread or process of it", "None"]
+
+
+def test_a_widgets_callback_is_refused(kernels):
+    """A button has no cell that could run again: nothing happens to the kernel, and the reason is said."""
+    register = (
+        "from colabkit.runtime.restart import refusal\n"
+        "said = []\n"
+        "get_ipython().kernel.comm_manager.register_target('t', lambda comm, message: said.append(refusal()))"
+    )
+    found = talk(kernels, ["run", register], ["comm", "t"], ["run", "print(said[0].why)"])
+    assert found[2] == "this is the callback of a button or a widget, and no cell could run again\n"
+
+
+def test_after_it_a_frontend_finds_everything_in_its_place(kernels):
+    """Run all, prompts, interrupts, and the menu's own restart work as before; that restart forgets the environment."""
+    found = talk(
+        kernels,
+        ["queue", "import os; os.environ['MINE'] = '1'\n" + RESTART, "print('two')", "print('three')"],
+        ["run", "print(input('name? '))", "me"],
+        ["interrupt", "import time; print('running', flush=True); time.sleep(60)"],
+        ["restart"],
+        ["run", "import os; print(os.environ.get('MINE'), os.environ.get('COLABKIT_RESTARTED'))"],
+    )
+    assert found[0][0].count("TOP") == 2
+    assert found[0][1:] == ["two\n", "three\n"]
+    assert found[1] == "name? me\n"
+    assert found[2] == "running\nKeyboardInterrupt: "
+    assert found[4] == "None None\n"
+
+
+def test_a_second_run_of_the_cell_may_restart_again(kernels):
+    """Once for one run of a cell, not once for ever: after a cell was changed it can be run again."""
+    found = talk(kernels, ["run", RESTART], ["run", RESTART], ["run", "print('alive')"])
+    assert [text.count("TOP") for text in found] == [2, 2, 0]
+    assert found[2] == "alive\n"
+
+
+def test_ask_asks_first(kernels):
+    """restart="ask" leaves the kernel as it is unless somebody says yes."""
+    kernels.install(f"numpy=={kernels.numpy}")
+    cell = "import numpy, colabkit; r = colabkit.install('numpy==2.3.5', restart='ask'); print(numpy.__version__)"
+    no, again = talk(kernels, ["run", cell, "n"], ["run", cell, "y"])
+    assert no.splitlines()[-1] == kernels.numpy
+    assert again.splitlines()[-1] == "2.3.5"
+
+
+def test_where_it_cannot_be_done_and_somebody_watches_the_kernel_is_killed(kernels):
+    """The way that remains: the next kernel has the environment but no secrets, and says what to do."""
+    cell = (
+        "import os, sys\nsys.orig_argv = ['python']\nos.environ['MINE'] = '1'; os.environ['MY_TOKEN'] = 'hush'\n"
+        "os.makedirs('below', exist_ok=True); os.chdir('below')\nsys.path.append('/opt/mine')\n"
+        "import colabkit; colabkit.detect().restart()"
+    )
+    look = "import os, sys; print(os.environ.get('MINE'), os.environ.get('MY_TOKEN'), os.getcwd()[-5:], sys.path[-1])"
+    died, first, second = talk(kernels, ["revive", cell], ["run", look], ["run", "print('quiet')"])
+    assert died
+    assert first.splitlines() == [
+        "colabkit: this is a new kernel, with the environment of the one before; run all cells from the top",
+        "1 None below /opt/mine",
+    ]
+    assert second == "quiet\n"
+
+
+def test_a_headless_run_is_never_killed(kernels):
+    """Where the restart in place cannot be done, a run that nobody watches goes on in the old process."""
+    ran = run_notebook(
+        kernels,
+        ["import sys\nsys.orig_argv = ['python']\n" + RESTART, "print('after')"],
+    )
+    assert ran.code == 0, ran.log
+    assert "cannot be restarted in place" in ran.texts[0]
+    assert "never" not in ran.texts[0]
+    assert ran.texts[1] == "after\n"
