@@ -42,7 +42,7 @@ def python(start):
 
     def run(script, *arguments, **environment):
         process = start(script, *arguments, **environment)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
     return run

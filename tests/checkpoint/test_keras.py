@@ -7,9 +7,7 @@ where it was continued.
 from __future__ import annotations
 
 import json
-import random
 import signal
-import time
 
 import pytest
 
@@ -47,12 +45,8 @@ class Events(keras.callbacks.Callback):
                 raise ValueError("the user's own")
             os.kill(os.getpid(), getattr(signal, "SIG" + get("signal")))
 
-class Announce(keras.callbacks.Callback):
-    def on_train_begin(self, logs=None):
-        print("training", flush=True)
-
 run = ck.open_run(sys.argv[1], every=get("every", "7 steps"))
-events = [Events()] + ([Announce()] if get("announce") else [])
+events = [Events()]
 if get("patience") is not None:
     events.append(keras.callbacks.EarlyStopping("loss", patience=get("patience"), min_delta=9,
                                                 restore_best_weights=True))
@@ -222,23 +216,3 @@ def test_a_full_disk_does_not_stop_a_training(train, mounted):
     assert found["trained"] == EPOCHS * STEPS
     assert "no room left" in found["error"]
     assert "training goes on" in err
-
-
-@pytest.mark.slow
-def test_thirty_kills_at_random_moments(start, train, tmp_path):
-    """Killed 30 times at any instant of its training, the run can always be started again, and ends the same."""
-    options = {"epochs": 150, "every": "3 steps"}
-    _, whole, _ = train("whole", **options)
-    moments = random.Random(20)  # noqa: S311 - moments, not secrets
-    kills = 0
-    for _ in range(30):
-        process = start(TRAIN, tmp_path / "run", json.dumps({**options, "announce": True}), KERAS_BACKEND="jax")
-        assert process.stdout.readline() == "training\n", process.stderr.read()
-        time.sleep(moments.uniform(0, 0.4))
-        kills += process.poll() is None
-        process.kill()
-        process.communicate()
-    _, found, _ = train("run", **options)
-    same_end(found, whole)
-    assert kills == 30
-    assert 0 < found["trained"] < whole["trained"]
