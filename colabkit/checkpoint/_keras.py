@@ -176,7 +176,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         state.check_same_model(name, meta["layout"], state.layout(self.model))
         if changed := state.changed_settings(meta["settings"], state.settings(self.model)):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            warn("%s: settings changed since the checkpoint: %s%s", name, "; ".join(changed[:3]), more)
+            kept = "what is saved, such as a learning rate, goes on with its saved value"
+            warn("%s: settings changed since the checkpoint: %s%s; %s", name, "; ".join(changed[:3]), more, kept)
         now = versions(backend=keras.backend.backend())
         if changed := state.changed_settings(meta["versions"], now):
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", name, "; ".join(changed))

@@ -18,7 +18,8 @@ from colabkit.errors import CheckpointError, RunMismatchError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_AUTO_NUMBER = re.compile(r"_\d+(?=/|$)")  # dense_1: Keras counts names per process, so a rerun cell counts on
+# Keras counts names per process, so a rerun cell counts on: dense_1/kernel, adam/dense_1_kernel_momentum.
+_AUTO_NUMBER = re.compile(r"_\d+(?=[_/]|$)")
 
 
 def variables(model: Any) -> Iterator[tuple[str, Any]]:

@@ -213,7 +213,10 @@ def _tensors(path: StrPath, header: dict[str, Any], data: memoryview) -> dict[st
             shape = tuple(entry["shape"])
             if not 0 <= begin <= end <= len(data):
                 raise ValueError(f"offsets {begin} to {end} in {len(data)} bytes")
-            tensors[name] = np.frombuffer(data[begin:end], dtype).reshape(shape)
+            array = np.frombuffer(data[begin:end], dtype).reshape(shape)
+            if array.shape != shape:  # NumPy fills in a -1
+                raise ValueError(f"its shape is {shape}")
+            tensors[name] = array
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptCheckpointError(f"{path} is not a checkpoint", why=f"tensor {name!r}: {error}") from error
     return tensors

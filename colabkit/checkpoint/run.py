@@ -13,7 +13,7 @@ from colabkit.checkpoint import manifest, snapshot
 from colabkit.checkpoint.place import folder_of
 from colabkit.checkpoint.policy import Every, parse_every
 from colabkit.checkpoint.writer import Writer
-from colabkit.errors import AddressError, CheckpointError, RunBusyError, RunMismatchError
+from colabkit.errors import AddressError, CheckpointError, CorruptCheckpointError, RunBusyError, RunMismatchError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,13 +192,17 @@ class Run:
         """Read the newest state that is whole, or None when there is none.
 
         Raises:
+            CorruptCheckpointError: The file is whole, but holds no state that `save` could have written.
             RunMismatchError: The run holds the state of a Keras model, which `resume` continues.
             NewerFormatError: A newer colabkit wrote it.
         """
         found = self.newest("state")
         if found is None:
             return None
-        return Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
+        try:
+            return Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
+        except (KeyError, TypeError, ValueError) as error:  # the hash is right, yet no colabkit wrote this
+            raise CorruptCheckpointError(f"the checkpoint of {self.name} holds no state", why=repr(error)) from error
 
     def checkpoints(self) -> list[manifest.Entry]:
         """List the checkpoint files, the furthest trained first; whether they are whole is not checked."""

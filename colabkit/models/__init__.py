@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import TYPE_CHECKING, cast
 
-from colabkit._tools.log import say
+from colabkit._tools.log import say, warn
 from colabkit._tools.optional import require
 from colabkit._tools.phases import Phases
 from colabkit._tools.quiet import native_stderr_hidden
@@ -72,25 +73,28 @@ def train(
     say("data: %s, %s training and %s test images", images.source, len(images.x_train), len(images.x_test))
     chosen = strategy()
     say("strategy: %s", chosen.reason)
-    with phases("build"), native_stderr_hidden():
-        keras = require("keras", extra="train", why=f"the model {name} is built with it")
-        keras.utils.set_random_seed(seed)
-        with chosen.scope():
+    for sentence in chosen.warnings:
+        warn("%s", sentence)
+    with contextlib.ExitStack() as scope:
+        with phases("build"), native_stderr_hidden():
+            scope.enter_context(chosen.scope())  # first: it chooses the backend, which Keras reads at its import
+            keras = require("keras", extra="train", why=f"the model {name} is built with it")
+            keras.utils.set_random_seed(seed)
             model = reference.build()
-    resume = run.resume(seed=seed)
-    from colabkit.models._bar import EpochBar
+        from colabkit.models._bar import EpochBar
 
-    with phases("fit"):
-        history = model.fit(
-            images.x_train,
-            images.y_train,
-            batch_size=batch_size or reference.BATCH_SIZE,
-            epochs=epochs or reference.EPOCHS,
-            verbose=0,
-            callbacks=[EpochBar(), resume],
-        )
-    with phases("evaluate"):
-        metrics = model.evaluate(images.x_test, images.y_test, verbose=0, return_dict=True)
+        resume = run.resume(seed=seed)
+        with phases("fit"):
+            history = model.fit(
+                images.x_train,
+                images.y_train,
+                batch_size=batch_size or reference.BATCH_SIZE,
+                epochs=epochs or reference.EPOCHS,
+                verbose=0,
+                callbacks=[EpochBar(), resume],
+            )
+        with phases("evaluate"):
+            metrics = model.evaluate(images.x_test, images.y_test, verbose=0, return_dict=True)
     return Result(
         name=name,
         model=model,

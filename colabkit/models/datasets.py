@@ -62,7 +62,10 @@ def load_mnist(data: StrPath | None = None, *, url: str = MNIST_URL, checksum: s
     try:
         path = fetch(url, checksum=checksum, unpack=False)
     except OfflineError as error:
-        say("no network (%s): using the sample of 7,000 real MNIST images that ships with colabkit", error.what)
+        say(
+            "no network (%s): using the sample of 7,000 real MNIST images that ships with colabkit",
+            error.why or error.what,
+        )
         return sample()
     return _read(path, f"MNIST from {url}")
 

@@ -1,0 +1,204 @@
+"""What a strategy is, and the pure choice of one from a runtime and the backends that are there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from colabkit.accelerator import backends
+from colabkit.accelerator.backends import TITLES, Backends
+from colabkit.accelerator.precision import policy_for
+from colabkit.errors import UnknownNameError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from colabkit.runtime.base import Runtime
+    from colabkit.runtime.devices import Accelerator
+
+PREFER = ("auto", "cpu", "gpu", "tpu", *TITLES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """Where training runs; enter it around the lines that build, compile and fit the model.
+
+    Attributes:
+        name: "plain", "OneDeviceStrategy", "MirroredStrategy" or "DataParallel".
+        backend: What Keras computes with: "tensorflow", "jax" or "torch".
+        device: "cpu", "gpu" or "tpu".
+        replicas: How many devices share a batch.
+        policy: The dtype policy that the scope sets; None where it leaves Keras' own.
+        avoids: An accelerator is there and is not to be used.
+        reason: Why this one, in one sentence.
+        warnings: What could be better, one sentence each.
+    """
+
+    name: str
+    backend: str
+    device: str
+    replicas: int
+    policy: str | None
+    avoids: bool
+    reason: str
+    warnings: tuple[str, ...] = ()
+    _entered: list[contextlib.ExitStack] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def batch_size(self, per_replica: int) -> int:
+        """Return the size of a whole batch, from the examples that one device takes."""
+        return per_replica * self.replicas
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Make the devices and the dtype policy current; the former ones are back at the end.
+
+        Raises:
+            UnsupportedError: Keras was imported with another backend since, or the backend does not see the devices.
+        """
+        loaded = backends.loaded()
+        if loaded is not None and loaded != self.backend:
+            raise backends.already_loaded(self.backend, loaded)
+        # Left as it is afterwards: Keras reads it at its import, which may come at any line of the scope.
+        os.environ[backends.VARIABLE] = self.backend
+        with contextlib.ExitStack() as stack:
+            if self.device != "cpu" or self.avoids:
+                stack.enter_context(importlib.import_module(f"colabkit.accelerator._{self.backend}").devices(self))
+            if self.policy is not None:
+                stack.enter_context(_dtype_policy(self.policy))
+            yield
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.scope())
+            self._entered.append(stack.pop_all())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.pop().__exit__(kind, error, trace)
+
+
+def choose(
+    runtime: Runtime, found: Backends, *, prefer: str = "auto", mixed_precision: str | bool = "auto"
+) -> Strategy:
+    """Choose a strategy; nothing is imported and no device touched."""
+    if prefer not in PREFER:
+        raise UnknownNameError(f"no device or backend named {prefer!r}", do=f"choose one of {', '.join(PREFER)}")
+    wanted = prefer if prefer in TITLES else None
+    if prefer == "tpu" and found.loaded is None and "jax" in found.installed:
+        wanted = "jax"  # the one backend that reaches a TPU
+    backend = backends.pick(found, wanted)
+    here = _visible(runtime.accelerators, found)
+    usable, warnings = _usable(here, found, backend)
+    if prefer in ("gpu", "tpu"):
+        usable = tuple(one for one in usable if one.kind == prefer)
+        if not usable:
+            raise _refusal(runtime, prefer, here, warnings)
+    elif prefer == "cpu":
+        usable, warnings = (), ()
+    kind = usable[0].kind if usable else "cpu"
+    replicas = max(1, len(usable))
+    if backend == "torch" and replicas > 1:
+        warnings = (*warnings, f"Keras with PyTorch trains on one of the {replicas} GPUs only")
+        usable, replicas = usable[:1], 1
+    policy, words = policy_for(usable, mixed_precision)
+    name = _name(backend, kind, replicas)
+    return Strategy(
+        name=name,
+        backend=backend,
+        device=kind,
+        replicas=replicas,
+        policy=policy,
+        avoids=not usable and bool(here),
+        reason=_reason(runtime, prefer, here, usable, f"{TITLES[backend]}{f', {policy}' if policy else ''}"),
+        warnings=(*warnings, *words),
+    )
+
+
+def _visible(accelerators: Sequence[Accelerator], found: Backends) -> tuple[Accelerator, ...]:
+    shown = found.env.get("CUDA_VISIBLE_DEVICES")
+    gpus = [one for one in accelerators if one.kind == "gpu"]
+    if shown is not None:
+        gpus = gpus[: len([word for word in shown.split(",") if word.strip() not in ("", "-1")])]
+    return (*(one for one in accelerators if one.kind == "tpu"), *gpus)
+
+
+def _usable(
+    here: tuple[Accelerator, ...], found: Backends, backend: str
+) -> tuple[tuple[Accelerator, ...], tuple[str, ...]]:
+    """Say what the backend can use of what is here, one kind only, and what a user should know of the rest."""
+    tpus = tuple(one for one in here if one.kind == "tpu")
+    gpus = tuple(one for one in here if one.kind == "gpu")
+    warnings = []
+    if tpus and "tensorflow" not in found.installed:
+        warnings.append("this TPU runtime has no TensorFlow, so code that imports tensorflow will fail here")
+    if tpus and backend == "jax":
+        return tpus, tuple(warnings)
+    if tpus:
+        warnings.append(
+            f"there is a TPU, but {TITLES[backend]} does not reach it: restart the kernel and ask for prefer='jax'"
+        )
+    if gpus and backend == "tensorflow" and found.tensorflow_cpu:
+        warnings.append("there is a GPU, but the installed tensorflow-cpu cannot use it: install tensorflow[and-cuda]")
+        gpus = ()
+    return gpus, tuple(warnings)
+
+
+def _refusal(
+    runtime: Runtime, prefer: str, here: tuple[Accelerator, ...], warnings: tuple[str, ...]
+) -> UnsupportedError:
+    title = prefer.upper()
+    if any(one.kind == prefer for one in here):
+        why = warnings[-1] if warnings else f"a TPU is there as well, and it is what Keras takes before a {title}"
+        return UnsupportedError(f"the {title} cannot be used", why=why, do="mend that, or pass prefer='auto'")
+    if any(one.kind == prefer for one in runtime.accelerators):
+        why, do = "CUDA_VISIBLE_DEVICES hides it", "unset CUDA_VISIBLE_DEVICES and restart the kernel"
+        return UnsupportedError(f"the {title} cannot be used", why=why, do=do)
+    return UnsupportedError(
+        f"no {title} was found",
+        why=f"we looked, and found: {runtime.devices.evidence}",
+        do=f"choose a runtime with a {title}, or pass prefer='auto'",
+    )
+
+
+def _name(backend: str, kind: str, replicas: int) -> str:
+    if backend == "tensorflow" and kind == "gpu":
+        return "MirroredStrategy" if replicas > 1 else "OneDeviceStrategy"
+    return "DataParallel" if replicas > 1 else "plain"
+
+
+def _reason(
+    runtime: Runtime, prefer: str, here: tuple[Accelerator, ...], usable: tuple[Accelerator, ...], how: str
+) -> str:
+    if usable:
+        title = usable[0].kind.upper()
+        if len(usable) == 1:
+            return f"a {title} was found, so training runs on the {usable[0].name} ({how})"
+        return f"{len(usable)} {title}s were found, so they share each batch ({how})"
+    if prefer == "cpu":
+        why = "the CPU was asked for"
+    elif here:
+        why = f"the {here[0].kind.upper()} cannot be used"
+    elif runtime.accelerators:
+        why = "CUDA_VISIBLE_DEVICES hides the GPU"
+    else:
+        why = "no GPU or TPU was found"
+    cores = f"{runtime.cpus:g} core{'' if runtime.cpus == 1 else 's'}"
+    return f"{why}, so training runs on the CPU with {cores} ({how})"
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    import keras
+
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)

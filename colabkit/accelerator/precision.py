@@ -1,0 +1,48 @@
+"""Which dtype policy a chip computes fast."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from colabkit.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colabkit.runtime.devices import Accelerator
+
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
+
+# Not "RTX 4000" and "RTX 5000": these are Turing cards, which have no bfloat16.
+_BFLOAT16 = re.compile(r"\b(A100|H100|H200|L4|A10G?|B200)\b|\bRTX [345]0[5-9]0\b")
+_FLOAT16 = re.compile(r"\b(T4|V100)\b")
+
+
+def policy_for(devices: Sequence[Accelerator], asked: str | bool) -> tuple[str | None, tuple[str, ...]]:
+    """Return the policy to set, None to leave Keras' own, and what to say about it.
+
+    Example:
+        >>> from colabkit.runtime.devices import Accelerator
+        >>> policy_for([Accelerator(kind="gpu", name="Tesla T4")], "auto")
+        ('mixed_float16', ())
+    """
+    if asked in (False, "float32"):
+        return None, ()
+    if asked not in (True, "auto"):
+        if asked not in POLICIES:
+            raise UnknownNameError(
+                f"no dtype policy named {asked!r}", do=f"choose 'auto', False or one of {', '.join(POLICIES)}"
+            )
+        if not devices:
+            return None, (f"{asked} is left out, as a CPU computes it slower than float32",)
+        return str(asked), ()
+    policies = {_fast(device) for device in devices}
+    # Devices that share a batch compute alike.
+    return (policies.pop(), ()) if len(policies) == 1 else (None, ())
+
+
+def _fast(device: Accelerator) -> str | None:
+    if device.kind == "tpu" or _BFLOAT16.search(device.name):
+        return "mixed_bfloat16"
+    return "mixed_float16" if _FLOAT16.search(device.name) else None

@@ -1,0 +1,218 @@
+"""Claims about `run.resume()` and `run.fit()`: a killed training ends exactly as one that was never killed.
+
+Each training is a process of its own. It prints one line of JSON: a hash of weights and optimizer, the history, and
+where it was continued.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+pytest.importorskip("keras", reason='Keras is missing; pip install "keras>=3.11"')
+
+SAMPLES, BATCH, EPOCHS = 6400, 64, 3
+STEPS = SAMPLES // BATCH
+
+TRAIN = """
+import hashlib, json, os, signal, sys
+options = json.loads(sys.argv[2])
+get = options.get
+import numpy as np, keras, colabkit as ck
+keras.utils.set_random_seed(get("seed", 7))
+samples = get("samples", 6400)
+rng = np.random.default_rng(get("data_seed", 0))
+x = rng.normal(size=(samples, 16)).astype("float32")
+y = (x[:, :3].sum(1) > 0).astype("int32")
+model = keras.Sequential([keras.layers.Input((16,)), keras.layers.Dense(get("units", 16), activation="relu"),
+                          keras.layers.Dropout(0.2), keras.layers.Dense(2)])
+model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 300)),
+              keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"],
+              steps_per_execution=get("steps_per_execution", 1))
+trained, draws = [0], []
+
+class Events(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        trained[0] += 1
+        if get("draw"):
+            draws.append(float(np.random.random()))
+        if trained[0] == get("at"):
+            if get("signal") == "KILL":
+                run.flush()
+            if get("signal") == "RAISE":
+                raise ValueError("the user's own")
+            os.kill(os.getpid(), getattr(signal, "SIG" + get("signal")))
+
+run = ck.open_run(sys.argv[1], every=get("every", "7 steps"))
+events = [Events()]
+if get("patience") is not None:
+    events.append(keras.callbacks.EarlyStopping("loss", patience=get("patience"), min_delta=9,
+                                                restore_best_weights=True))
+more = {"epochs": get("epochs", 3), "verbose": 0, "shuffle": True}
+if get("validation"):
+    more["validation_data"] = (x[:500], y[:500])
+try:
+    if get("tf_data"):
+        import tensorflow as tf
+        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(64)
+        more.pop("shuffle")
+        if get("fit"):
+            run.fit(model, data, **more)
+        else:
+            history = model.fit(data, callbacks=[*events, run.resume()], **more)
+    elif get("fit"):
+        history = run.fit(model, x, y, batch_size=get("batch_size", 64), callbacks=events, **more)
+    else:
+        resume = run.resume()
+        history = model.fit(x, y, batch_size=get("batch_size", 64), callbacks=[*events, resume], **more)
+except (ck.errors.ColabKitError, ValueError) as error:
+    print(json.dumps({"error": type(error).__name__, "text": str(error)}), flush=True)
+    if get("then_interrupt"):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(10**8): pass
+        except KeyboardInterrupt as stop:
+            print(json.dumps({"interrupted": str(stop)}))
+    sys.exit(0)
+except KeyboardInterrupt as stop:
+    print(json.dumps({"interrupted": str(stop)}))
+    sys.exit(130)
+digest = hashlib.sha256()
+for variable in [*model.variables, *model.optimizer.variables]:
+    digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+print(json.dumps({"hash": digest.hexdigest(), "history": history.history, "epochs": history.epoch,
+                  "trained": trained[0], "draw": draws[-1:], "error": run.status().error}))
+"""
+
+
+@pytest.fixture
+def train(python, tmp_path):
+    """Train in a process; gives its exit code, the last line of its stdout as JSON (or None) and its stderr."""
+
+    def begin(name="run", backend="jax", **options):
+        code, out, err = python(TRAIN, tmp_path / name, json.dumps(options), KERAS_BACKEND=backend)
+        lines = out.splitlines()
+        if code == 1:
+            pytest.fail(err)
+        return code, json.loads(lines[-1]) if lines else None, err
+
+    return begin
+
+
+def same_end(one, other):
+    """Compare what two trainings ended with, but for how many steps the last process did."""
+    keys = ("hash", "history", "epochs", "draw")
+    assert {key: one[key] for key in keys} == {key: other[key] for key in keys}
+
+
+def killed_and_whole(train, backend, *steps, **options):
+    """Train without a kill, then with kills after so many steps of each process; both end the same."""
+    _, whole, _ = train("whole", backend, **options)
+    for at in steps:
+        assert train("killed", backend, at=at, signal="KILL", **options)[0] == -signal.SIGKILL
+    _, found, err = train("killed", backend, **options)
+    same_end(found, whole)
+    assert 0 < found["trained"] < whole["trained"]
+    assert "continuing" in err
+
+
+def test_killed_twice_it_ends_as_if_never_killed(train):
+    """Killed in the middle of two epochs on JAX: same weights, optimizer and history and user draws, bit for bit."""
+    killed_and_whole(train, "jax", 150, 80, draw=True, validation=True)
+
+
+def test_killed_on_tensorflow(train):
+    """The same on TensorFlow, with a last batch that is smaller."""
+    killed_and_whole(train, "tensorflow", 151, samples=6401)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "steps", "options"),
+    [
+        ("tensorflow", (50, 100), {"validation": True, "draw": True}),
+        ("tensorflow", (7,), {"steps_per_execution": 16, "every": "16 steps"}),
+        ("jax", (7,), {"steps_per_execution": 16, "every": "16 steps"}),
+        ("jax", (1, 99, 100), {"samples": 6390}),
+        ("jax", (130,), {"fit": True}),
+        ("jax", (250,), {"every": "1 epochs"}),
+    ],
+)
+def test_killed_in_other_ways(train, backend, steps, options):
+    """Several steps an execution, partial batches, `run.fit`, saves at whole epochs: the end is the same."""
+    killed_and_whole(train, backend, *steps, **options)
+
+
+def test_another_training_is_refused_by_its_difference(train):
+    """Another model, other data and another batch size do not continue a run; the message names what differs."""
+    assert train(at=150, signal="KILL")[0] == -signal.SIGKILL
+    for options, text in [
+        ({"units": 17}, "(16, 17)"),
+        ({"data_seed": 1}, "other data"),
+        ({"batch_size": 32}, "batches of 64"),
+    ]:
+        _, found, _ = train(**options)
+        assert found["error"] == "RunMismatchError"
+        assert text in found["text"]
+
+
+def test_a_complete_run_trains_nothing_until_epochs_are_raised(train):
+    """Run again it gives the same end without a step; with more epochs it does the missing ones only."""
+    _, whole, _ = train(epochs=2)
+    _, again, err = train(epochs=2)
+    same_end(again, whole)
+    assert again["trained"] == 0
+    assert "already trained" in err
+    _, more, _ = train(epochs=3)
+    assert more["trained"] == STEPS
+    assert more["epochs"] == [0, 1, 2]
+
+
+def test_ctrl_c_and_sigterm_save_and_say_where(train):
+    """The step ends, its state is on disk, and the message has the step; afterwards the run ends as a whole one."""
+    code, found, _ = train(at=110, signal="INT", every="1h")
+    assert code == 130
+    assert "run is saved at step 110" in found["interrupted"]
+    assert train(at=60, signal="TERM", every="1h")[0] == -signal.SIGTERM
+    _, found, err = train(every="1h")
+    assert "epoch 2 of 3 after step 70" in err
+    assert found["trained"] == EPOCHS * STEPS - 170
+
+
+def test_after_an_error_inside_fit_ctrl_c_is_as_before(train):
+    """An exception of the user's callback passes through, and the next Ctrl-C acts at once, without our message."""
+    _, found, _ = train(at=20, signal="RAISE", then_interrupt=True)
+    assert found == {"interrupted": ""}
+
+
+@pytest.mark.slow
+def test_tf_data_continues_at_whole_epochs_and_says_so(train):
+    """A killed fit on tf.data begins its epoch again; `run.fit`, which promises more, refuses."""
+    assert train("run", "tensorflow", tf_data=True, at=150, signal="KILL")[0] == -signal.SIGKILL
+    _, found, err = train("run", "tensorflow", tf_data=True)
+    assert "continues at the start of its epoch" in err
+    assert found["trained"] == 2 * STEPS
+    _, found, _ = train("other", "tensorflow", tf_data=True, fit=True)
+    assert found["error"] == "UnsupportedError"
+
+
+@pytest.mark.slow
+def test_a_run_that_early_stopping_ended_is_over(train):
+    """Run again it trains nothing, and holds the best weights that EarlyStopping brought back."""
+    _, whole, _ = train(epochs=9, patience=1)
+    assert whole["epochs"] == [0, 1]
+    _, again, _ = train(epochs=9, patience=1)
+    assert again["trained"] == 0
+    same_end(again, whole)
+
+
+@pytest.mark.slow
+def test_a_full_disk_does_not_stop_a_training(train, mounted):
+    """With room for the first state only the training goes on to its end, and the status tells."""
+    folder = mounted("size=48k")
+    _, found, err = train(folder / "run")
+    assert found["trained"] == EPOCHS * STEPS
+    assert "no room left" in found["error"]
+    assert "training goes on" in err

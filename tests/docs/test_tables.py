@@ -1,0 +1,58 @@
+"""The pages name what there is: every command, every option, every error."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+
+import pytest
+
+from colabkit import cli, errors
+from tests.docs.pages import ROOT
+
+SECTION = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+Error)` \| (\d+) \| `(\w+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())  # Pythons wrap help at different places
+
+
+def test_the_commands_are_those_of_the_page():
+    """The page lists the commands in the order of `colabkit --help`, with its words, and has a section for each."""
+    page = _page("cli.md")
+    assert re.findall(r"^\| \[`(\S+)`\]\(#\S+\) \| (.+) \|$", page, re.MULTILINE) == list(cli.COMMANDS.items())
+    assert [name for name, _ in SECTION.findall(page)] == list(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_the_help_of_a_command_is_on_the_page(command: str):
+    """The section of a command holds its description, its example, and each argument with its help."""
+    section = _words(dict(SECTION.findall(_page("cli.md")))[command])
+    module = importlib.import_module(f"colabkit.cli._{command}")
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    assert _words(module.__doc__) in section
+    assert module.EXAMPLE in section
+    formatter = parser._get_formatter()
+    for action in parser._actions:
+        for option in action.option_strings or [action.metavar or action.dest]:
+            assert re.search(rf"(?<!\S){re.escape(str(option))}[ ,]", section)
+        assert _words(formatter._expand_help(action)) in section
+
+
+def test_the_errors_are_those_of_the_page():
+    """The page lists every class once with its exit code, a builtin it really is, and its own docstring."""
+    rows = ROW.findall(_page("errors.md"))
+    actual = [(name, int(code), meaning) for name, code, _, meaning, _ in rows]
+    classes = [getattr(errors, name) for name in errors.__all__]
+    by_code = sorted(classes, key=lambda kind: kind.exit_code)
+    assert actual == [(kind.__name__, kind.exit_code, kind.__doc__.splitlines()[0]) for kind in by_code]
+    for name, _, builtin, _, _ in rows:
+        kind = getattr(errors, name)
+        assert builtin in [base.__name__ for base in kind.__mro__ if base.__module__ == "builtins"]

@@ -1,0 +1,59 @@
+"""Claims about `import colabkit`: light, and the same names for Python and for type checkers."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import colabkit
+
+
+def test_three_lists_of_names_are_one():
+    """`__all__`, the lazy table and the block for type checkers agree."""
+    static = {}
+    tree = ast.parse(Path(colabkit.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    for node in block.body:
+        for name in node.names:
+            assert name.asname == name.name
+            static[name.name] = node.module
+    assert static == colabkit._PUBLIC
+    assert colabkit.__all__ == sorted(static)
+    assert set(static) <= set(dir(colabkit))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """A typo reads as it does for any module."""
+    with pytest.raises(AttributeError, match="module 'colabkit' has no attribute 'opne_run'"):
+        _ = colabkit.opne_run
+
+
+def test_the_public_names_lead_where_they_say():
+    """A lazy name gives the object of its home, and is looked up once."""
+    from colabkit.checkpoint import open_run
+
+    assert colabkit.open_run is open_run
+    assert "open_run" in vars(colabkit)
+    assert colabkit.errors.ColabKitError.exit_code == 3
+
+
+def test_importing_it_loads_nothing_else():
+    """`import colabkit` brings no third-party module, and of its own only the root."""
+    script = """
+import sys
+before = set(sys.modules)
+import colabkit
+import json
+print(json.dumps(sorted(set(sys.modules) - before - {"json", "json.decoder", "json.encoder", "json.scanner"})))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    loaded = json.loads(done.stdout)
+    foreign = {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {"colabkit"}
+    assert "colabkit" in loaded
+    assert not foreign
+    assert [name for name in loaded if name.startswith("colabkit.")] == []
