@@ -16,7 +16,6 @@ from colabkit.packages._report import Change, Conflict, InstallReport
 from colabkit.packages._requirements import applicable, is_file, read, read_file
 from colabkit.packages._site import Site
 from colabkit.packages._stale import Stale, loaded, running_version, stale
-from colabkit.runtime import restart as kernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -236,11 +235,13 @@ def _finish(report: InstallReport, restart: Restart) -> InstallReport:
     if restart == "never":
         warn("colabkit: restart the kernel before you use what was replaced: colabkit.detect().restart()")
         return report
+    from colabkit.runtime import restart as kernel
+
     refusal = kernel.refusal()
     if refusal is not None:
         warn("colabkit: %s", refusal)
         return report
-    if restart == "ask" and not _says_yes():
+    if restart == "ask" and not (kernel.can_ask() and _says_yes()):
         warn("colabkit: not restarted; what was replaced is not safe to use until it is")
         return report
     say("colabkit: restarting the kernel in place; this cell runs again from its top")
@@ -248,6 +249,4 @@ def _finish(report: InstallReport, restart: Restart) -> InstallReport:
 
 
 def _says_yes() -> bool:
-    if not kernel.can_ask():
-        return False
     return input("Restart the kernel in place and run this cell again? [y/N] ").strip().lower() in ("y", "yes")

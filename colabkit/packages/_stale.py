@@ -17,7 +17,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from colabkit.packages._site import Installed, Site
-from colabkit.runtime.restart import interpreter_start
+from colabkit.runtime.start import interpreter_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

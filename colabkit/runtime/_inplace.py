@@ -9,14 +9,11 @@ import contextlib
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from colabkit.runtime import _replay
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from colabkit.runtime.start import MARK, Mark
 
 _TICK = 0.1  # seconds between two looks at the queue
 _QUIET = 3  # looks without a new request, after which the queue is taken for empty
@@ -31,36 +28,6 @@ _STACK = {
     "traitlets": "traitlets",
     "zmq": "pyzmq",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """What a restarted kernel knows about its restart; it stands in the environment.
-
-    Attributes:
-        pid: The process; a child that inherits the variable is not it.
-        when: When the process replaced itself, in seconds since the epoch.
-        requests: The ids of the requests that are run again.
-    """
-
-    pid: int
-    when: float
-    requests: tuple[str, ...]
-
-    VARIABLE = "COLABKIT_RESTARTED"
-
-    @classmethod
-    def read(cls, env: Mapping[str, str]) -> Mark | None:
-        """Return the mark of this process, or None if it never restarted in place."""
-        try:
-            pid, when, requests = env[cls.VARIABLE].split(":")
-            mark = cls(pid=int(pid), when=float(when), requests=tuple(requests.split(",")))
-        except (KeyError, ValueError):
-            return None
-        return mark if mark.pid == os.getpid() else None
-
-    def __str__(self) -> str:
-        return f"{self.pid}:{self.when:.3f}:{','.join(self.requests)}"
 
 
 class _Stop(BaseException):
@@ -182,7 +149,7 @@ class _Departure:
         luggage = _luggage(self._state(startup))
         startup.write_text(_replay.startup_line(os.getpid()), encoding="utf-8")
         os.environ[_replay.LUGGAGE] = str(luggage)
-        os.environ[Mark.VARIABLE] = str(Mark(pid=os.getpid(), when=time.time(), requests=requests))
+        os.environ[MARK] = str(Mark(pid=os.getpid(), when=time.time(), requests=requests))
         os.chdir(self.first_folder)
         _give_back_output()
         _close_at_exec(except_for=luggage)

@@ -9,18 +9,17 @@ remains where that cannot be done and somebody watches.
 from __future__ import annotations
 
 import ast
-import functools
 import os
 import re
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from colabkit.errors import RestartError
 from colabkit.runtime import _inplace
 from colabkit.runtime.base import running_shell
 from colabkit.runtime.frontend import allows_stdin
+from colabkit.runtime.start import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,25 +76,6 @@ def can_ask() -> bool:
     return kernel is not None and _inplace.running_request(kernel) is not None and allows_stdin(kernel)
 
 
-@functools.cache
-def interpreter_start() -> float:
-    """Return when this interpreter started, in seconds since the epoch.
-
-    An interpreter that replaced itself is younger than its process. Where the platform does not tell the process'
-    age, this is the moment of the first call.
-    """
-    mark = _inplace.Mark.read(os.environ)
-    if mark is not None:
-        return mark.when
-    try:
-        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
-            ticks = int(file.read().rpartition(")")[2].split()[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):
-        return time.time()
-    return time.time() - age
-
-
 def _wrong_moment(kernel: Any) -> RestartError | None:
     if threading.current_thread() is not threading.main_thread() or kernel.session.pid != os.getpid():
         return RestartError(
@@ -110,7 +90,7 @@ def _wrong_moment(kernel: Any) -> RestartError | None:
             why="this is the callback of a button or a widget, and no cell could run again",
             do="run the set-up cell again",
         )
-    mark = _inplace.Mark.read(os.environ)
+    mark = Mark.read(os.environ)
     if mark is not None and request["header"]["msg_id"] in mark.requests:
         return RestartError(
             "this cell has already restarted the kernel once",
