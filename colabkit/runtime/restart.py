@@ -2,7 +2,7 @@
 
 Every other way loses something: `os.kill` drops the queue of "Run all" and shows a crash, a manager's restart loses the
 environment, `do_shutdown` runs the queued cells in the old kernel. Here the process replaces itself (`exec`): same pid,
-ports and keys, so no server, browser or papermill sees it die. `_inplace` leaves, `_replay` arrives, `_kill` is what
+ports and keys, so no server, browser or papermill sees it die. `in_place` leaves, `replay` arrives, `kill` is what
 remains where that cannot be done and somebody watches.
 """
 
@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from colabkit.errors import RestartError
-from colabkit.runtime import _inplace
+from colabkit.runtime import in_place
 from colabkit.runtime.base import running_shell
 from colabkit.runtime.frontend import allows_stdin
 from colabkit.runtime.start import Mark
@@ -44,11 +44,11 @@ def restart(*, force: bool = False) -> NoReturn:
     if error is not None:
         raise error
     shell = running_shell()
-    if _inplace.obstacle(shell.kernel):
-        from colabkit.runtime import _kill
+    if in_place.obstacle(shell.kernel):
+        from colabkit.runtime import kill
 
-        _kill.kill_and_continue(shell)
-    _inplace.leave(shell)
+        kill.kill_and_continue(shell)
+    in_place.leave(shell)
 
 
 def refusal(*, force: bool = False) -> RestartError | None:
@@ -73,7 +73,7 @@ def refusal(*, force: bool = False) -> RestartError | None:
 def can_ask() -> bool:
     """Say whether a cell runs whose prompts somebody can answer."""
     kernel = getattr(running_shell(), "kernel", None)
-    return kernel is not None and _inplace.running_request(kernel) is not None and allows_stdin(kernel)
+    return kernel is not None and in_place.running_request(kernel) is not None and allows_stdin(kernel)
 
 
 def _wrong_moment(kernel: Any) -> RestartError | None:
@@ -83,7 +83,7 @@ def _wrong_moment(kernel: Any) -> RestartError | None:
             why="this is another thread or process of it",
             do="call it in a cell",
         )
-    request = _inplace.running_request(kernel)
+    request = in_place.running_request(kernel)
     if request is None:
         return RestartError(
             "a kernel can be restarted only from a cell",
@@ -118,7 +118,7 @@ def _lost_names(shell: Any, *, force: bool) -> RestartError | None:
 def _no_way(kernel: Any) -> RestartError | None:
     from colabkit.runtime import detect
 
-    obstacle = _inplace.obstacle(kernel)
+    obstacle = in_place.obstacle(kernel)
     if obstacle and (detect().frontend == "headless" or not allows_stdin(kernel)):
         return RestartError(
             "the kernel cannot be restarted in place",

@@ -17,12 +17,16 @@ _NBCLIENT = """
 import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+NotebookClient(notebook, timeout=120, kernel_name=sys.argv[3]).execute()
 nbformat.write(notebook, sys.argv[2])
 """
 
 RUNNERS = {
-    "nbclient": lambda kernels, source, result: [kernels.python, "-c", _NBCLIENT, source, result],
+    "nbclient": lambda kernels, source, result: [kernels.python, "-c", _NBCLIENT, source, result, "python3"],
+    "nbclient with Colab's classes": lambda kernels, source, result: [
+        *(kernels.python, "-c", _NBCLIENT, source, result),
+        "colab-double",
+    ],
     "papermill": lambda kernels, source, result: [
         kernels.path / "bin" / "papermill",
         "--no-progress-bar",
@@ -83,6 +87,11 @@ def kernel_environment(kernels, home):
     if not modules.exists():
         modules.mkdir(parents=True)
         (modules / "colabkit").symlink_to(Path(colabkit.__file__).parent)
+        double = home / "data" / "kernels" / "colab-double"
+        double.mkdir(parents=True)
+        argv = [str(kernels.python), str(Path(__file__).with_name("colab_double.py")), "-f", "{connection_file}"]
+        spec = {"argv": argv, "display_name": "Colab", "language": "python"}
+        (double / "kernel.json").write_text(json.dumps(spec))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return {
         **inherited,  # ipykernel captures no descriptors where it sees pytest
@@ -142,6 +151,10 @@ def _texts(path):
     found = []
     for cell in json.loads(path.read_text())["cells"]:
         pieces = ["".join(output.get("text", [])) for output in cell["outputs"]]
-        pieces += ["\n".join(output["traceback"]) for output in cell["outputs"] if output["output_type"] == "error"]
+        pieces += [
+            "\n".join([output["ename"], *output["traceback"]])
+            for output in cell["outputs"]
+            if output["output_type"] == "error"
+        ]
         found.append(re.sub(r"\x1b\[[0-9;]*m", "", "".join(pieces)))
     return tuple(found)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from colabkit.runtime import _replay
+from colabkit.runtime import replay
 from colabkit.runtime.start import MARK, Mark
 
 _TICK = 0.1  # seconds between two looks at the queue
@@ -147,8 +147,8 @@ class _Departure:
         requests = tuple(message["header"]["msg_id"] for _ident, message in self.held)
         startup = self.startup / f"00-colabkit-restart-{os.getpid()}.py"
         luggage = _luggage(self._state(startup))
-        startup.write_text(_replay.startup_line(os.getpid()), encoding="utf-8")
-        os.environ[_replay.LUGGAGE] = str(luggage)
+        startup.write_text(replay.startup_line(os.getpid()), encoding="utf-8")
+        os.environ[replay.LUGGAGE] = str(luggage)
         os.environ[MARK] = str(Mark(pid=os.getpid(), when=time.time(), requests=requests))
         os.chdir(self.first_folder)
         _give_back_output()
@@ -159,17 +159,17 @@ class _Departure:
         serialize = self.kernel.session.serialize
         frames = [[frame.hex() for frame in serialize(message, ident=ident)] for ident, message in self.held]
         ports = [port for port in (getattr(_app(), "shell_port", 0), getattr(_app(), "iopub_port", 0)) if port]
-        clients = _replay.clients_of(ports)
+        clients = replay.clients_of(ports)
         return {"frames": frames, "startup": str(startup), "clients": clients}
 
     def _stay(self, error: OSError) -> None:
         """The process could not be replaced: run the held cells here, where restart() will now refuse."""
-        os.environ.pop(_replay.LUGGAGE, None)
+        os.environ.pop(replay.LUGGAGE, None)
         for target, name, value in reversed(self.undo):
             setattr(target, name, value)
         print(f"colabkit: the kernel could not be restarted in place: {error}", file=sys.stderr)  # noqa: T201
         state = self._state(self.startup)
-        _replay.deliver(self.kernel.shell_stream, [[bytes.fromhex(f) for f in m] for m in state["frames"]])
+        replay.deliver(self.kernel.shell_stream, [[bytes.fromhex(f) for f in m] for m in state["frames"]])
 
 
 def _app() -> Any:
