@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from colabkit.packages._need import read_need
 from colabkit.packages._report import Conflict
-from colabkit.packages._requirements import normal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from packaging.requirements import Requirement
 
     from colabkit.packages._report import Change
     from colabkit.packages._site import Site
@@ -24,8 +22,6 @@ def broken_by(changes: Sequence[Change], site: Site) -> tuple[Conflict, ...]:
         changes: What would change.
         site: What is installed now.
     """
-    from packaging.requirements import InvalidRequirement, Requirement
-
     replaced = {change.name: change for change in changes if change.before is not None}
     if not replaced:
         return ()
@@ -39,25 +35,13 @@ def broken_by(changes: Sequence[Change], site: Site) -> tuple[Conflict, ...]:
             continue  # the installer saw to its requirements
         for text in mentions.findall(here.metadata()):
             try:
-                requirement = Requirement(text)
-            except InvalidRequirement:
+                need = read_need(text)
+            except ValueError:
                 continue
-            change = replaced[normal(requirement.name)]
-            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-                continue
-            if _breaks(requirement, change):
-                needs = f"{requirement.name}{requirement.specifier}"
+            change = replaced[need.name]
+            if need.applies() and need.allows(str(change.before)) and not need.allows(change.after):
+                needs = text.partition(";")[0].strip()
                 found.append(
                     Conflict(package=f"{here.name} {here.version}", needs=needs, gets=change.after, name=change.name)
                 )
     return tuple(sorted(found, key=str))
-
-
-def _breaks(requirement: Requirement, change: Change) -> bool:
-    from packaging.version import InvalidVersion
-
-    try:
-        before = requirement.specifier.contains(str(change.before), prereleases=True)
-        return before and not requirement.specifier.contains(change.after, prereleases=True)
-    except InvalidVersion:
-        return False

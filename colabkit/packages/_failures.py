@@ -154,7 +154,7 @@ def explain(failure: Failure, request: Request) -> ColabKitError:
         request: What it was asked.
     """
     said = _ANSI.sub("", f"{failure.done.out}\n{failure.done.err}")  # pip explains a conflict on standard output
-    names = ", ".join(masked(str(one.requirement)) for one in request.wanted[:_NAMED])
+    names = ", ".join(masked(one.need.text) for one in request.wanted[:_NAMED])
     what = f"{failure.installer} cannot install {names}"
     if len(request.wanted) > _NAMED:
         what += f" and {len(request.wanted) - _NAMED} more"

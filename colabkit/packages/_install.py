@@ -143,7 +143,7 @@ def _read_all(
         # A lock lists the kernel it was written in; this one keeps its own, or nobody would be there to go on.
         left_out = [] if force else [one for one in lines if one.name in KERNEL_STACK]
         skipped += tuple(
-            f"{one.requirement}: the running kernel keeps its own" for one in left_out if site.missing([one])
+            f"{one.need.text}: the running kernel keeps its own" for one in left_out if site.missing([one])
         )
         wanted += [one for one in lines if one not in left_out]
     return applicable(wanted), differs, skipped

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from colabkit._tools.files import write_text
 from colabkit._version import DISTRIBUTION
-from colabkit.packages._requirements import comments, masked, normal
+from colabkit.packages._need import normal
+from colabkit.packages._requirements import comments, masked
 from colabkit.packages._site import Site
 from colabkit.runtime import detect
 

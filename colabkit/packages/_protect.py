@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colabkit.packages._requirements import normal
+from colabkit.packages._need import normal
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -10,14 +10,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from colabkit.errors import NotFoundError, RequirementError
+from colabkit.packages._need import Need, read_need
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from packaging.requirements import Requirement
 
 FILE_SUFFIXES = (".txt", ".lock", ".in")
 
@@ -30,35 +28,25 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """One requirement that was read.
+    """One requirement of the user's.
 
     Attributes:
-        requirement: The parsed requirement.
+        need: The requirement.
         hashes: The `sha256:…` values that its file promised.
     """
 
-    requirement: Requirement
+    need: Need
     hashes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The name in its normal form: `Foo_Bar` is `foo-bar`."""
-        return normal(self.requirement.name)
+        return self.need.name
 
     @property
     def line(self) -> str:
         """The line of a requirements file that says the same."""
-        return " ".join([str(self.requirement), *(f"--hash={value}" for value in self.hashes)])
-
-
-def normal(name: str) -> str:
-    """Return a distribution's name in the form in which two spellings are equal.
-
-    Example:
-        >>> normal("Google_Cloud.Storage")
-        'google-cloud-storage'
-    """
-    return re.sub(r"[-_.]+", "-", name).lower()
+        return " ".join([self.need.text, *(f"--hash={value}" for value in self.hashes)])
 
 
 def masked(text: str) -> str:
@@ -91,8 +79,6 @@ def read(text: str) -> Wanted:
         >>> read("Keras >= 3.10").name
         'keras'
     """
-    from packaging.requirements import InvalidRequirement, Requirement
-
     if not isinstance(text, str):
         raise RequirementError(f"a requirement must be a text, not {type(text).__name__}", do='write it as "numpy>=2"')
     shown = masked(text)
@@ -104,15 +90,15 @@ def read(text: str) -> Wanted:
             do="use arguments instead: install(..., index_url=…, extra_index_urls=[…], find_links=[…])",
         )
     try:
-        requirement = Requirement(text.strip())
-    except InvalidRequirement as error:
+        need = read_need(text)
+    except ValueError as error:
         raise RequirementError(
             f"cannot read the requirement {shown!r}",
             why=masked(str(error).partition("\n")[0]),
             do='write one package a text, as in "numpy", "numpy>=2,<3" or "name @ https://…"',
         ) from error
-    _refuse_credentials(requirement, shown)
-    return Wanted(requirement=requirement)
+    _refuse_credentials(need.url, shown)
+    return Wanted(need=need)
 
 
 def read_file(path: Path) -> list[Wanted]:
@@ -135,7 +121,7 @@ def read_file(path: Path) -> list[Wanted]:
             wanted = read(_HASH.sub("", line).strip())
         except RequirementError as error:
             raise RequirementError(f"{path}, line {number}: {error.what}", why=error.why, do=error.do) from error
-        found.append(Wanted(requirement=wanted.requirement, hashes=hashes))
+        found.append(Wanted(need=wanted.need, hashes=hashes))
     return found
 
 
@@ -150,7 +136,7 @@ def comments(path: Path) -> Iterator[str]:
 
 def applicable(wanted: Iterable[Wanted]) -> list[Wanted]:
     """Leave out what its own marker excludes from this Python and platform."""
-    return [one for one in wanted if one.requirement.marker is None or one.requirement.marker.evaluate({"extra": ""})]
+    return [one for one in wanted if one.need.applies()]
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -166,10 +152,12 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         pending = ""
 
 
-def _refuse_credentials(requirement: Requirement, shown: str) -> None:
-    if not requirement.url:
+def _refuse_credentials(url: str | None, shown: str) -> None:
+    if not url:
         return
-    parts = urlsplit(requirement.url)
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
     user, at, _host = parts.netloc.rpartition("@")
     # `git+ssh://git@host/…` names a login, not a secret; a user alone in https is a token.
     is_login = parts.scheme.endswith("ssh") and ":" not in user

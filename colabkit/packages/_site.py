@@ -6,22 +6,21 @@ say the same (1 ms). Files are opened only for the distributions that a question
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from colabkit.packages._requirements import normal
+from colabkit.packages._need import normal, read_need
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from packaging.markers import Environment, Marker
-    from packaging.requirements import Requirement
-
+    from colabkit.packages._need import Need
     from colabkit.packages._requirements import Wanted
 
 _FOLDER = re.compile(r"([A-Za-z0-9].*)-([^-]+)\.dist-info")  # not pip's leftovers, which begin with ~
@@ -45,21 +44,22 @@ class Installed:
 
     def metadata(self) -> str:
         """Return the fields of its METADATA file, without the description that follows them."""
-        folder = Path(self.folder)
-        for path in (folder / "METADATA", folder / "PKG-INFO", folder):
+        for path in (f"{self.folder}/METADATA", f"{self.folder}/PKG-INFO", self.folder):
             try:
-                text = path.read_bytes()
+                with open(path, "rb") as file:
+                    text = file.read()
             except OSError:
                 continue
             return text.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
         return ""
 
-    def requires(self) -> list[str]:
+    def requires(self) -> tuple[str, ...]:
         """List its `Requires-Dist` fields as they stand."""
-        fields = [line[15:] for line in self.metadata().split("\n") if line.startswith("Requires-Dist: ")]
-        if not fields and self.folder.endswith(".egg-info"):
-            return _egg_requires(Path(self.folder) / "requires.txt")
-        return fields
+        try:
+            written = os.stat(self.folder).st_mtime_ns  # noqa: PTH116 - for each of 700
+        except OSError:
+            return ()
+        return _requires(self, written)
 
     def origin(self) -> dict[str, Any]:
         """Return what its `direct_url.json` says (PEP 610); empty when it came from an index."""
@@ -68,6 +68,14 @@ class Installed:
         except (OSError, ValueError):
             return {}
         return origin if isinstance(origin, dict) else {}
+
+
+@functools.lru_cache(4096)
+def _requires(one: Installed, written: int) -> tuple[str, ...]:  # noqa: ARG001 - an install writes it anew
+    fields = tuple(line[15:] for line in one.metadata().split("\n") if line.startswith("Requires-Dist: "))
+    if not fields and one.folder.endswith(".egg-info"):
+        return _egg_requires(Path(one.folder) / "requires.txt")
+    return fields
 
 
 class Site:
@@ -109,56 +117,39 @@ class Site:
 
         The requirements of what is installed count too, with their extras and markers, as an installer would see it.
         """
-        from packaging.markers import default_environment
-
-        environment = default_environment()
         lacking: list[str] = []
         seen: set[tuple[str, frozenset[str]]] = set()
-        pending = [(one.requirement, frozenset[str]()) for one in wanted]
+        pending = [(one.need, frozenset[str]()) for one in wanted]
         while pending:
-            requirement, extras = pending.pop()
-            if requirement.marker and not _applies(requirement.marker, environment, extras):
+            need, extras = pending.pop()
+            if not need.applies(extras):
                 continue
-            here = self.get(requirement.name)
-            if here is None or not _is_met(requirement, here):
-                lacking.append(str(requirement))
+            here = self._found.get(need.name)
+            if here is None or not _is_met(need, here):
+                lacking.append(need.text)
                 continue
-            key = (here.name, frozenset(map(normal, requirement.extras)))
+            key = (here.name, need.extras)
             if key not in seen:
                 seen.add(key)
-                pending += [(needed, key[1]) for needed in _parsed(here, key[1])]
+                pending += [(one, need.extras) for one in _needs(here, bool(need.extras))]
         return lacking
 
 
-def _applies(marker: Marker, environment: Environment, extras: frozenset[str]) -> bool:
-    values = cast("dict[str, str]", environment)
-    return any(marker.evaluate({**values, "extra": extra}) for extra in extras or ("",))
-
-
-def _parsed(here: Installed, extras: frozenset[str]) -> Iterator[Requirement]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
+def _needs(here: Installed, with_extras: bool) -> Iterator[Need]:
     for text in here.requires():
         # Most fields of a big package are for extras nobody asked for; reading each would be most of the time.
-        if not extras and _EXTRA_ONLY.search(text) and " or " not in text:
+        if not with_extras and _EXTRA_ONLY.search(text) and " or " not in text:
             continue
         try:
-            yield Requirement(text)
-        except InvalidRequirement:
+            yield read_need(text)
+        except ValueError:
             continue  # an old package's field that no installer can read either
 
 
-def _is_met(requirement: Requirement, here: Installed) -> bool:
-    from packaging.version import InvalidVersion
-
-    if requirement.url:
-        return _same_address(requirement.url, here)
-    if not requirement.specifier:
-        return Path(here.folder).exists()
-    try:
-        return requirement.specifier.contains(here.version, prereleases=True)
-    except InvalidVersion:
-        return False
+def _is_met(need: Need, here: Installed) -> bool:
+    if need.url:
+        return _same_address(need.url, here)
+    return need.allows(here.version)
 
 
 def _same_address(url: str, here: Installed) -> bool:
@@ -191,15 +182,15 @@ def _egg_version(name: str, folder: str) -> str:
     return found[1] if found else "0"
 
 
-def _egg_requires(path: Path) -> list[str]:
+def _egg_requires(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        return []
+        return ()
     plain: list[str] = []
     for line in lines:
         if line.startswith("["):
             break  # sections of extras follow the plain requirements
         if line.strip():
             plain.append(line.strip())
-    return plain
+    return tuple(plain)

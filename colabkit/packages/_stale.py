@@ -7,6 +7,7 @@ it was loaded from, so a namespace such as `google` belongs to none.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -73,7 +74,7 @@ def stale(site: Site | None = None) -> tuple[Stale, ...]:
 
 def loaded(distributions: Iterable[Installed]) -> dict[Installed, list[ModuleType]]:
     """Return the loaded modules of each distribution that has any."""
-    owner = {path: one for one in distributions for path in _files(one)}
+    owner = {path: one for one in distributions for path in _files(one, _written_at(one))}
     found: dict[Installed, list[ModuleType]] = {}
     if owner:
         for module in list(sys.modules.values()):
@@ -93,24 +94,27 @@ def running_version(modules: Iterable[ModuleType]) -> str | None:
 
 
 def _replaced_at(one: Installed) -> int:
+    written = _written_at(one)
+    return written if written > interpreter_start() * 1e9 else 0
+
+
+def _written_at(one: Installed) -> int:
     # Installers write RECORD last and never link it from a cache, so its ctime is the moment of the installation.
     try:
-        status = os.stat(os.path.join(one.folder, "RECORD"))  # noqa: PTH116, PTH118 - 700 times in 2 ms
+        return os.stat(f"{one.folder}/RECORD").st_ctime_ns  # noqa: PTH116 - 700 times in 2 ms
     except OSError:
         return 0
-    return status.st_ctime_ns if status.st_ctime > interpreter_start() else 0
 
 
-def _files(one: Installed) -> Iterator[str]:
+@functools.lru_cache(1024)
+def _files(one: Installed, written: int) -> tuple[str, ...]:  # noqa: ARG001 - an install writes it anew
     root = os.path.dirname(one.folder)  # noqa: PTH120 - as it stands on sys.path: modules carry the same text
     try:
         record = Path(one.folder, "RECORD").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return
-    for line in record.splitlines():
-        path = line.rsplit(",", 2)[0].strip('"')
-        if path.endswith((".py", *_BINARY)):
-            yield os.path.join(root, path)  # noqa: PTH118
+        return ()
+    paths = (line.rsplit(",", 2)[0].strip('"') for line in record.splitlines())
+    return tuple(f"{root}/{path}" for path in paths if path.endswith((".py", *_BINARY)))
 
 
 def _origin(module: object) -> str | None:

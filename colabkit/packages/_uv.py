@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from colabkit._tools import proc
+from colabkit.packages._need import normal
 from colabkit.packages._report import Change
 from colabkit.packages._request import INSTALL_TIMEOUT, PLAN_TIMEOUT, Failure
-from colabkit.packages._requirements import normal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

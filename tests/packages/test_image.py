@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from colabkit.packages._requirements import normal
+from colabkit.packages._need import normal
 from tests.kernels import find_uv
 
 ROOT = Path(__file__).parents[2]

@@ -113,7 +113,7 @@ def test_it_sees_what_importlib_sees():
     """Against the standard library, on the packages of this very environment."""
     import importlib.metadata
 
-    from colabkit.packages._requirements import normal
+    from colabkit.packages._need import normal
 
     theirs = {normal(one.metadata["Name"]): one.version for one in reversed(list(importlib.metadata.distributions()))}
     assert Site().versions() == theirs
