@@ -113,13 +113,17 @@ def install(
     if not force:
         _refuse_kernel_changes(changes, conflicts)
         _refuse_unasked_breakage(conflicts, asked, dry_run=dry_run)
-    would_be = _made_stale(changes, site)
     plan = replace(
-        notes, installer=installer.NAME, changed=changes, conflicts=conflicts, stale=_merged(notes.stale, would_be)
+        notes,
+        installer=installer.NAME,
+        changed=changes,
+        conflicts=conflicts,
+        stale=(*notes.stale, *_made_stale(changes, site, known=notes.stale)),
     )
     if dry_run:
         return plan
-    return _finish(_act(plan, installer, program, request, site), restart)
+    known = {one.name for one in notes.stale}
+    return _finish(_act(plan, installer, program, request, site, known=known), restart)
 
 
 def _read_all(
@@ -169,9 +173,11 @@ def _refuse_unasked_breakage(conflicts: Sequence[Conflict], asked: set[str], *, 
         )
 
 
-def _made_stale(changes: Sequence[Change], site: Site) -> tuple[Stale, ...]:
-    """Return what is loaded now and would not be the installed version any more."""
+def _made_stale(changes: Sequence[Change], site: Site, *, known: Sequence[Stale]) -> tuple[Stale, ...]:
+    """Return what is loaded as it is installed now, and would not be what is installed any more."""
     moving = {change.name: change for change in changes if change.before is not None}
+    for one in known:
+        moving.pop(one.name, None)
     modules = loaded(here for here in site if here.name in moving)
     return tuple(
         Stale(name=here.name, running=running_version(found) or here.version, installed=moving[here.name].after)
@@ -179,11 +185,9 @@ def _made_stale(changes: Sequence[Change], site: Site) -> tuple[Stale, ...]:
     )
 
 
-def _merged(first: Sequence[Stale], second: Sequence[Stale]) -> tuple[Stale, ...]:
-    return tuple({one.name: one for one in (*first, *second)}.values())
-
-
-def _act(plan: InstallReport, installer: Installer, program: str, request: Request, site: Site) -> InstallReport:
+def _act(
+    plan: InstallReport, installer: Installer, program: str, request: Request, site: Site, *, known: set[str]
+) -> InstallReport:
     from colabkit.packages._failures import explain
     from colabkit.packages._request import Failure
 
@@ -209,12 +213,11 @@ def _act(plan: InstallReport, installer: Installer, program: str, request: Reque
             f"{installer.NAME} said it had installed {', '.join(absent)}, but this Python does not see it",
             do="compare the folders in `import sys; sys.path` with where the installer writes",
         )
-    moved = {change.name for change in changed} | {change.name for change in plan.changed if change.before}
-    return replace(plan, changed=changed, stale=tuple(one for one in plan.stale if one.name in moved or _was(one)))
-
-
-def _was(one: Stale) -> bool:
-    return any(one.name == other.name for other in stale())
+    # What this call replaced is stale for certain; what somebody else had replaced may have been put back by it.
+    made = {one.name: one for one in plan.stale if one.name not in known}
+    return replace(
+        plan, changed=changed, stale=(*made.values(), *(one for one in stale(after) if one.name not in made))
+    )
 
 
 def _changed(before: Site, after: Site) -> tuple[Change, ...]:
@@ -244,7 +247,6 @@ def _finish(report: InstallReport, restart: Restart) -> InstallReport:
     if restart == "ask" and not (kernel.can_ask() and _says_yes()):
         warn("colabkit: not restarted; what was replaced is not safe to use until it is")
         return report
-    say("colabkit: restarting the kernel in place; this cell runs again from its top")
     return kernel.restart()
 
 

@@ -46,6 +46,15 @@ def running_request(kernel: Any) -> dict[str, Any] | None:
         return None
 
 
+def is_after_others(shell: Any) -> bool:
+    """Say whether other cells ran before the one that runs now."""
+    request = running_request(shell.kernel) or {}
+    cells = shell.user_ns.get("In", [])
+    if request.get("content", {}).get("store_history", True):
+        cells = cells[:-1]  # the last one is the running one
+    return any(source.strip() for source in cells)
+
+
 def obstacle(kernel: Any) -> str:
     """Say what of the kernel keeps it from being replaced in place; "" if nothing does."""
     from ipykernel.kernelapp import IPKernelApp
@@ -96,7 +105,7 @@ class _Departure:
 
     def __init__(self, shell: Any) -> None:
         self.kernel = shell.kernel
-        self.startup = Path(shell.profile_dir.startup_dir)
+        self.startup = Path(shell.profile_dir.startup_dir, f"00-colabkit-restart-{os.getpid()}.py")
         self.first_folder = _start_folder(shell)
         own = running_request(self.kernel)
         assert own is not None  # noqa: S101 - restart() refuses otherwise
@@ -145,9 +154,8 @@ class _Departure:
 
     def _go(self) -> None:
         requests = tuple(message["header"]["msg_id"] for _ident, message in self.held)
-        startup = self.startup / f"00-colabkit-restart-{os.getpid()}.py"
-        luggage = _luggage(self._state(startup))
-        startup.write_text(replay.startup_line(os.getpid()), encoding="utf-8")
+        luggage = _luggage(self._state())
+        self.startup.write_text(replay.startup_line(os.getpid()), encoding="utf-8")
         os.environ[replay.LUGGAGE] = str(luggage)
         os.environ[MARK] = str(Mark(pid=os.getpid(), when=time.time(), requests=requests))
         os.chdir(self.first_folder)
@@ -155,21 +163,25 @@ class _Departure:
         _close_at_exec(except_for=luggage)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the very command line of this kernel
 
-    def _state(self, startup: Path) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         serialize = self.kernel.session.serialize
         frames = [[frame.hex() for frame in serialize(message, ident=ident)] for ident, message in self.held]
         ports = [port for port in (getattr(_app(), "shell_port", 0), getattr(_app(), "iopub_port", 0)) if port]
         clients = replay.clients_of(ports)
-        return {"frames": frames, "startup": str(startup), "clients": clients}
+        return {"frames": frames, "startup": str(self.startup), "clients": clients}
 
     def _stay(self, error: OSError) -> None:
         """The process could not be replaced: run the held cells here, where restart() will now refuse."""
         os.environ.pop(replay.LUGGAGE, None)
+        self.startup.unlink(missing_ok=True)
         for target, name, value in reversed(self.undo):
             setattr(target, name, value)
         print(f"colabkit: the kernel could not be restarted in place: {error}", file=sys.stderr)  # noqa: T201
-        state = self._state(self.startup)
-        replay.deliver(self.kernel.shell_stream, [[bytes.fromhex(f) for f in m] for m in state["frames"]])
+        messages = [[bytes.fromhex(frame) for frame in message] for message in self._state()["frames"]]
+        # The session refuses a signature that it has seen, so that nobody can play a request twice; these it may.
+        self.kernel.session.digest_history.difference_update(frame for message in messages for frame in message)
+        stream = self.kernel.shell_stream
+        stream.io_loop.add_callback(replay.deliver, stream, messages)  # newer kernels read it in a thread of its own
 
 
 def _app() -> Any:
@@ -181,8 +193,7 @@ def _app() -> Any:
 def _start_folder(shell: Any) -> str:
     """The folder to start in: the cell's own `%cd` is undone, as it will run again; an earlier cell's stays."""
     visited = shell.user_ns.get("_dh", [])
-    is_first_cell = not any(source.strip() for source in shell.user_ns.get("In", [])[:-1])
-    if is_first_cell and visited and Path(visited[0]).is_dir():
+    if not is_after_others(shell) and visited and Path(visited[0]).is_dir():
         return str(visited[0])
     return str(Path.cwd())
 

@@ -40,7 +40,6 @@ def kill_and_continue(shell: Any) -> NoReturn:
     descriptor = os.open(startup, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(_startup_line(startup, json.dumps(state)))
-    print("colabkit: the kernel ends now and a new one starts: choose Run all once more")  # noqa: T201
     sys.stdout.flush()
     time.sleep(0.2)  # lets the thread that sends output empty itself
     os.kill(os.getpid(), signal.SIGKILL)

@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from colabkit._tools.log import say
 from colabkit.errors import RestartError
 from colabkit.runtime import in_place
 from colabkit.runtime.base import running_shell
@@ -44,10 +45,12 @@ def restart(*, force: bool = False) -> NoReturn:
     if error is not None:
         raise error
     shell = running_shell()
-    if in_place.obstacle(shell.kernel):
+    if obstacle := in_place.obstacle(shell.kernel):
         from colabkit.runtime import kill
 
+        say("colabkit: the kernel cannot be restarted in place (%s); it ends, and a new one starts", obstacle)
         kill.kill_and_continue(shell)
+    say("colabkit: restarting the kernel in place; this cell runs again from its top")
     in_place.leave(shell)
 
 
@@ -130,10 +133,10 @@ def _no_way(kernel: Any) -> RestartError | None:
 
 def made_elsewhere(shell: Any) -> list[str]:
     """List the user's names that the calling cell does not make itself, if other cells ran before it."""
-    history = shell.user_ns.get("In", [])
-    if not any(source.strip() for source in history[:-1]):
+    if not in_place.is_after_others(shell):
         return []
-    own = set(_bound(shell.transform_cell(history[-1]) if history else ""))
+    request = in_place.running_request(shell.kernel) or {}
+    own = set(_bound(shell.transform_cell(request.get("content", {}).get("code", ""))))
     return sorted(
         name
         for name in shell.user_ns

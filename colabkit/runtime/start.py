@@ -37,7 +37,7 @@ class Mark(Record):
     def read(cls, env: Mapping[str, str]) -> Mark | None:
         """Return the mark of this process, or None if it never restarted in place."""
         try:
-            pid, when, requests = env[MARK].split(":")
+            pid, when, requests = env[MARK].split(":", 2)
             mark = cls(pid=int(pid), when=float(when), requests=tuple(requests.split(",")))
         except (KeyError, ValueError):
             return None

@@ -53,6 +53,17 @@ def test_a_plan_tells_that_a_restart_would_be_needed(environment):
     assert said["stale"] == ["demo 1.0 is loaded, 2.0 is installed"]
 
 
+def test_putting_the_loaded_version_back_needs_no_restart(environment):
+    """What somebody else replaced is repaired by installing what is loaded: then all is well again."""
+    environment.have("demo==1.0")
+    from tests.kernels import find_uv
+
+    uv = [find_uv(), "pip", "install", "-q", "--python", str(environment.python), "-i", environment.index, "demo==2.0"]
+    said = environment.install("demo==1.0", before=["import demo, subprocess", f"subprocess.run({uv!r}, check=True)"])
+    assert said["changed"] == [{"name": "demo", "before": "2.0", "after": "1.0"}]
+    assert said["stale"] == []
+
+
 def test_heavy_packages_stay_unless_asked_for(either):
     """A package that wants another numpy is refused with the cause; with numpy named too it is installed."""
     either.have("numpy==1.0")
