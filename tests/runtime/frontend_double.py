@@ -15,8 +15,6 @@ import queue
 import sys
 import time
 
-from jupyter_client.manager import KernelManager
-
 PATIENCE = 90
 
 
@@ -24,6 +22,8 @@ class Frontend:
     """What a browser does."""
 
     def __init__(self):
+        from jupyter_client.manager import KernelManager
+
         self.manager = KernelManager(kernel_name="python3")
         self.manager.start_kernel()
         self.client = self.manager.client()
