@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
+    from colabkit.runtime.secrets import secret as secret
     from colabkit.transfer import fetch as fetch
 else:
     _PUBLIC = {
@@ -28,6 +29,7 @@ else:
         "install": "colabkit.packages",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
+        "secret": "colabkit.runtime.secrets",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
     }
@@ -47,4 +49,4 @@ else:
         return sorted({*globals(), *_PUBLIC})
 
 
-__all__ = ["__version__", "detect", "errors", "fetch", "install", "lock", "open_run", "strategy", "train"]
+__all__ = ["__version__", "detect", "errors", "fetch", "install", "lock", "open_run", "secret", "strategy", "train"]
