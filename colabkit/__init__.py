@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from colabkit._version import __version__ as __version__
     from colabkit.accelerator import strategy as strategy
     from colabkit.checkpoint import open_run as open_run
+    from colabkit.diagnosis import doctor as doctor
     from colabkit.models import train as train
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
@@ -24,6 +25,7 @@ else:
     _PUBLIC = {
         "__version__": "colabkit._version",
         "detect": "colabkit.runtime",
+        "doctor": "colabkit.diagnosis",
         "errors": "colabkit",
         "fetch": "colabkit.transfer",
         "install": "colabkit.packages",
@@ -49,4 +51,16 @@ else:
         return sorted({*globals(), *_PUBLIC})
 
 
-__all__ = ["__version__", "detect", "errors", "fetch", "install", "lock", "open_run", "secret", "strategy", "train"]
+__all__ = [
+    "__version__",
+    "detect",
+    "doctor",
+    "errors",
+    "fetch",
+    "install",
+    "lock",
+    "open_run",
+    "secret",
+    "strategy",
+    "train",
+]
