@@ -220,6 +220,19 @@ def test_an_image_older_than_the_lock(scene, tmp_path):
     assert serious(looked) == [("warning", "this is not the lock's runtime")]
 
 
+@pytest.mark.parametrize(
+    ("machine", "devices", "told"), [(recorded.LOCAL, (), True), (recorded.COLAB_TPU, (CHIP,), False)]
+)
+def test_missing_extras(scene, tmp_path, machine, devices, told):
+    """What training needs and is not installed is a note with its install line, but not where it would do harm."""
+    looked = scene(machine, devices=devices, packages=("colabkit==0", "keras==3.13.2", "numpy==2.1.3"))
+    (tmp_path / "site/colabkit-0.dist-info/METADATA").write_text("Name: colabkit\nProvides-Extra: train\n\nText\n")
+    notes = [one for one in examine(looked).findings if "extra 'train'" in one.what]
+    assert bool(notes) == told
+    assert all(one.severity == "note" and '"tensorflow>=' in one.do for one in notes)
+    assert all(set(re.findall(r"\w+", one.why)) == {"missing", "matplotlib", "tensorflow"} for one in notes)
+
+
 def test_colab_without_a_browser(scene, monkeypatch):
     """What secret() found out is told; doctor() itself asks nobody, which could take 2 seconds."""
     shell = type("Shell", (), {"__module__": colab_requests.SHELL})()
