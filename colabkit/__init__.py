@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from colabkit._version import __version__ as __version__
     from colabkit.accelerator import strategy as strategy
     from colabkit.checkpoint import open_run as open_run
+    from colabkit.diagnosis import doctor as doctor
     from colabkit.models import train as train
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
+    from colabkit.runtime.secrets import secret as secret
     from colabkit.transfer import fetch as fetch
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
         "detect": "colabkit.runtime",
+        "doctor": "colabkit.diagnosis",
         "errors": "colabkit",
         "fetch": "colabkit.transfer",
         "install": "colabkit.packages",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
+        "secret": "colabkit.runtime.secrets",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
     }
@@ -47,4 +51,16 @@ else:
         return sorted({*globals(), *_PUBLIC})
 
 
-__all__ = ["__version__", "detect", "errors", "fetch", "install", "lock", "open_run", "strategy", "train"]
+__all__ = [
+    "__version__",
+    "detect",
+    "doctor",
+    "errors",
+    "fetch",
+    "install",
+    "lock",
+    "open_run",
+    "secret",
+    "strategy",
+    "train",
+]

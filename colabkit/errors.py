@@ -32,7 +32,12 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── NoWheelError             55   nothing of it fits this Python or this platform
 │   ├── SiteError                56   this Python refuses to be changed: PEP 668, read-only (PermissionError)
 │   └── InstallerError           57   neither uv nor pip can run, or their settings are broken
-└── RestartError                 58   the kernel is not restarted; the message says why (RuntimeError)
+├── RestartError                 58   the kernel is not restarted; the message says why (RuntimeError)
+└── SecretError                  60   a secret could not be had (LookupError)
+    ├── SecretNotFoundError      61   no place has it
+    ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
+    ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
+    └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
 ```
 
 0 is success, 2 a usage error, 130 Ctrl-C.
@@ -57,6 +62,7 @@ __all__ = [
     "IntegrityError",
     "MissingDependencyError",
     "NewerFormatError",
+    "NoBrowserError",
     "NoWheelError",
     "NotFoundError",
     "NotWritableError",
@@ -67,6 +73,10 @@ __all__ = [
     "RestartError",
     "RunBusyError",
     "RunMismatchError",
+    "SecretAccessError",
+    "SecretError",
+    "SecretNotFoundError",
+    "SecretTimeoutError",
     "SiteError",
     "StorageError",
     "TransferError",
@@ -299,3 +309,33 @@ class RestartError(ColabKitError, RuntimeError):
     """The kernel is not restarted; the message says why, and nothing was lost."""
 
     exit_code = 58
+
+
+class SecretError(ColabKitError, LookupError):
+    """A secret could not be had; the message says what each place answered."""
+
+    exit_code = 60
+
+
+class SecretNotFoundError(SecretError):
+    """No place has a secret of that name; the message lists the places that were asked."""
+
+    exit_code = 61
+
+
+class SecretAccessError(SecretError, PermissionError):
+    """The secret is there, and this notebook may not read it."""
+
+    exit_code = 62
+
+
+class SecretTimeoutError(SecretError, TimeoutError):
+    """The place that keeps the secret did not answer in time; it is not asked again."""
+
+    exit_code = 63
+
+
+class NoBrowserError(SecretError):
+    """Colab's secrets answer to a browser only, and none shows this notebook."""
+
+    exit_code = 64

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64")
 
-# Not "RTX 4000" and "RTX 5000": these are Turing cards, which have no bfloat16.
+_AMPERE, _VOLTA = 8, 7
+"""NVIDIA's major compute capabilities: the first with bfloat16, and the one with fast float16 (also Turing, T4)."""
+
+# Read where the driver tells no capability. Not "RTX 4000" and "RTX 5000": these are Turing cards, without bfloat16.
 _BFLOAT16 = re.compile(r"\b(A100|H100|H200|L4|A10G?|B200)\b|\bRTX [345]0[5-9]0\b")
 _FLOAT16 = re.compile(r"\b(T4|V100)\b")
 
@@ -43,6 +46,11 @@ def policy_for(devices: Sequence[Accelerator], asked: str | bool) -> tuple[str |
 
 
 def _fast(device: Accelerator) -> str | None:
-    if device.kind == "tpu" or _BFLOAT16.search(device.name):
+    if device.kind == "tpu":
+        return "mixed_bfloat16"
+    if device.compute_capability is not None:
+        major, _ = device.compute_capability
+        return "mixed_bfloat16" if major >= _AMPERE else "mixed_float16" if major == _VOLTA else None
+    if _BFLOAT16.search(device.name):
         return "mixed_bfloat16"
     return "mixed_float16" if _FLOAT16.search(device.name) else None

@@ -17,6 +17,7 @@ from colabkit.runtime import detect
 if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.packages._site import Installed
+    from colabkit.runtime.base import Runtime
 
 _TITLE = "colabkit lock 1"
 
@@ -50,7 +51,7 @@ def lock(path: StrPath = "requirements.lock") -> Path:
     return target
 
 
-def differences(path: Path) -> tuple[str, ...]:
+def differences(path: Path, runtime: Runtime | None = None) -> tuple[str, ...]:
     """Say how this runtime differs from the one a lock was written in; nothing for other requirements files."""
     said = list(comments(path))
     if not said or said[0] != _TITLE:
@@ -58,13 +59,13 @@ def differences(path: Path) -> tuple[str, ...]:
     then = dict(line.split(": ", 1) for line in said[1:] if ": " in line)
     return tuple(
         f"{path.name} was written with {key} {then[key]}, and here it is {value}"
-        for key, value in _here().items()
+        for key, value in _here(runtime).items()
         if key in then and then[key] != value
     )
 
 
-def _here() -> dict[str, str]:
-    runtime = detect()
+def _here(runtime: Runtime | None = None) -> dict[str, str]:
+    runtime = runtime or detect()
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
         "image": f"{runtime.host} {runtime.image or ''}".strip(),

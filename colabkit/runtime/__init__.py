@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from colabkit.runtime import resources
-from colabkit.runtime.base import Host, Place, Runtime, running_shell
+from colabkit.runtime.base import Host, Place, Runtime, here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,17 +63,11 @@ def detect(
         >>> runtime.host, runtime.evidence
         ('kaggle', ('KAGGLE_KERNEL_RUN_TYPE=Interactive',))
     """
-    place = Place(
-        env=env,
-        root=root,
-        shell=running_shell() if shell is None else shell,
-        cwd=Path.cwd() if cwd is None else cwd,
-        home=Path(env["HOME"]) if env.get("HOME") else Path.home(),
-    )
+    place = here(env=env, root=root, shell=shell, cwd=cwd)
     host = _recognise(place)
     memory = resources.memory(root)
     return Runtime(
-        **host.fields(),
+        **vars(host),
         python=sys.version.partition(" ")[0],
         cpus=resources.cpus(root),
         memory=None if memory is None else memory.total,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 
+from colabkit.runtime import colab_requests
 from colabkit.runtime.base import Host, Place
 
 TAG = "COLAB_RELEASE_TAG"
 HOSTNAME = "/var/colab/hostname"
 """The file that google.colab's own drive.mount asks for; a Colab image on one's own machine has none."""
-
-SHELL = "google.colab._shell"
-"""The module of the kernel's shell class; a subprocess has no shell."""
 
 DRIVE = ("/content/drive/MyDrive", "/content/drive/My Drive")
 
@@ -20,12 +18,12 @@ def recognise(place: Place) -> Host | None:
     """Recognise a Colab machine, in its kernel as well as in a `!python` subprocess."""
     if not (place.env.get(TAG) and place.has(HOSTNAME)):
         return None
-    shell = f"the shell is {SHELL}" if type(place.shell).__module__ == SHELL else ""
+    shell = f"the shell is {colab_requests.SHELL}" if colab_requests.is_kernel(place.shell) else ""
     return Host(
         host="colab",
         name="Google Colab",
         evidence=tuple(filter(None, (place.shows(TAG), place.exists(HOSTNAME), shell, _machine(place)))),
-        frontend=place.frontend(hosted="browser"),
+        _frontend=place.frontend(hosted="browser"),
         work_dir=place.folder("/content") or place.cwd,
         persistent_dir=next(filter(None, map(place.folder, DRIVE)), None),
         image=place.env[TAG],
@@ -35,6 +33,58 @@ def recognise(place: Place) -> Host | None:
         idle_minutes=90,
         notes=("12 hours is the free limit, 24 with compute units; the idle time is as users measure it",),
     )
+
+
+def secret(name: str) -> str:
+    """Return one of the user's Colab secrets; called in Colab's kernel only.
+
+    Raises:
+        SecretNotFoundError: There is none of that name.
+        SecretAccessError: There is one, and this notebook was not given access to it.
+        SecretTimeoutError: The browser did not answer.
+        NoBrowserError: There is no browser.
+        SecretError: This thread must not ask.
+    """
+    from colabkit.errors import (
+        NoBrowserError,
+        SecretAccessError,
+        SecretError,
+        SecretNotFoundError,
+        SecretTimeoutError,
+    )
+
+    if not colab_requests.may_ask():
+        raise SecretError(
+            "Colab's secrets cannot be read in this thread",
+            why="requests of two threads lose each other's answers",
+            do="call secret() in a cell, and hand the value to the thread",
+        )
+    if not colab_requests.has_browser():
+        raise NoBrowserError(
+            "no browser shows this notebook, and Colab's secrets need one",
+            why="VS Code, the colab command and headless runs do not answer",
+            do="open the notebook in a browser, or set the environment variable of that name",
+        )
+    from google.colab import errors, userdata
+
+    try:
+        value: str = userdata.get(name)
+    except userdata.SecretNotFoundError:
+        why = "has none of that name"
+        raise SecretNotFoundError(f"no Colab secret named {name!r}", why=why, do="add it under the key icon") from None
+    except userdata.NotebookAccessError:  # not one of google.colab's own Errors
+        raise SecretAccessError(
+            f"this notebook has no access to the secret {name!r}",
+            why="its access is switched off",
+            do="click the key icon at the left, and switch on notebook access for it",
+        ) from None
+    except errors.Error as error:
+        raise SecretTimeoutError(
+            "Colab's secrets do not answer",
+            why=f"the browser gave no answer ({type(error).__name__})",
+            do="look whether the tab is open and connected, then restart the session to try again",
+        ) from None
+    return value
 
 
 def _machine(place: Place) -> str:

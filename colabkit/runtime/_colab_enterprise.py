@@ -14,7 +14,7 @@ def recognise(place: Place) -> Host | None:
         host="colab_enterprise",
         name="Colab Enterprise",
         evidence=tuple(filter(None, (place.shows("VERTEX_PRODUCT"), place.shows(_colab.TAG)))),
-        frontend=place.frontend(hosted="browser"),
+        _frontend=place.frontend(hosted="browser"),
         work_dir=place.folder("/content") or place.cwd,
         image=place.env.get(_colab.TAG),
         image_date=_colab.image_date(place.env.get(_colab.TAG, "")),

@@ -15,7 +15,7 @@ def recognise(place: Place) -> Host | None:
         host="databricks",
         name="Databricks",
         evidence=tuple(filter(None, (place.shows(MARK), place.exists("/databricks"), place.exists("/dbfs")))),
-        frontend=place.frontend(hosted="browser"),
+        _frontend=place.frontend(hosted="browser"),
         work_dir=place.folder("/local_disk0") or place.cwd,
         persistent_dir=place.folder("/dbfs") or place.folder("/Volumes"),
         image=f"Databricks Runtime {place.env[MARK]}",

@@ -15,7 +15,7 @@ def recognise(place: Place) -> Host | None:
         host="deepnote",
         name="Deepnote",
         evidence=tuple(filter(None, (*map(place.is_set, MARKS), place.exists("/work")))),
-        frontend=place.frontend(hosted="browser"),
+        _frontend=place.frontend(hosted="browser"),
         work_dir=place.cwd,
         persistent_dir=place.folder("/work"),
     )

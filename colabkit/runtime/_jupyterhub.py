@@ -12,7 +12,7 @@ def recognise(place: Place) -> Host | None:
             host="binder",
             name="Binder",
             evidence=(place.is_set("BINDER_SERVICE_HOST"),),
-            frontend=place.frontend(),
+            _frontend=place.frontend(),
             work_dir=place.cwd,
             # https://mybinder.readthedocs.io/en/latest/about/user-guidelines.html
             max_session_hours=6,
@@ -25,7 +25,7 @@ def recognise(place: Place) -> Host | None:
             host="jupyterhub",
             name="JupyterHub",
             evidence=tuple(filter(None, map(place.is_set, marks))),
-            frontend=place.frontend(),
+            _frontend=place.frontend(),
             work_dir=place.cwd,
             persistent_dir=place.home,
             ephemeral=False,

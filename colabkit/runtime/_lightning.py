@@ -16,7 +16,7 @@ def recognise(place: Place) -> Host | None:
         host="lightning",
         name="Lightning Studio",
         evidence=tuple(filter(None, (*map(place.is_set, marks), place.exists(STUDIO)))),
-        frontend=place.frontend(hosted="vscode"),
+        _frontend=place.frontend(hosted="vscode"),
         work_dir=place.folder(STUDIO) or place.cwd,
         persistent_dir=place.folder(STUDIO),
         ephemeral=False,

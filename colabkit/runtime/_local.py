@@ -16,7 +16,7 @@ def recognise(place: Place) -> Host:
         host="local",
         name="Colab's image on your own machine" if image else "your own machine",
         evidence=("no mark of a notebook host", *evidence),
-        frontend=place.frontend(),
+        _frontend=place.frontend(),
         work_dir=place.cwd,
         persistent_dir=place.cwd,
         ephemeral=False,

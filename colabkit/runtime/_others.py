@@ -47,7 +47,7 @@ def recognise(place: Place) -> Host | None:
                 host=row.host,
                 name=row.name,
                 evidence=evidence,
-                frontend=place.frontend(hosted=row.frontend),
+                _frontend=place.frontend(hosted=row.frontend),
                 work_dir=place.cwd,
                 persistent_dir=_folder(place, row.persistent),
             )

@@ -15,7 +15,7 @@ def recognise(place: Place) -> Host | None:
         host="paperspace",
         name="Paperspace Gradient",
         evidence=tuple(filter(None, (*map(place.is_set, MARKS), place.exists("/notebooks"), place.exists("/storage")))),
-        frontend=place.frontend(hosted="jupyterlab"),
+        _frontend=place.frontend(hosted="jupyterlab"),
         work_dir=place.folder("/notebooks") or place.cwd,
         persistent_dir=place.folder("/storage"),
         max_session_hours=6,

@@ -15,7 +15,7 @@ def recognise(place: Place) -> Host | None:
         host="studio_lab",
         name="SageMaker Studio Lab",
         evidence=tuple(filter(None, (place.shows("HOME"), place.exists(HOME)))),
-        frontend=place.frontend(hosted="jupyterlab"),
+        _frontend=place.frontend(hosted="jupyterlab"),
         work_dir=place.cwd,
         persistent_dir=place.path(HOME),
         ephemeral=False,

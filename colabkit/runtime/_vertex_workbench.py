@@ -13,7 +13,7 @@ def recognise(place: Place) -> Host | None:
         host="vertex_workbench",
         name="Vertex AI Workbench",
         evidence=tuple(filter(None, (place.shows("VERTEX_PRODUCT"), place.is_set("DL_ANACONDA_HOME")))),
-        frontend=place.frontend(hosted="jupyterlab"),
+        _frontend=place.frontend(hosted="jupyterlab"),
         work_dir=place.cwd,
         persistent_dir=place.home,
         ephemeral=False,

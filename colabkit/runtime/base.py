@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
+from pathlib import Path
 
 from colabkit._tools.record import Record
 from colabkit.runtime.frontend import told_by
@@ -11,7 +13,6 @@ from colabkit.runtime.frontend import told_by
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
     from typing import Any, NoReturn
 
     from colabkit.runtime.devices import Accelerator, Devices
@@ -54,9 +55,9 @@ class Place(Record):
         except OSError:
             return ""
 
-    def frontend(self, *, hosted: Frontend | None = None) -> Frontend:
-        """Name the frontend from what is known here, see `colabkit.runtime.frontend.told_by`."""
-        return told_by(self.shell, self.env, hosted=hosted)
+    def frontend(self, *, hosted: Frontend | None = None) -> Callable[[], Frontend]:
+        """Return what names the frontend from what is known here, see `colabkit.runtime.frontend.told_by`."""
+        return functools.partial(told_by, self.shell, self.env, hosted=hosted)
 
     def is_set(self, name: str) -> str:
         """Return the evidence that a variable is set, without its value, which may be personal; "" if it is not."""
@@ -82,7 +83,6 @@ class Host(Record):
         host: The short name to compare with: "colab", "kaggle", "local".
         name: The name to show.
         evidence: What it was recognised by, in words that a person can check.
-        frontend: Where the notebook is shown, see `colabkit.runtime.frontend`.
         work_dir: The folder for data and temporary work: fast, local.
         persistent_dir: What is still there in the next session; None where nothing is.
         ephemeral: Whether the machine forgets what is outside `persistent_dir`.
@@ -96,7 +96,6 @@ class Host(Record):
     host: str
     name: str
     evidence: tuple[str, ...]
-    frontend: Frontend
     work_dir: Path
     persistent_dir: Path | None = None
     ephemeral: bool = True
@@ -105,6 +104,7 @@ class Host(Record):
     max_session_hours: float | None = None
     idle_minutes: float | None = None
     notes: tuple[str, ...] = ()
+    _frontend: Callable[[], Frontend]
 
 
 class Runtime(Host):
@@ -124,6 +124,11 @@ class Runtime(Host):
     disk: Disk | None
     session_age: float | None
     _look: Callable[[], Devices]
+
+    @functools.cached_property
+    def frontend(self) -> Frontend:
+        """Where the notebook is shown; on Colab it is asked at the first use, for 2 seconds at most once."""
+        return self._frontend()
 
     @functools.cached_property
     def devices(self) -> Devices:
@@ -162,7 +167,7 @@ class Runtime(Host):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `json.dumps` takes."""
-        values = self.fields()
+        values = {"host": self.host, "name": self.name, "frontend": self.frontend, **self.fields()}
         for name in ("work_dir", "persistent_dir"):
             values[name] = None if values[name] is None else str(values[name])
         values["disk"] = None if self.disk is None else self.disk.fields()
@@ -183,6 +188,23 @@ def _plain(accelerator: Accelerator) -> dict[str, Any]:
     if accelerator.compute_capability is not None:
         values["compute_capability"] = ".".join(str(number) for number in accelerator.compute_capability)
     return values
+
+
+def here(
+    *,
+    env: Mapping[str, str] = os.environ,
+    root: Path = Path("/"),
+    shell: Any = None,
+    cwd: Path | None = None,
+) -> Place:
+    """Return this process' place; each part can be replaced by a recorded one, as in `detect()`."""
+    return Place(
+        env=env,
+        root=root,
+        shell=running_shell() if shell is None else shell,
+        cwd=Path.cwd() if cwd is None else cwd,
+        home=Path(env["HOME"]) if env.get("HOME") else Path.home(),
+    )
 
 
 def running_shell() -> Any:

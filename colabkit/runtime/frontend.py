@@ -1,9 +1,12 @@
-"""Where the notebook is shown, as far as that can be told without asking it.
+"""Where the notebook is shown.
 
-The running shell tells whether this process is a kernel at all; variables that the frontend sets tell the rest.
+The running shell tells whether this process is a kernel at all; variables that the frontend sets tell the rest. Only
+Colab's frontend has to be asked, once.
 """
 
 from __future__ import annotations
+
+from colabkit.runtime import colab_requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +43,9 @@ def told_by(shell: Any, env: Mapping[str, str], *, hosted: Frontend | None = Non
         return "headless"
     if is_vscode(shell, env):
         return "vscode"
+    if colab_requests.is_kernel(shell) and colab_requests.may_ask():
+        # Without a browser, what is left beside VS Code is Colab's own command.
+        return "browser" if colab_requests.has_browser() else "cli"
     if hosted is not None:
         return hosted
     # jupyter_server 2 names the session; notebook 6 has no jupyter_server at all.

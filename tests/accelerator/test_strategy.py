@@ -15,7 +15,6 @@ from colabkit.accelerator.base import choose
 from colabkit.accelerator.precision import policy_for
 from colabkit.errors import MissingDependencyError, UnknownNameError, UnsupportedError
 from colabkit.runtime import detect
-from colabkit.runtime.base import Runtime
 from colabkit.runtime.devices import Accelerator, Devices
 
 T4 = Accelerator(kind="gpu", name="Tesla T4")
@@ -25,7 +24,7 @@ TPU = Accelerator(kind="tpu", name="TPU v5e")
 def runtime(*found, cpus=2.0):
     """Return this runtime with other devices."""
     devices = Devices(found=found, evidence="nvidia-smi absent, no /dev/accel* or /dev/vfio/*")
-    return Runtime(**{**detect().fields(), "cpus": cpus, "_look": lambda: devices})
+    return detect().replace(cpus=cpus, _look=lambda: devices)
 
 
 def having(*installed, loaded=None, env=None, tensorflow_cpu=False):
@@ -61,6 +60,16 @@ def test_the_devices_and_the_backend_make_the_strategy(found, backends, name, re
     chosen = choose(runtime(*found), backends)
     assert (chosen.name, chosen.replicas, chosen.policy) == (name, replicas, policy)
     assert chosen.batch_size(32) == 32 * replicas
+
+
+@pytest.mark.parametrize(
+    ("capability", "policy"),
+    [((9, 0), "mixed_bfloat16"), ((8, 0), "mixed_bfloat16"), ((7, 5), "mixed_float16"), ((6, 0), None)],
+)
+def test_the_capability_that_the_driver_tells_decides(capability, policy):
+    """Whatever a card is called, what the driver says it can compute is what counts."""
+    card = Accelerator(kind="gpu", name="NVIDIA of tomorrow", compute_capability=capability)
+    assert policy_for([card], "auto") == (policy, ())
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+from pathlib import Path
 
 import pytest
 
-from colabkit import cli, errors
+from colabkit import cli, errors, runtime
 from tests.docs.pages import ROOT
 
 SECTION = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
@@ -44,6 +45,14 @@ def test_the_help_of_a_command_is_on_the_page(command: str):
         for option in action.option_strings or [action.metavar or action.dest]:
             assert re.search(rf"(?<!\S){re.escape(str(option))}[ ,]", section)
         assert _words(formatter._expand_help(action)) in section
+
+
+def test_the_hosts_are_those_of_the_page():
+    """The page lists every host that a file of colabkit.runtime can name, and no other."""
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(runtime.__file__).parent.glob("_*.py"))
+    named = set(re.findall(r'\bhost="(\w+)"', source))
+    page = _page("runtime.md").partition("| `runtime.host` |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == named
 
 
 def test_the_errors_are_those_of_the_page():

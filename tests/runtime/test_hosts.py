@@ -199,8 +199,8 @@ def test_every_host_file_is_in_the_table():
     """A host's file that is not in the table would never be asked."""
     import colabkit.runtime
 
-    files = {path.stem for path in Path(colabkit.runtime.__file__).parent.glob("_[a-z]*.py")}
-    assert files == set(HOSTS)
+    files = Path(colabkit.runtime.__file__).parent.glob("_[a-z]*.py")
+    assert {path.stem for path in files if "\ndef recognise(" in path.read_text()} == set(HOSTS)
 
 
 def test_text_and_json_agree(tmp_path):

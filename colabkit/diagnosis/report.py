@@ -1,0 +1,61 @@
+"""A diagnosis as a page for a terminal, and as a table for a notebook."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from colabkit.diagnosis.base import SEVERITIES
+from colabkit.runtime import report
+
+if TYPE_CHECKING:
+    from colabkit.diagnosis.base import Diagnosis
+
+_COLOURS = {"problem": "#c5221f", "warning": "#b06000", "note": "#5f6368"}
+"""They are read on a white page and on a dark one."""
+
+_CELL = "text-align:left;vertical-align:top;padding:4px 10px"
+
+
+def text(diagnosis: Diagnosis) -> str:
+    """Return the page that `print(doctor())` and `colabkit doctor` show."""
+    lines = [_machine(diagnosis)]
+    for finding in diagnosis.findings:
+        lines += ["", f"{finding.severity}: {finding.what}", f"  Why: {finding.why}", f"  What to do: {finding.do}"]
+    return "\n".join([*lines, "", _summary(diagnosis)])
+
+
+def html(diagnosis: Diagnosis) -> str:
+    """Return the table that a notebook shows."""
+    rows = "".join(
+        f'<tr><td style="{_CELL};color:{_COLOURS[finding.severity]}"><b>{finding.severity}</b></td>'
+        f'<td style="{_CELL}"><b>{escape(finding.what)}</b><br>{escape(finding.why)}</td>'
+        f'<td style="{_CELL}">{escape(finding.do)}</td></tr>'
+        for finding in diagnosis.findings
+    )
+    head = f'<tr><th style="{_CELL}"></th><th style="{_CELL}">what and why</th><th style="{_CELL}">what to do</th></tr>'
+    table = f"<table>{head}{rows}</table>" if rows else ""
+    return f"<div><p>{escape(_machine(diagnosis))}</p>{table}<p>{escape(_summary(diagnosis))}</p></div>"
+
+
+def _machine(diagnosis: Diagnosis) -> str:
+    runtime = diagnosis.runtime
+    parts = [
+        runtime.name,
+        f"Python {runtime.python}",
+        f"{runtime.cpus:g} core{'' if runtime.cpus == 1 else 's'}",
+        f"{report.size(runtime.memory)} memory" if runtime.memory is not None else "",
+        f"{report.size(runtime.disk.free)} disk free" if runtime.disk is not None else "",
+        report.accelerators(runtime) if runtime.accelerators else "no GPU or TPU",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _summary(diagnosis: Diagnosis) -> str:
+    looked = f"Looked at {', '.join(diagnosis.checks)}"
+    counts = []
+    for severity in SEVERITIES:
+        number = sum(finding.severity == severity for finding in diagnosis.findings)
+        if number:
+            counts.append(f"{number} {severity}{'' if number == 1 else 's'}")
+    return f"{looked}: {', '.join(counts) or 'all is well'}."

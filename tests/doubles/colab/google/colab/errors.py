@@ -1,0 +1,5 @@
+"""The errors that google.colab's own derive from."""
+
+
+class Error(Exception):
+    """The root."""
