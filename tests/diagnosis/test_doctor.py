@@ -30,8 +30,11 @@ GIB = 1024**3
 
 
 @pytest.fixture
-def scene(tmp_path):
+def scene(tmp_path, monkeypatch):
     """Make a scene: a recorded machine, its devices, and a site with the distributions that are named."""
+
+    # Another test of this process may have imported Keras; a loaded backend decides which wheels matter.
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
 
     def make(machine=recorded.COLAB, *, devices=(), packages=(), env=None, shell=None, evidence="", **changes):
         root, site = tmp_path / "root", tmp_path / "site"
@@ -260,7 +263,6 @@ def install(version):
     (folder / "RECORD").write_text(f"demo.py,,\\ndemo-{version}.dist-info/RECORD,,\\n")
     return folder
 import colabkit as ck
-from colabkit.runtime.restart import interpreter_start
 first = install("1.0")
 sys.path.insert(0, str(site))
 import demo
