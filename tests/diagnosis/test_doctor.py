@@ -32,7 +32,6 @@ GIB = 1024**3
 @pytest.fixture
 def scene(tmp_path, monkeypatch):
     """Make a scene: a recorded machine, its devices, and a site with the distributions that are named."""
-
     # Another test of this process may have imported Keras; a loaded backend decides which wheels matter.
     monkeypatch.delitem(sys.modules, "keras", raising=False)
 
