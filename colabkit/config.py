@@ -15,6 +15,9 @@ CACHE_DIR = "COLABKIT_CACHE"
 OFFLINE = "COLABKIT_OFFLINE"
 """Any value but empty and `0`: never try the network."""
 
+WORKER_REPORT = "COLABKIT_WORKER_REPORT"
+"""Set by `colabkit launch`: the open pipe on which a worker says why colabkit refused."""
+
 RUNS_DIR = "colabkit-runs"
 """The folder of a named run where no address was given."""
 

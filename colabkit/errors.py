@@ -36,11 +36,15 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── SiteError                56   this Python refuses to be changed: PEP 668, read-only (PermissionError)
 │   └── InstallerError           57   neither uv nor pip can run, or their settings are broken
 ├── RestartError                 58   the kernel is not restarted; the message says why (RuntimeError)
-└── SecretError                  60   a secret could not be had (LookupError)
-    ├── SecretNotFoundError      61   no place has it
-    ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
-    ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
-    └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+├── SecretError                  60   a secret could not be had (LookupError)
+│   ├── SecretNotFoundError      61   no place has it
+│   ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
+│   ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
+│   └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+└── ClusterError                 80   several workers cannot train together (RuntimeError)
+    ├── ClusterConfigError       81   workers, ports or TF_CONFIG that cannot be read, or name one twice (ValueError)
+    ├── WorkerUnreachableError   82   a worker does not come, or does not answer (ConnectionError)
+    └── WorkerMismatchError      83   a worker has another script or other versions (ValueError)
 ```
 
 0 is success, 2 a usage error, 130 Ctrl-C.
@@ -55,6 +59,8 @@ __all__ = [
     "BusyError",
     "ChangedError",
     "CheckpointError",
+    "ClusterConfigError",
+    "ClusterError",
     "ColabKitError",
     "ConflictError",
     "CorruptCheckpointError",
@@ -89,6 +95,8 @@ __all__ = [
     "UnreachableError",
     "UnsupportedError",
     "WebPageError",
+    "WorkerMismatchError",
+    "WorkerUnreachableError",
 ]
 
 
@@ -363,3 +371,27 @@ class NoBrowserError(SecretError):
     """Colab's secrets answer to a browser only, and none shows this notebook."""
 
     exit_code = 64
+
+
+class ClusterError(ColabKitError, RuntimeError):
+    """Several workers cannot train together."""
+
+    exit_code = 80
+
+
+class ClusterConfigError(ClusterError, ValueError):
+    """Workers, ports, ranks or a TF_CONFIG that cannot be read, or that name one worker twice."""
+
+    exit_code = 81
+
+
+class WorkerUnreachableError(ClusterError, ConnectionError):
+    """A worker does not come in time, or cannot reach the first one; the message names it."""
+
+    exit_code = 82
+
+
+class WorkerMismatchError(ClusterError, ValueError):
+    """A worker would run another script or other versions; the message names the difference."""
+
+    exit_code = 83

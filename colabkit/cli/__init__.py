@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "fetch": "fetch a file, whole and verified, resumable after an interruption",
     "install": "install packages, planned first, without breaking the kernel",
     "lock": "write what is installed into a requirements file",
+    "launch": "train a script on several workers, which survives the death of one",
     "train": "train a reference model; the same command again continues it",
 }
 
