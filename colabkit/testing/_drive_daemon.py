@@ -36,6 +36,9 @@ OWNER = "COLABKIT_DRIVE_OWNER"
 CONSENT = "consent"
 """The file of the state that stands for credentials; where there is none, the real program ends."""
 
+FAULT = "fault"
+"""The file that makes the program end at its start: a line that it prints, and one for its log."""
+
 _ATTRIBUTES = ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid")
 
 F = TypeVar("F")
@@ -288,17 +291,19 @@ def main(words: list[str], env: Mapping[str, str] = os.environ) -> int:
     if not (state / CONSENT).exists():
         log("no credentials from the metadata server")
         return 1
-    if (script := state / "startup").exists():  # a fault on start, as FakeColab asks for it
-        said, logged = script.read_text().split("\n", 1)
-        log(logged.strip())
+    if (fault := state / FAULT).exists():
+        said, logged = fault.read_text().split("\n", 1)
+        log(logged)
         sys.stdout.write(f"{said}\n")
         sys.stdout.flush()
         return 1
     import mfusepy
 
+    Path("/proc/self/comm").write_text("drive")  # the name by which google.colab finds it
     settings = SettingsFile(state / "settings.json")
     cloud = Cloud(state, settings, log)
     mountpoint = options["mount_point_path"]
+    Path(mountpoint).mkdir(exist_ok=True)
     if env.get(OWNER):
         threading.Thread(target=_watch, args=(int(env[OWNER]), mountpoint), daemon=True).start()
     threading.Thread(target=_quit_when_pushed, args=(state, cloud, mountpoint), daemon=True).start()
