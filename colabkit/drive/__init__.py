@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from colabkit.drive._health import Health, health
-from colabkit.drive._mount import mount
+from colabkit.drive._mount import DEFAULT, mount
+from colabkit.drive._unmount import Unmounted, unmount
+from colabkit.drive._uploaded import Upload, uploaded
 
-__all__ = ["Health", "health", "mount"]
+__all__ = ["DEFAULT", "Health", "Unmounted", "Upload", "health", "mount", "unmount", "uploaded"]

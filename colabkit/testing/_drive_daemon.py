@@ -39,6 +39,10 @@ CONSENT = "consent"
 FAULT = "fault"
 """The file that makes the program end at its start: a line that it prints, and one for its log."""
 
+DRIVEFS = ".config/Google/DriveFS"
+CACHE = f"{DRIVEFS}/101/content_cache"
+"""In the home: the cache of one account, which takes room on the machine's disk."""
+
 _ATTRIBUTES = ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid")
 
 F = TypeVar("F")
@@ -279,7 +283,8 @@ def _quit_when_pushed(state: Path, cloud: Cloud, mountpoint: str) -> None:
 def main(words: list[str], env: Mapping[str, str] = os.environ) -> int:
     """Mount and serve until unmounted, or push and quit; return the exit code."""
     state, options = Path(env[STATE]), _options(words)
-    file = Path(env["HOME"]) / ".config/Google/DriveFS/Logs/drive_fs.txt"
+    home = Path(env["HOME"])
+    file = home / DRIVEFS / "Logs/drive_fs.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
 
     def log(text: str) -> None:
@@ -301,7 +306,7 @@ def main(words: list[str], env: Mapping[str, str] = os.environ) -> int:
 
     Path("/proc/self/comm").write_text("drive")  # the name by which google.colab finds it
     settings = SettingsFile(state / "settings.json")
-    cloud = Cloud(state, settings, log)
+    cloud = Cloud(state, home / CACHE, settings, log)
     mountpoint = options["mount_point_path"]
     Path(mountpoint).mkdir(exist_ok=True)
     if env.get(OWNER):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds for a cell to end."""
 
+_USER = "user-consent"
 _DOUBLES = Path(__file__).parent / "doubles" / "colab"
 
 Frontend = Literal["browser", "vscode", "cli", "silent", "headless"]
@@ -281,9 +282,20 @@ class FakeColab:
             return None
         if self.consent == "refused":
             return {"error": "Error: credential propagation was unsuccessful"}
-        name = _drive_daemon.CONSENT if scope == "dfs_ephemeral" else "user-consent"
+        name = _drive_daemon.CONSENT if scope == "dfs_ephemeral" else _USER
         (self.drive.state / name).touch()
         return {}
+
+    def set_back(self) -> None:
+        """Make the machine what it was, but for the kernel: no Drive, an empty cloud, nothing allowed or asked."""
+        self.drive.unmount()
+        for folder in (self.drive.home, self.drive.state / "cloud", self.drive.trash, self.mountpoint):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.drive.home.mkdir()
+        for name in (_drive_daemon.CONSENT, _USER):
+            (self.drive.state / name).unlink(missing_ok=True)
+        self.frontend, self.consent, self.mount_fault = "browser", "granted", None
+        self.requests.clear()
 
     def restart_kernel(self) -> None:
         """Start the kernel anew, as the menu does; Drive stays mounted."""
