@@ -25,7 +25,9 @@ NOT_WELL = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the action, and what it acts on."""
-    parser.add_argument("action", choices=("status", "mount", "unmount", "uploaded"), help="what to do")
+    parser.add_argument(
+        "action", metavar="action", choices=("status", "mount", "unmount", "uploaded"), help="one of: %(choices)s"
+    )
     parser.add_argument("path", nargs="?", help="for uploaded: a file or folder on the mounted Drive")
     parser.add_argument(
         "--mountpoint", metavar="FOLDER", default=DEFAULT, help="where Drive is mounted (default: %(default)s)"
