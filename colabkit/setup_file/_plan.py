@@ -115,6 +115,7 @@ def plan(spec: Spec) -> Plan:
         SetupFileError: It is for another Python.
         InstallError: The packages cannot be had; nothing was touched.
     """
+    python = list(_python(spec))  # before anybody is asked for packages that are for another one
     runtime = _runtime()
     packages, package_steps = _packages(spec)
     places: dict[str, Path] = {}
@@ -124,7 +125,7 @@ def plan(spec: Spec) -> Plan:
     return Plan(
         spec=spec,
         steps=(
-            *_python(spec),
+            *python,
             *_accelerator(spec, runtime),
             *(_secret(name) for name in spec.secrets),
             *_drive(spec),
@@ -204,7 +205,7 @@ def _packages(spec: Spec) -> tuple[InstallReport | None, list[Step]]:
     report = make_available(*wanted, dry_run=True) if wanted else None
     steps = []
     if report is not None:
-        what = ", ".join(map(str, report.changed)) or f"{_count(spec, lock)} there"
+        what = ", ".join(map(str, report.changed)) or _all_there(spec, lock)
         steps.append(Step(kind="packages", state="to do" if report.changed else "ready", what=what))
     if spec.lock is not None:
         absent = [] if lock is None else _absent(spec, lock)
@@ -216,10 +217,10 @@ def _packages(spec: Spec) -> tuple[InstallReport | None, list[Step]]:
     return report, steps
 
 
-def _count(spec: Spec, lock: Path | None) -> str:
+def _all_there(spec: Spec, lock: Path | None) -> str:
     if lock is not None:
-        return f"all of {lock.name}"
-    return f"all {len(spec.packages)}" if len(spec.packages) > 1 else spec.packages[0]
+        return f"all of {lock.name} are there"
+    return f"all {len(spec.packages)} are there" if len(spec.packages) > 1 else f"{spec.packages[0]} is there"
 
 
 def _absent(spec: Spec, lock: Path) -> list[str]:
