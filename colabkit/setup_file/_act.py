@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from colabkit._tools.log import say
 from colabkit._tools.phases import Phases
 from colabkit._tools.progress import progress
-from colabkit.errors import ColabKitError, UnsupportedError
+from colabkit.errors import ColabKitError
 from colabkit.packages import lock
 from colabkit.packages._install import make_available, restart_if_needed
 from colabkit.runtime.secrets import secret
@@ -143,12 +143,10 @@ class _Work:
         remember(step.name)
         return "typed, and kept for this session"
 
-    def _drive(self, step: Step) -> str:
-        raise UnsupportedError(
-            "Google Drive is not mounted",
-            why=f"this version of {step.kind} cannot mount it by itself",
-            do='in a cell of Colab, run: from google.colab import drive; drive.mount("/content/drive")',
-        )
+    def _drive(self, _step: Step) -> str:
+        from colabkit import drive
+
+        return f"mounted at {drive.mount()}"
 
     def _packages(self, step: Step) -> str:
         spec = self._plan.spec

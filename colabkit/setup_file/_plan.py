@@ -192,11 +192,13 @@ def remember(name: str) -> None:
 
 def _drive(spec: Spec) -> Iterator[Step]:
     if spec.drive:
-        mounted = detect().persistent_dir
-        if detect().host == "colab" and mounted is not None:
-            yield Step(kind="drive", state="ready", what=f"mounted at {mounted}")
+        from colabkit import drive
+
+        state, words = drive.look(Path(drive.DEFAULT))
+        if state == "healthy":
+            yield Step(kind="drive", state="ready", what=f"mounted at {drive.DEFAULT}")
         else:
-            yield Step(kind="drive", state="to do", what="not mounted")
+            yield Step(kind="drive", state="to do", what=words)
 
 
 def _packages(spec: Spec) -> tuple[InstallReport | None, list[Step]]:

@@ -140,7 +140,7 @@ def test_the_command_tells_by_its_exit_code(tmp_path):
     cases = {
         'packages = ["packaging"]': 0,
         'accelerator = "tpu"': 1,
-        "packages = 1": 70,
+        "packages = 1": 90,
         'secrets = ["NOBODY_HAS_IT"]': 61,
     }
     for text, code in cases.items():
