@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
+    from colabkit.setup_file import setup as setup
     from colabkit.transfer import fetch as fetch
 else:
     _PUBLIC = {
@@ -34,6 +35,7 @@ else:
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
         "secret": "colabkit.runtime.secrets",
+        "setup": "colabkit.setup_file",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
     }
@@ -64,6 +66,7 @@ __all__ = [
     "lock",
     "open_run",
     "secret",
+    "setup",
     "strategy",
     "train",
 ]

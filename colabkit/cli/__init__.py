@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "fetch": "fetch a file, whole and verified, resumable after an interruption",
     "install": "install packages, planned first, without breaking the kernel",
     "lock": "write what is installed into a requirements file",
+    "setup": "make everything ready that a set-up file asks for",
     "train": "train a reference model; the same command again continues it",
 }
 
