@@ -161,7 +161,7 @@ def test_half_a_listing(drive):
 def test_the_daemon_dies_in_the_middle_of_a_write(drive):
     """The write that was under way may be aborted, all later calls get ENOTCONN, and it can be mounted again."""
     drive.set(die_after=100_000)
-    with pytest.raises(OSError, match="Transport endpoint|connection abort") as raised:
+    with pytest.raises(OSError, match=r"Transport endpoint|connection abort") as raised:
         (drive.path / "a").write_bytes(bytes(1_000_000))
     assert raised.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     with pytest.raises(OSError, match="Transport endpoint is not connected"):
