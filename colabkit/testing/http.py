@@ -151,7 +151,7 @@ class FaultServer:
         class Handler(_Handler):
             server_of_files = outer
 
-        self._server = _Server(("127.0.0.1", port), Handler)
+        self._server = LoopbackServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -194,7 +194,9 @@ class FaultServer:
         return resource
 
 
-class _Server(ThreadingHTTPServer):
+class LoopbackServer(ThreadingHTTPServer):
+    """A threaded server that can be stopped for good: `drop_all` breaks the connections that are open."""
+
     daemon_threads = True
     request_queue_size = 128
 
@@ -211,6 +213,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def drop_all(self) -> None:
+        """Break every open connection."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
