@@ -47,7 +47,7 @@ def unpublished(folder: StrPath, hint: str, *, mode: int = 0o666) -> Iterator[tu
     """
     with writing_to(folder):
         descriptor, name = tempfile.mkstemp(prefix=f".{hint[:100]}{PART}", dir=folder)
-        with open(descriptor, "wb") as file:
+        with open(name, "wb", opener=lambda *_: descriptor) as file:
 
             def publish(target: StrPath) -> None:
                 file.flush()
