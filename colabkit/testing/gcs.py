@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from colabkit._tools.optional import require
 from colabkit.testing._gcs_handler import handler_for
-from colabkit.testing.http import LoopbackServer
+from colabkit.testing.http import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +187,7 @@ class FakeGCS:
         self.rate = 0.0
         self.lock = threading.RLock()
         self._generation = 0
-        self._server = LoopbackServer(("127.0.0.1", port), handler_for(self))
+        self._server = Server(("127.0.0.1", port), handler_for(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:

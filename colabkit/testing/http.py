@@ -151,7 +151,7 @@ class FaultServer:
         class Handler(_Handler):
             server_of_files = outer
 
-        self._server = LoopbackServer(("127.0.0.1", port), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -194,8 +194,8 @@ class FaultServer:
         return resource
 
 
-class LoopbackServer(ThreadingHTTPServer):
-    """A threaded server that can be stopped for good: `drop_all` breaks the connections that are open."""
+class Server(ThreadingHTTPServer):
+    """Forgets no connection, so that all of them can be broken at once."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -205,15 +205,17 @@ class LoopbackServer(ThreadingHTTPServer):
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Note that it is open."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Note that it is over."""
         self._open.discard(request)
         super().shutdown_request(request)
 
     def drop_all(self) -> None:
-        """Break every open connection."""
+        """Break all connections that are open."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

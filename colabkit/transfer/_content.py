@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from colabkit._tools.files import writing_to
-from colabkit._tools.optional import require
 from colabkit.errors import AddressError, StorageError
+from colabkit.transfer._checksum import Crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,19 +73,17 @@ class _Crc:
     """A checksum that may be fed the same bytes again; it counts each once."""
 
     def __init__(self) -> None:
-        module: Any = require("google_crc32c", extra="gcs", why="what is sent is checked")
-        self._extend = module.extend
-        self._value = 0
+        self._crc = Crc32c()
         self.at = 0
 
     def add(self, start: int, data: bytes) -> None:
         fresh = data[max(0, self.at - start) :]
         if fresh:
-            self._value = self._extend(self._value, fresh)
+            self._crc.update(fresh)
             self.at += len(fresh)
 
     def digits(self) -> str:
-        return f"{self._value:08x}"
+        return self._crc.hexdigest()
 
 
 class FileContent:
@@ -104,12 +103,17 @@ class FileContent:
         self._crc = _Crc()
 
     def window(self, start: int) -> Window:
+        """Return the rest up to the last unit, or that."""
         # The end travels alone, so that the checksum of all can go with it and the service refuses what differs.
         cut = max(0, self.size - 1) // UNIT * UNIT
         stop = cut if start < cut else self.size
         for _ in self._blocks(self._crc.at, start):
             pass  # what an earlier process sent counts too
         return Window(start, stop, self.size, lambda: self._blocks(start, stop))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def whole(self) -> bytes:
         """Return all of it; for small files."""
@@ -204,7 +208,7 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes]) -> FileConte
 
 
 def open_file(path: Path) -> FileContent:
-    """Open a file to be sent; close it with `close_file`."""
+    """Open a file to be sent; its `close` ends it."""
     with writing_to(path):
         file = path.open("rb", buffering=0)
-        return FileContent(file, path.stat().st_size, str(path))
+        return FileContent(file, os.fstat(file.fileno()).st_size, str(path))

@@ -137,7 +137,7 @@ class GcsFile:
             name=self.name,
             page_expected=True,  # a page is what is stored: the service tells its errors by their numbers
             checksum=_best(found),
-            packed="gzip" if found.encoding == "gzip" else "",
+            gzipped=found.encoding == "gzip",
         )
 
     def _now(self, api: Api) -> GcsObject:

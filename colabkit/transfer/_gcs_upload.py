@@ -15,7 +15,7 @@ from colabkit.transfer._gcs_api import ConditionError, read_object
 from colabkit.transfer.base import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     import requests
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from colabkit.transfer._content import Content, Window
     from colabkit.transfer._gcs_api import Api, GcsObject
     from colabkit.transfer._gcs_session import Note
+    from colabkit.transfer._many import Watch
 
 ONE_REQUEST = 4 << 20
 """Bytes up to which a file is sent in one request: less to lose than a session would cost."""
@@ -74,7 +75,7 @@ class Upload:
         place: Place,
         content: Content,
         *,
-        watch: Callable[[int, int | None], None],
+        watch: Watch,
         note: Note | None = None,
     ) -> None:
         self._api = api
@@ -291,7 +292,7 @@ class _Watched:
     """A window that tells how far it is while it is sent."""
 
     window: Window
-    watch: Callable[[int, int | None], None]
+    watch: Watch
     size: int | None
 
     def __len__(self) -> int:

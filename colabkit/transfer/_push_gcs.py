@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,9 @@ from colabkit.transfer._many import side_by_side
 from colabkit.transfer._push import Pushed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from colabkit.transfer._content import Content
     from colabkit.transfer._gcs_api import Api, GcsObject
+    from colabkit.transfer._many import Watch
     from colabkit.transfer._push import PushOptions
 
 _AT_ONCE = 8
@@ -86,7 +86,7 @@ def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed
 
 
 def send_file(
-    api: Api, address: GcsAddress, path: Path, watch: Callable[[int, int | None], None], *, overwrite: bool
+    api: Api, address: GcsAddress, path: Path, watch: Watch, *, overwrite: bool
 ) -> bool:
     """Send one file unless it is there already; says whether it had to be sent."""
     found = api.find(address.bucket, address.name)
@@ -99,7 +99,7 @@ def send_file(
     return True
 
 
-def upload_file(api: Api, place: Place, path: Path, watch: Callable[[int, int | None], None]) -> GcsObject:
+def upload_file(api: Api, place: Place, path: Path, watch: Watch) -> GcsObject:
     """Send one file to a place; a large one can be gone on with by another process."""
     status = path.stat()
     note = None
@@ -165,11 +165,10 @@ def _push_folder(api: Api, address: GcsAddress, folder: Path, options: PushOptio
     there = {found.name: found for found in api.objects(address.bucket, prefix)}
     plan = plan_folder(files, there, prefix, overwrite=options.overwrite)
 
-    def send(sending: Sending, watch: Callable[[float, float | None], None]) -> None:
-        upload_file(api, _place(address.bucket, sending.name, sending.generation), sending.file.path, watch)
+    def send(sending: Sending, watch: Watch) -> GcsObject:
+        return upload_file(api, _place(address.bucket, sending.name, sending.generation), sending.file.path, watch)
 
-    with open_progress(f"{len(plan.sendings)} files", show=options.show) as bar:
-        side_by_side(plan.sendings, send, bar, at_once=_AT_ONCE)
+    side_by_side(plan.sendings, lambda: contextlib.nullcontext(send), options.show, at_once=_AT_ONCE)
     target = f"gs://{address.bucket}/{prefix}"
     return Pushed(target=target, files=len(files), sent=len(plan.sendings), size=plan.size)
 

@@ -43,6 +43,12 @@ SOURCES = (
         begins=_COMMAND + r"(?:curl(?:\.exe)?|wget|gsutil|gcloud|kaggle)\s+\S",
         takes="a curl or wget command",
     ),
+    Row(
+        module="_gcs",
+        begins=r"\s*gs:|\s*https?://(?:storage\.cloud|console\.cloud)\.google\.com/",
+        takes="gs://BUCKET/OBJECT",
+        extra="gcs",
+    ),
     Row(module="_web", begins=r"\s*https?:", takes="an https or http address"),
 )
 

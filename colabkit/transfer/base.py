@@ -22,11 +22,15 @@ class Target:
         url: The address; its query may be a secret.
         headers: What is sent there; it never goes to another host.
         body: What is posted there; None asks with GET.
+        version: The one version of the file that the address names, or "" when it names whatever is there.
+        stored: The bytes are wanted as they are stored; a Content-Encoding is not taken off.
     """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    version: str = ""
+    stored: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +40,20 @@ class Remote:
     Attributes:
         target: Where it is.
         shown: The address for messages.
-        name: The file name that the address suggests, or "".
+        name: The file's name if the source knows it better than the server, or "".
         page_expected: The user asked for a web page, so one is no error.
         checksum: The hash that the source's own index gives; the user's goes before it, the server's after it.
         packed: It comes as a zip that holds this one file, which is taken out.
+        gzipped: It comes as it is stored, compressed, and is uncompressed when it has arrived.
     """
 
     target: Target
     shown: str
-    name: str
+    name: str = ""
     page_expected: bool = False
     checksum: Checksum | None = None
     packed: bool = False
+    gzipped: bool = False
 
 
 class Source(Protocol):
