@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
     from colabkit.transfer import fetch as fetch
+    from colabkit.transfer import push as push
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
@@ -31,6 +32,7 @@ else:
         "install": "colabkit.packages",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
+        "push": "colabkit.transfer",
         "secret": "colabkit.runtime.secrets",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
@@ -60,6 +62,7 @@ __all__ = [
     "install",
     "lock",
     "open_run",
+    "push",
     "secret",
     "strategy",
     "train",

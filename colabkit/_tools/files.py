@@ -25,7 +25,9 @@ PART = ".part-"
 
 
 @contextlib.contextmanager
-def unpublished(folder: StrPath, hint: str, *, mode: int = 0o666) -> Iterator[tuple[IO[bytes], Callable[[StrPath], None]]]:
+def unpublished(
+    folder: StrPath, hint: str, *, mode: int = 0o666
+) -> Iterator[tuple[IO[bytes], Callable[[StrPath], None]]]:
     """Write a file whose final name is known only when it is complete.
 
     A temporary file in the folder is written. `publish(name)` flushes it to disk and renames it in one step, then

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "detect": "tell where this runs and what it has",
     "doctor": "look for what is wrong with this runtime, and say what to do",
     "fetch": "fetch a file, whole and verified, resumable after an interruption",
+    "push": "push a file or a folder to a place that lasts, resumable after an interruption",
     "install": "install packages, planned first, without breaking the kernel",
     "lock": "write what is installed into a requirements file",
     "train": "train a reference model; the same command again continues it",

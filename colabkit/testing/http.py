@@ -204,21 +204,8 @@ class FaultServer(Site):
     """
 
     def __init__(self, port: int = 0) -> None:
-<<<<<<< HEAD
-        self.resources: dict[str, Resource] = {}
-        self.seen: list[Seen] = []
-        self.sent = 0
-        self.lock = threading.Lock()
-        outer = self
-
-        class Handler(_Handler):
-            server_of_files = outer
-
-        self._server = Server(("127.0.0.1", port), Handler)
-=======
         super().__init__()
         self._server = Server(("127.0.0.1", port), self.handler)
->>>>>>> main
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -250,13 +237,6 @@ class FaultServer(Site):
 class Server(ThreadingHTTPServer):
     """Forgets no connection, so that all of them can be broken at once."""
 
-<<<<<<< HEAD
-
-class Server(ThreadingHTTPServer):
-    """Forgets no connection, so that all of them can be broken at once."""
-
-=======
->>>>>>> main
     daemon_threads = True
     request_queue_size = 128
 

@@ -197,7 +197,7 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes]) -> FileConte
             f"cannot push a {type(source).__name__}", do="pass a path, bytes, or a file that is open for reading"
         )
     shown = str(getattr(source, "name", "") or "the stream")
-    if isinstance(source, io.TextIOBase):
+    if hasattr(source, "encoding"):
         raise AddressError(f"{shown} gives text", why="bytes are needed", do='open it with "rb"')
     if callable(getattr(source, "seekable", None)) and source.seekable():
         here = source.tell()
@@ -212,3 +212,14 @@ def open_file(path: Path) -> FileContent:
     with writing_to(path):
         file = path.open("rb", buffering=0)
         return FileContent(file, os.fstat(file.fileno()).st_size, str(path))
+
+
+def all_blocks(content: Content) -> Iterator[bytes]:
+    """Read all of it, in order."""
+    at = 0
+    while True:
+        window = content.window(at)
+        yield from window
+        if window.last:
+            return
+        at = window.stop

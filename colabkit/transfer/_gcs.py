@@ -22,6 +22,7 @@ _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9._-]{1,220})[a-z0-9]", re.ASCII)
 _GENERATION = re.compile(r"#(\d{1,19})", re.ASCII)
 _EXPECTED = "write it as gs://BUCKET/OBJECT, or gs://BUCKET/FOLDER/ for all that is below"
 _LONGEST = 1024
+_WILD = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,13 @@ class GcsAddress:
         bucket: The bucket.
         name: The object, or a prefix that ends with "/", or "" for the whole bucket.
         generation: The version that is asked for, or "" for the newest.
+        project: The project that pays where a bucket demands it, or "" for the environment's.
     """
 
     bucket: str
     name: str
     generation: str = ""
+    project: str = ""
 
     def __str__(self) -> str:
         return f"gs://{self.bucket}/{self.name}" + (f"#{self.generation}" if self.generation else "")
@@ -45,6 +48,17 @@ class GcsAddress:
     def is_folder(self) -> bool:
         """Whether it names everything below, as the slash at its end says."""
         return not self.name or self.name.endswith("/")
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether it has wildcards: * and ? within a part, ** across parts, and with these also [a-z]."""
+        return "*" in self.name or "?" in self.name
+
+    @property
+    def folder(self) -> str:
+        """The part of the name up to the last slash before any wildcard."""
+        plain = re.split(r"[*?\[]", self.name, maxsplit=1)[0] if self.is_glob else self.name
+        return plain[: plain.rfind("/") + 1]
 
 
 def parse(text: str) -> GcsAddress:
@@ -128,7 +142,7 @@ class GcsFile:
             NotFoundError: There is no such object.
             AccessError: It may not be read.
         """
-        api = self.api or _gcs_api.connect()
+        api = self.api or _gcs_api.connect(self.address.project)
         found = self._now(api)
         url, headers = api.media(found)
         return Remote(
@@ -159,10 +173,10 @@ class GcsFile:
 
 @dataclass(frozen=True, kw_only=True)
 class GcsFolder:
-    """All objects whose names begin with a prefix.
+    """All objects whose names begin with a prefix, or fit a pattern.
 
     Attributes:
-        address: The prefix, which ends with "/", or a whole bucket.
+        address: The prefix, which ends with "/", or a whole bucket, or a pattern.
         api: Sends the requests; the one that fits the environment by default.
     """
 
@@ -184,7 +198,7 @@ class GcsFolder:
     @property
     def name(self) -> str:
         """The last part of the prefix, or the bucket's name."""
-        return safe_name(self.address.name.rstrip("/")) or safe_name(self.address.bucket)
+        return safe_name(self.address.folder.rstrip("/")) or safe_name(self.address.bucket)
 
     def here(self) -> None:
         """Nothing else on this machine keeps buckets under their address."""
@@ -196,19 +210,21 @@ class GcsFolder:
             NotFoundError: There are none.
             AddressError: An object could not be a file below a folder.
         """
-        api = self.api or _gcs_api.connect()
-        bucket, prefix = self.address.bucket, self.address.name
+        api = self.api or _gcs_api.connect(self.address.project)
+        bucket, folder = self.address.bucket, self.address.folder
+        prefix = re.split(r"[*?\[]", self.address.name, maxsplit=1)[0] if self.address.is_glob else folder
+        fits = _pattern(self.address.name) if self.address.is_glob else re.compile("")
         found = []
         for item in api.objects(bucket, prefix):
-            path = item.name[len(prefix) :]
-            if not path or (path.endswith("/") and item.size == 0):
+            path = item.name[len(folder) :]
+            if not path or (path.endswith("/") and item.size == 0) or not fits.match(item.name):
                 continue
-            address = GcsAddress(bucket=bucket, name=item.name)
+            address = GcsAddress(bucket=bucket, name=item.name, project=self.address.project)
             source = GcsFile(address=address, known=item, api=api)
             size = None if item.encoding == "gzip" else item.size
             found.append(Entry(path=path, source=source, version=item.generation, size=size))
         if not found:
-            why = "no object's name begins with it" if prefix else "the bucket is empty"
+            why = "no object has such a name" if prefix else "the bucket is empty"
             raise NotFoundError(f"there is nothing in {self.shown}", why=why, do="check its name")
         return self.name, found
 
@@ -223,8 +239,13 @@ def open_source(text: str) -> Order:
         >>> open_source("gs://my-bucket/data/").source.name
         'data'
     """
-    address = parse(_from_page(text))
-    return Order(source=GcsFolder(address=address) if address.is_folder else GcsFile(address=address))
+    return Order(source=source_of(parse(_from_page(text))))
+
+
+def source_of(address: GcsAddress) -> GcsFile | GcsFolder:
+    """Return what an address names."""
+    many = address.is_folder or address.is_glob
+    return GcsFolder(address=address) if many else GcsFile(address=address)
 
 
 def _from_page(text: str) -> str:
@@ -234,6 +255,18 @@ def _from_page(text: str) -> str:
     parts = urllib.parse.urlsplit(text.strip())
     path = re.sub(r"\A/storage/browser/(?:_details/)?", "/", parts.path).partition(";")[0]
     return f"gs:/{urllib.parse.unquote(path)}"
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """Make a pattern of wildcards as gsutil reads them."""
+    parts = re.split(r"(\*\*|\*|\?|\[!?[^\]/]+\])", name)
+    made = [_WILD.get(part) or (_letters(part) if at % 2 else re.escape(part)) for at, part in enumerate(parts)]
+    return re.compile("".join(made) + r"\Z", re.DOTALL)
+
+
+def _letters(part: str) -> str:
+    inside = part[1:-1].replace("\\", r"\\").replace("^", r"\^").replace("[", r"\[")
+    return f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
 
 
 def _best(found: GcsObject) -> Checksum | None:

@@ -18,7 +18,7 @@ from colabkit._tools.retry import Backoff
 from colabkit._version import __version__
 from colabkit.errors import AccessError, AddressError, NotFoundError, OfflineError, TransferError
 from colabkit.transfer import _headers, _html
-from colabkit.transfer._gcs_auth import EMULATOR, PAYING_PROJECT, SIGN_IN, Caller
+from colabkit.transfer._gcs_auth import CREDENTIALS, EMULATOR, PAYING_PROJECT, SIGN_IN, Caller
 from colabkit.transfer._network import first_contact, too_busy, translating
 from colabkit.transfer.base import TransientError
 
@@ -34,6 +34,7 @@ _MOST_REFUSALS = 3
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _FIELDS = "name,bucket,generation,size,crc32c,md5Hash,contentEncoding,contentType,updated"
 _PAGE = 1000
+_SETTINGS = (CREDENTIALS, PAYING_PROJECT, "CLOUDSDK_CONFIG", "HOME")
 _MOST_WORDS = 65536
 _NO_BUCKET = "there is no bucket"
 
@@ -170,7 +171,7 @@ class Api:
             shown = f"gs://{bucket}/{name}"
             try:
                 answer = self.send(method, url, {**self.caller.headers(), **(headers or {})}, data, shown)
-                if answer.status_code < 300:  # noqa: PLR2004
+                if answer.status_code < 300:
                     return answer
                 if refusals < _MOST_REFUSALS and self._may_be_asked_again(answer, bucket):
                     refusals += 1
@@ -221,32 +222,36 @@ class Api:
         why = f"the service answered {status}" + (f": {said}" if said else "")
         if status in TRANSIENT:
             return TransientError(why, retry_after=_headers.retry_after(answer.headers), crowded=status in (429, 503))
-        if status == 412:  # noqa: PLR2004
+        if status == 412:
             return ConditionError(why)
         if "requester pays" in said.lower():
             do = f"set {PAYING_PROJECT} to the id of your project, which then pays for the traffic, and run it again"
             return AccessError(f"the bucket {bucket} makes its readers pay, and no project is named", why=why, do=do)
-        if status == 401 or (status == 403 and self.caller.anonymous):  # noqa: PLR2004
+        if status == 401 or (status == 403 and self.caller.anonymous):
             what = f"{shown} is not public, and nobody is signed in"
-            return AccessError(what, why=f"{self.caller.why_anonymous or 'no credentials are accepted'}; {why}", do=SIGN_IN)
-        if status == 403:  # noqa: PLR2004
+            return AccessError(
+                what, why=f"{self.caller.why_anonymous or 'no credentials are accepted'}; {why}", do=SIGN_IN
+            )
+        if status == 403:
             return AccessError(f"{self.caller.name} may not do this with {shown}", why=why, do=_remedy(said))
-        if status == 404 and (not name or "specified bucket" in said):  # noqa: PLR2004
+        if status == 404 and (not name or "specified bucket" in said):
             return NotFoundError(f"{_NO_BUCKET} {bucket}", why=why, do="check its name: gs://BUCKET/OBJECT")
-        if status == 404:  # noqa: PLR2004
+        if status == 404:
             return NotFoundError(f"there is no object {shown}", why=why, do="check its name; a folder ends with /")
-        if status == 400:  # noqa: PLR2004
-            return AddressError(f"the service cannot do this with {shown}", why=why, do="check the names in the address")
+        if status == 400:
+            return AddressError(
+                f"the service cannot do this with {shown}", why=why, do="check the names in the address"
+            )
         return TransferError(f"the service refuses {shown}", why=why, do="run the same again later")
 
     def _may_be_asked_again(self, answer: requests.Response, bucket: str) -> bool:
         status = answer.status_code
-        if status == 400 and bucket not in self._paying and "requester pays" in _words(answer).lower():  # noqa: PLR2004
+        if status == 400 and bucket not in self._paying and "requester pays" in _words(answer).lower():
             if not self.caller.paying_project and not (self.caller.anonymous and self.caller.refused()):
                 return False
             self._paying.add(bucket)
             return bool(self.caller.paying_project)
-        return status == 401 and self.caller.refused()  # noqa: PLR2004
+        return status == 401 and self.caller.refused()
 
     def _session(self) -> requests.Session:
         """Return this thread's session; requests does not promise that threads may share one."""
@@ -259,20 +264,27 @@ class Api:
                     f"{self.endpoint} is not asked", why=f"{config.OFFLINE} is set", do=f"unset {config.OFFLINE}"
                 )
             found = requests.Session()
-            first_contact(self.endpoint, found.merge_environment_settings(self.endpoint, {}, None, None, None)["proxies"])
+            first_contact(
+                self.endpoint, found.merge_environment_settings(self.endpoint, {}, None, None, None)["proxies"]
+            )
             self._local.session = found
         return found
 
 
-def connect(env: Mapping[str, str] = os.environ) -> Api:
-    """Return the API that this environment asks for; calls with the same settings share it."""
-    return _connect(env.get(EMULATOR, ""), *(env.get(name, "") for name in ("GOOGLE_APPLICATION_CREDENTIALS", "HOME")))
+def connect(project: str = "", env: Mapping[str, str] = os.environ) -> Api:
+    """Return the API that this environment asks for; calls with the same settings share it.
+
+    Args:
+        project: The project that pays where a bucket demands it, or "" for the environment's.
+        env: The environment.
+    """
+    return _connect(env.get(EMULATOR, ""), project, *(env.get(name, "") for name in _SETTINGS))
 
 
 @functools.lru_cache(maxsize=4)
-def _connect(emulator: str, *_settings: str) -> Api:
+def _connect(emulator: str, project: str, *_settings: str) -> Api:
     endpoint = emulator.rstrip("/") if "://" in emulator or not emulator else f"http://{emulator}"
-    return Api(Caller(), endpoint or SERVICE)
+    return Api(Caller(project=project), endpoint or SERVICE)
 
 
 def read_object(value: Any, bucket: str) -> GcsObject:

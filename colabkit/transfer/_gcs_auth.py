@@ -36,11 +36,13 @@ class Caller:
 
     Args:
         credentials: Credentials of google-auth, or None to find them when they are needed.
+        project: The project that pays where a bucket demands it, or "" for the environment's.
         env: The environment.
     """
 
-    def __init__(self, credentials: Any = None, env: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, credentials: Any = None, *, project: str = "", env: Mapping[str, str] = os.environ) -> None:
         self._credentials = credentials
+        self._project = project
         self._env = env
         self._lock = threading.Lock()
         self._emulated = bool(env.get(EMULATOR)) and credentials is None
@@ -60,7 +62,7 @@ class Caller:
     @property
     def paying_project(self) -> str:
         """The project that the user wants to be billed where a bucket makes its readers pay; "" when none is named."""
-        named = self._env.get(PAYING_PROJECT, "")
+        named = self._project or self._env.get(PAYING_PROJECT, "")
         return named or str(getattr(self._credentials, "quota_project_id", "") or "")
 
     def headers(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Uploads to Google Cloud Storage that another process can go on with, and that cannot replace what they did not see."""
+"""Uploads to Google Cloud Storage: another process can go on with them, and none replaces what it did not see."""
 
 from __future__ import annotations
 
@@ -237,14 +237,14 @@ class Upload:
         """Read an answer to bytes or to a question: the object that is complete, or how much has arrived."""
         if answer.status_code in (200, 201):
             return self._made(answer), 0
-        if answer.status_code == 308:  # noqa: PLR2004
+        if answer.status_code == 308:
             text = answer.headers.get("Range", "")
             match = _KEPT.fullmatch(text)
             if text and match is None:
                 raise TransientError("the service says in no known way how much has arrived")
             return None, int(match[1]) + 1 if match else 0
         error = self._api.refusal(answer, self._place.bucket, self._place.name)
-        if isinstance(error, NotFoundError) or answer.status_code == 410:  # noqa: PLR2004
+        if isinstance(error, NotFoundError) or answer.status_code == 410:
             raise _SessionGoneError
         if isinstance(error, AddressError):
             raise self._corrupted(error)

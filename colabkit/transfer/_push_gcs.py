@@ -85,9 +85,7 @@ def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed
     return Pushed(target=str(address), files=1, sent=int(sent), size=source.stat().st_size)
 
 
-def send_file(
-    api: Api, address: GcsAddress, path: Path, watch: Watch, *, overwrite: bool
-) -> bool:
+def send_file(api: Api, address: GcsAddress, path: Path, watch: Watch, *, overwrite: bool) -> bool:
     """Send one file unless it is there already; says whether it had to be sent."""
     found = api.find(address.bucket, address.name)
     if found is not None and is_same(path, found):
@@ -176,9 +174,8 @@ def _push_folder(api: Api, address: GcsAddress, folder: Path, options: PushOptio
 def _push_content(api: Api, address: GcsAddress, content: Content, options: PushOptions) -> Pushed:
     check_name(address.name)
     found = api.find(address.bucket, address.name)
-    if found is not None and isinstance(content, FileContent) and found.size == content.size:
-        if content.crc32c() == found.crc32c:
-            return Pushed(target=str(address), files=1, sent=0, size=found.size)
+    if found is not None and _holds(found, content):
+        return Pushed(target=str(address), files=1, sent=0, size=found.size)
     if found is not None and not options.overwrite:
         raise _taken(str(address))
     place = _place(address.bucket, address.name, ABSENT if found is None else found.generation)
@@ -188,6 +185,11 @@ def _push_content(api: Api, address: GcsAddress, content: Content, options: Push
     except ConditionError:
         raise _written_meanwhile(str(address)) from None
     return Pushed(target=str(address), files=1, sent=1, size=made.size)
+
+
+def _holds(found: GcsObject, content: Content) -> bool:
+    # A stream can be read only once, so nothing is known of it before it is sent.
+    return isinstance(content, FileContent) and found.size == content.size and found.crc32c == content.crc32c()
 
 
 def _place(bucket: str, name: str, generation: str) -> Place:

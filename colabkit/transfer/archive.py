@@ -171,7 +171,7 @@ def uncompress(packed: Path, target: Path, wanted: Checksum | None = None) -> No
     """
     with packed.open("rb") as plain:
         is_gzip = plain.read(2) == _GZIP
-    with _damage(target.name), (gzip.open(packed) if is_gzip else packed.open("rb")) as reader:
+    with _damage(target.name), _opened(packed, "gz" if is_gzip else "") as reader:
         _put(reader, target, _Room(packed, target.parent), wanted)
 
 

@@ -106,14 +106,15 @@ class Folder(Protocol):
     It is asked for its files once a fetch. They come into a hidden folder beside the destination, each whole and
     verified; that folder gets its name when all are there. Run again after an interruption, the files whose `version`
     and size are still the same are kept. What comes as one archive is a `Source`, which is unpacked by its name.
-
-    Attributes:
-        at_once: How many files may be fetched side by side.
-        pause: Seconds to wait between two files on each connection, for servers that count requests.
     """
 
-    at_once: int
-    pause: float
+    @property
+    def at_once(self) -> int:
+        """How many files may be fetched side by side."""
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait between two files on each connection, for servers that count requests."""
 
     @property
     def identity(self) -> str:
