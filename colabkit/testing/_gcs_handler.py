@@ -99,7 +99,6 @@ class Routes(Uploads):
         self._json(value)
 
     def _download(self, bucket: str, name: str) -> None:
-        self._strike_replacement()
         found = self._object(bucket, name)
         self._check(found, self._query)
         data, headers, span = found.data, self._headers_of(found), None
@@ -128,17 +127,6 @@ class Routes(Uploads):
             body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
         self._head(206 if span is not None else 200, {**headers, "Content-Length": str(len(body))})
         self._media(body, start)
-
-    def _strike_replacement(self) -> None:
-        """Let another writer in before the object is looked up."""
-        with self.gcs.lock:
-            for fault in self.gcs.faults:
-                if (fault.on, fault.kind) == ("download", "replace") and fault.times > 0:
-                    if fault.after > 0:
-                        fault.after -= 1
-                    else:
-                        fault.times -= 1
-                        self._faults["replace"] = fault
 
     def _media(self, body: bytes, start: int) -> None:
         stops = sorted(

@@ -77,7 +77,8 @@ class Requests(BaseHTTPRequestHandler):
         if early:
             self._strike(0, 1 << 62)
 
-    def _strike(self, start: int, stop: int) -> None:
+    def _due(self, start: int, stop: int, *, replacing: bool = False) -> None:
+        """Pick the faults that strike this request, one of each kind, and count them down."""
         placed = ("reset", "truncate", "stall", "flip")
         with self.gcs.lock:
             for fault in self.gcs.faults:
@@ -85,11 +86,22 @@ class Requests(BaseHTTPRequestHandler):
                     continue
                 if fault.name not in ("", self._seen.name) or (fault.kind in placed and not start <= fault.at < stop):
                     continue
+                if (fault.kind == "replace") != replacing:
+                    continue
                 if fault.after > 0:
                     fault.after -= 1
                     continue
                 fault.times -= 1
                 self._faults[fault.kind] = fault
+
+    def _let_others_write(self, bucket: str, name: str) -> None:
+        """Let another writer put its own object in place, if that is due now."""
+        self._due(0, 0, replacing=True)
+        if fault := self._faults.pop("replace", None):
+            self.gcs.put(bucket, name, fault.data)
+
+    def _strike(self, start: int, stop: int) -> None:
+        self._due(start, stop)
         if refuses := self._faults.get("status"):
             self._read_all()
             raise RefusedError(refuses.status, "A fault on request.", "backendError")
@@ -122,8 +134,7 @@ class Requests(BaseHTTPRequestHandler):
 
     def _object(self, bucket: str, name: str) -> StoredObject:
         with self.gcs.lock:
-            if (fault := self._faults.pop("replace", None)) is not None:
-                self.gcs.put(bucket, name, fault.data)
+            self._let_others_write(bucket, name)
             found = self._bucket(bucket).objects.get(name)
         wanted = self._query.get("generation")
         if found is None or (wanted is not None and str(found.generation) != wanted):

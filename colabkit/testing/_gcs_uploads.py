@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from colabkit.testing._gcs_requests import BLOCK, RefusedError, Requests, ResetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from colabkit.testing.gcs import Session, StoredObject
 
@@ -23,9 +23,6 @@ _SENT = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", re.ASCII)
 
 class Uploads(Requests):
     """Takes objects in."""
-
-    _partial: bytearray
-    """What has arrived of the request that is being read."""
 
     def _upload(self, bucket: str) -> None:
         if self.command in ("PUT", "DELETE"):
@@ -102,8 +99,11 @@ class Uploads(Requests):
         total = None if match is None or match[3] == "*" else int(match[3])
         if match is None:
             total = self._left
+        with self.gcs.lock:
+            session.turn += 1
+            turn = session.turn
         if session.finished is None and not asks:
-            self._take(session, start)
+            self._take(session, start, turn)
         if session.finished is None and total is not None and len(session.data) >= total:
             self._finish(session)
         if "lose" in self._faults:
@@ -114,17 +114,18 @@ class Uploads(Requests):
         kept = {"Range": f"bytes=0-{len(session.data) - 1}"} if session.data else {}
         self._send(308, {**kept, "X-GUploader-UploadID": number}, b"")
 
-    def _take(self, session: Session, start: int) -> None:
-        if start > len(session.data):
-            self._read_all()
-            raise RefusedError(503, "The bytes in between are missing.", "backendError")
-        try:
-            data = self._read_body(start)
-        except ResetError:
-            whole = (start + len(self._partial)) // BLOCK * BLOCK
-            session.data[start:] = self._partial[: max(0, whole - start)]
-            raise
-        session.data[start:] = data
+    def _take(self, session: Session, start: int, turn: int) -> None:
+        """Keep what arrives, unit by unit, until a newer request for this session takes over."""
+        with self.gcs.lock:
+            if start > len(session.data):
+                self._read_all()
+                raise RefusedError(503, "The bytes in between are missing.", "backendError")
+            del session.data[start:]
+        for block in self._blocks(start):
+            with self.gcs.lock:
+                if session.turn != turn:
+                    raise ResetError
+                session.data += block
 
     def _finish(self, session: Session) -> None:
         data = bytes(session.data)
@@ -144,9 +145,8 @@ class Uploads(Requests):
         if not name or len(name.encode()) > 1024 or "\r" in name or "\n" in name or name in (".", ".."):
             raise RefusedError(400, f"Disallowed object name: {name!r}", "invalid")
         with self.gcs.lock:
+            self._let_others_write(bucket, name)
             live = self._bucket(bucket, write=True).objects.get(name)
-            if (fault := self._faults.pop("replace", None)) is not None:
-                live = self.gcs.put(bucket, name, fault.data)
             self._check(live, conditions)
             return self.gcs.put(
                 bucket,
@@ -158,27 +158,24 @@ class Uploads(Requests):
                 updated=time.time(),
             )
 
-    def _read_body(self, start: int) -> bytes:
-        """Read what is uploaded, with the faults that strike on the way."""
-        self._partial = bytearray()
-        size = self._left
-        reset = self._faults.get("reset")
-        stall = self._faults.get("stall")
-        begun = time.monotonic()
-        while len(self._partial) < size:
-            if stall is not None and start + len(self._partial) >= stall.at:
+    def _blocks(self, start: int) -> Iterator[bytes]:
+        """Read what is uploaded, with the faults that strike on the way; what is no whole unit is lost at a break."""
+        at, stop, begun = start, start + self._left, time.monotonic()
+        reset, stall, flip = (self._faults.get(kind) for kind in ("reset", "stall", "flip"))
+        while at < stop:
+            if stall is not None and at >= stall.at:
                 time.sleep(stall.seconds)
                 stall = None
-            if reset is not None and start + len(self._partial) >= reset.at:
+            if reset is not None and at >= reset.at:
                 raise ResetError
-            block = self.rfile.read(min(BLOCK, size - len(self._partial)))
-            if not block:
-                raise ResetError
-            self._partial += block
+            block = self.rfile.read(min(BLOCK, stop - at))
             self._left -= len(block)
             self._seen.received += len(block)
+            if len(block) < min(BLOCK, stop - at):
+                raise ResetError
+            if flip is not None and at <= flip.at < at + len(block):
+                block = block[: flip.at - at] + bytes([block[flip.at - at] ^ 1]) + block[flip.at - at + 1 :]
+            yield block
+            at += len(block)
             if self.gcs.rate:
-                time.sleep(max(0.0, begun + len(self._partial) / self.gcs.rate - time.monotonic()))
-        if (fault := self._faults.get("flip")) and size:
-            self._partial[min(fault.at - start, size - 1)] ^= 1
-        return bytes(self._partial)
+                time.sleep(max(0.0, begun + (at - start) / self.gcs.rate - time.monotonic()))

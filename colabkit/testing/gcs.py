@@ -109,7 +109,7 @@ class Bucket:
 
 @dataclass(kw_only=True)
 class Session:
-    """A resumable upload that is under way."""
+    """A resumable upload that is under way; `turn` counts its requests, of which the newest wins."""
 
     bucket: str
     resource: Mapping[str, Any]
@@ -117,6 +117,7 @@ class Session:
     content_type: str
     data: bytearray = field(default_factory=bytearray)
     finished: StoredObject | None = None
+    turn: int = 0
 
 
 @dataclass(kw_only=True)

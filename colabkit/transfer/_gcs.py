@@ -68,8 +68,9 @@ def parse(text: str) -> GcsAddress:
         AddressError: It is none.
 
     Example:
-        >>> parse("gs://my-bucket/data/digits.csv#1700000000000001")
-        GcsAddress(bucket='my-bucket', name='data/digits.csv', generation='1700000000000001')
+        >>> address = parse("gs://my-bucket/data/digits.csv#1700000000000001")
+        >>> address.bucket, address.name, address.generation
+        ('my-bucket', 'data/digits.csv', '1700000000000001')
     """
     scheme, separator, rest = text.strip().partition("://")
     bucket, _, name = rest.partition("/")

@@ -79,15 +79,11 @@ class Api:
     Args:
         caller: Who asks.
         endpoint: The service, or an emulator.
-        backoff: Makes the budget of tries of one request.
     """
 
-    def __init__(
-        self, caller: Caller, endpoint: str = SERVICE, *, backoff: type[Backoff] | functools.partial[Backoff] = Backoff
-    ) -> None:
+    def __init__(self, caller: Caller, endpoint: str = SERVICE) -> None:
         self.caller = caller
         self.endpoint = endpoint
-        self._backoff = backoff
         self._paying: set[str] = set()
         self._pause = threading.Event()  # never set: a sleep that Ctrl-C interrupts on every platform
         self._local = threading.local()
@@ -202,7 +198,7 @@ class Api:
 
     def tries(self) -> Backoff:
         """Return a fresh budget of tries."""
-        return self._backoff()
+        return Backoff()
 
     def wait(self, backoff: Backoff, error: TransientError, shown: str) -> None:
         """Wait before the next try.

@@ -213,7 +213,12 @@ class Upload:
         if window.last and len(window) <= UNIT:
             headers["x-goog-hash"] = f"crc32c={_base64(self._content.crc32c())}"
         body = _Watched(window, self._watch, self._content.size) if len(window) else None
-        answer = self._api.send("PUT", session, headers, body, self._place.shown)
+        try:
+            answer = self._api.send("PUT", session, headers, body, self._place.shown)
+        except TransientError:
+            if body is not None and body.error is not None:
+                raise body.error from None
+            raise
         return self._read(answer)
 
     def _kept(self, session: str) -> tuple[GcsObject | None, int]:
@@ -289,21 +294,29 @@ class Upload:
 
 @dataclass
 class _Watched:
-    """A window that tells how far it is while it is sent."""
+    """A window that tells how far it is while it is sent, and keeps the error that reading it had.
+
+    An HTTP library takes any OSError of the body for one of the connection.
+    """
 
     window: Window
     watch: Watch
     size: int | None
+    error: Exception | None = None
 
     def __len__(self) -> int:
         return len(self.window)
 
     def __iter__(self) -> Iterator[bytes]:
         at = self.window.start
-        for block in self.window:
-            yield block
-            at += len(block)
-            self.watch(at, self.size)
+        try:
+            for block in self.window:
+                yield block
+                at += len(block)
+                self.watch(at, self.size)
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def _base64(digits: str) -> str:

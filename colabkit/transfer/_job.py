@@ -14,7 +14,7 @@ from colabkit._tools.files import FileLock, sync_folder, writing_to
 from colabkit._tools.log import say
 from colabkit._tools.progress import amount
 from colabkit._tools.progress import progress as open_progress
-from colabkit.errors import OfflineError
+from colabkit.errors import ArchiveError, IntegrityError, OfflineError
 from colabkit.transfer import _checksum, _html, _local, cache
 from colabkit.transfer.base import key
 
@@ -202,6 +202,9 @@ class Job:
             of = f" of {amount(size)}" if size else ""
             note = f"{amount(kept)}{of} are kept; run the same again to go on" if part.resumable else ""
             raise KeyboardInterrupt(note) from None
+        except (ArchiveError, IntegrityError):
+            part.close(keep=False)  # what is taken out of it would be as wrong again
+            raise
         except BaseException:
             part.close(keep=True)
             raise
