@@ -117,17 +117,14 @@ class Requests(BaseHTTPRequestHandler):
         if bucket is None:
             raise RefusedError(404, "The specified bucket does not exist.", "notFound")
         _, _, token = self.headers.get("Authorization", "").partition(" ")
-        if not bucket.public and token not in self.gcs.tokens:
-            deed = "create" if write else "get"
-            if not token:
-                who = (
-                    f"Anonymous caller does not have storage.objects.{deed} access to the Google Cloud Storage object."
-                )
-                raise RefusedError(401, f"{who} Permission 'storage.objects.{deed}' denied on resource", "required")
-            if token.startswith("expired"):
-                raise RefusedError(401, "Invalid Credentials", "authError")
-            who = f"eve@example.org does not have storage.objects.{deed} access to the Google Cloud Storage object."
-            raise RefusedError(403, f"{who} Permission 'storage.objects.{deed}' denied on resource", "forbidden")
+        deed = f"storage.objects.{'create' if write else 'get'}"
+        lacks = f"does not have {deed} access to the Google Cloud Storage object. Permission '{deed}' denied"
+        if not bucket.public and not token:
+            raise RefusedError(401, f"Anonymous caller {lacks}", "required")
+        if token and token not in self.gcs.tokens:
+            raise RefusedError(401, "Invalid Credentials", "authError")
+        if bucket.forbidden:
+            raise RefusedError(403, f"{self.gcs.tokens.get(token, 'Anonymous caller')} {lacks}", "forbidden")
         if bucket.requester_pays and not self._query.get("userProject"):
             raise RefusedError(400, "Bucket is a requester pays bucket but no user project provided.", "required")
         return bucket

@@ -58,6 +58,7 @@ class Uploads(Requests):
             raise ResetError
         if (fault := self._faults.get("flip")) and media:
             media = media[: fault.at] + bytes([media[fault.at] ^ 1]) + media[fault.at + 1 :]
+        self._bucket(bucket, write=True)
         made = self._store(bucket, resource, media, content_type, self._query)
         if "lose" in self._faults:
             raise ResetError
@@ -146,8 +147,8 @@ class Uploads(Requests):
             raise RefusedError(400, f"Disallowed object name: {name!r}", "invalid")
         with self.gcs.lock:
             self._let_others_write(bucket, name)
-            live = self._bucket(bucket, write=True).objects.get(name)
-            self._check(live, conditions)
+            # Whoever knows the address of a session may write: only its beginning asks who it is.
+            self._check(self.gcs.buckets[bucket].objects.get(name), conditions)
             return self.gcs.put(
                 bucket,
                 name,

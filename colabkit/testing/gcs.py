@@ -98,12 +98,14 @@ class Bucket:
 
     Attributes:
         objects: The live objects by their names.
-        public: Anyone may read; writing to a bucket that is not public needs a token of the server's.
+        public: Anyone may read and write; else it takes one of the server's tokens.
+        forbidden: Nobody may, whoever it is.
         requester_pays: Requests must name the project that pays.
     """
 
     objects: dict[str, StoredObject] = field(default_factory=dict)
     public: bool = True
+    forbidden: bool = False
     requester_pays: bool = False
 
 

@@ -223,6 +223,8 @@ class Api:
         if "requester pays" in said.lower():
             do = f"set {PAYING_PROJECT} to the id of your project, which then pays for the traffic, and run it again"
             return AccessError(f"the bucket {bucket} makes its readers pay, and no project is named", why=why, do=do)
+        if status == 401 and not self.caller.anonymous:
+            return AccessError(f"the sign-in of {self.caller.name} is not accepted", why=why, do=SIGN_IN)
         if status == 401 or (status == 403 and self.caller.anonymous):
             what = f"{shown} is not public, and nobody is signed in"
             return AccessError(

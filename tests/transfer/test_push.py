@@ -402,8 +402,8 @@ def test_names_that_no_object_can_have_are_refused_by_name(gcs, bucket, tmp_path
     with pytest.raises(AddressError, match="is no text"):
         push(tmp_path / "two", "gs://bucket/two")
     assert bucket.objects == {}
+    (tmp_path / "empty").mkdir()
     with pytest.raises(NotFoundError, match="no files"):
-        (tmp_path / "empty").mkdir()
         push(tmp_path / "empty", "gs://bucket/empty")
 
 
@@ -437,7 +437,7 @@ def test_a_path_takes_files_folders_and_streams(blob, tmp_path):
 def test_without_the_package_the_install_line_is_told(gcs, bucket, monkeypatch):
     """google-crc32c is missing: MissingDependencyError with its install line, and nothing was sent."""
     monkeypatch.setitem(sys.modules, "google_crc32c", None)
-    with pytest.raises(MissingDependencyError, match='pip install .*"google-crc32c'):
+    with pytest.raises(MissingDependencyError, match=r'pip install .*"google-crc32c'):
         push(b"x" * 100, "gs://bucket/a")
     assert bucket.objects == {}
 
