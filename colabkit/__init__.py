@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
+    from colabkit.setup_file import setup as setup
     from colabkit.transfer import fetch as fetch
     from colabkit.transfer import push as push
 else:
@@ -36,6 +37,7 @@ else:
         "open_run": "colabkit.checkpoint",
         "push": "colabkit.transfer",
         "secret": "colabkit.runtime.secrets",
+        "setup": "colabkit.setup_file",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
     }
@@ -67,6 +69,7 @@ __all__ = [
     "open_run",
     "push",
     "secret",
+    "setup",
     "strategy",
     "train",
 ]

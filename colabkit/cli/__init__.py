@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "push": "push a file or a folder to a place that lasts, resumable after an interruption",
     "install": "install packages, planned first, without breaking the kernel",
     "lock": "write what is installed into a requirements file",
+    "setup": "make everything ready that a set-up file asks for",
     "train": "train a reference model; the same command again continues it",
 }
 
