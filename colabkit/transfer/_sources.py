@@ -40,8 +40,20 @@ class Row:
 SOURCES = (
     Row(
         module="_curl",
-        begins=_COMMAND + r"(?:curl(?:\.exe)?|wget|gsutil|gcloud)\s+\S",
+        begins=_COMMAND + r"(?:curl(?:\.exe)?|wget)\s+\S",
         takes="a curl or wget command",
+    ),
+    Row(
+        module="_gsutil",
+        begins=_COMMAND + r"(?:gsutil|gcloud)\s+\S",
+        takes="a gsutil cp or gcloud storage cp command",
+        extra="gcs",
+    ),
+    Row(
+        module="_gcs",
+        begins=r"\s*gs:|\s*https?://(?:storage\.cloud|console\.cloud)\.google\.com/",
+        takes="gs://BUCKET/OBJECT",
+        extra="gcs",
     ),
     Row(
         module="_kaggle",

@@ -180,7 +180,7 @@ def test_an_unknown_coding_is_refused(server, tmp_path):
 def test_a_length_that_promises_too_much_is_an_error(server, blob, tmp_path, more):
     """A body that always ends before its Content-Length is never taken for the file; two downloads show it."""
     server.put("a.bin", blob(MIB), Fault(kind="whole", times=99), Fault(kind="length", at=more, times=99))
-    with pytest.raises(TransferError, match=r"same byte(.|\n)*1,048,576 of"):
+    with pytest.raises(TransferError, match="same byte"):
         fetch(server.url("a.bin"), tmp_path / "a.bin")
     assert len(server.seen) == 2
     assert names(tmp_path) == []
