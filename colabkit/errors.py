@@ -11,7 +11,15 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── DiskFullError            12
 │   ├── NotStoredError           13   a storage has no object of that name (FileNotFoundError)
 │   ├── ChangedError             14   another writer was there first
-│   └── UnreachableError         15   the storage does not answer; try later (ConnectionError)
+│   ├── UnreachableError         15   the storage does not answer; try later (ConnectionError)
+│   └── DriveError               70   Google Drive failed (ValueError)
+│       ├── DriveConsentError    71   access was refused (PermissionError)
+│       ├── DriveUnansweredError 72   nobody answered, or can be asked (TimeoutError)
+│       ├── DrivePolicyError     73   the administrator has switched it off (PermissionError)
+│       ├── DriveTimeoutError    74   it does not answer in time (TimeoutError)
+│       ├── DriveQuotaError      75   room, or what may be moved in a day, is used up
+│       ├── DriveStoppedError    76   its program on this machine has ended (ConnectionError)
+│       └── MountPointError      77   it cannot be mounted at this folder
 ├── TransferError                20   a download or upload failed (OSError)
 │   ├── OfflineError             21   no network (ConnectionError)
 │   ├── NotFoundError            22   (FileNotFoundError)
