@@ -3,5 +3,6 @@
 from colabkit.testing._drive_settings import DriveSettings
 from colabkit.testing.drive_folder import DriveFolder
 from colabkit.testing.fake_colab import FakeColab, Request
+from colabkit.testing.gcs import FakeGCS, GcsFault
 
-__all__ = ["DriveFolder", "DriveSettings", "FakeColab", "Request"]
+__all__ = ["DriveFolder", "DriveSettings", "FakeColab", "FakeGCS", "GcsFault", "Request"]
