@@ -75,8 +75,8 @@ def _write(packed: Any, tree: Tree, room: Room) -> None:
         for member in members.values():
             member.close()
     for found in packed.files:
-        if member := members.get(str(found.filename)):
-            tree.settle(member.path, executable=bool((found.posix_mode or 0) & stat.S_IXUSR))
+        if (done := members.get(str(found.filename))) is not None:
+            tree.settle(done.path, executable=bool((found.posix_mode or 0) & stat.S_IXUSR))
     for name, link in links.items():
         tree.link(name, link.target())
 
