@@ -10,6 +10,7 @@ model.fit(x, y, epochs=10, callbacks=[run.resume()])   # killed at any instant, 
 # A checker reads the first branch; `typing` itself would cost 8 ms, hence the plain constant.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from colabkit import drive as drive
     from colabkit import errors as errors
     from colabkit._version import __version__ as __version__
     from colabkit.accelerator import strategy as strategy
@@ -26,6 +27,7 @@ else:
         "__version__": "colabkit._version",
         "detect": "colabkit.runtime",
         "doctor": "colabkit.diagnosis",
+        "drive": "colabkit",
         "errors": "colabkit",
         "fetch": "colabkit.transfer",
         "install": "colabkit.packages",
@@ -55,6 +57,7 @@ __all__ = [
     "__version__",
     "detect",
     "doctor",
+    "drive",
     "errors",
     "fetch",
     "install",

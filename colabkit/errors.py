@@ -60,11 +60,19 @@ __all__ = [
     "CorruptCheckpointError",
     "DataError",
     "DiskFullError",
+    "DriveConsentError",
+    "DriveError",
+    "DrivePolicyError",
+    "DriveQuotaError",
+    "DriveStoppedError",
+    "DriveTimeoutError",
+    "DriveUnansweredError",
     "ExistsError",
     "InstallError",
     "InstallerError",
     "IntegrityError",
     "MissingDependencyError",
+    "MountPointError",
     "NewerFormatError",
     "NoBrowserError",
     "NoWheelError",
@@ -363,3 +371,51 @@ class NoBrowserError(SecretError):
     """Colab's secrets answer to a browser only, and none shows this notebook."""
 
     exit_code = 64
+
+
+class DriveError(StorageError, ValueError):
+    """Google Drive failed; google.colab raises a ValueError for that, and so this is one."""
+
+    exit_code = 70
+
+
+class DriveConsentError(DriveError, PermissionError):
+    """Access to Drive was refused, or Colab could not hand the permission on."""
+
+    exit_code = 71
+
+
+class DriveUnansweredError(DriveError, TimeoutError):
+    """Nobody can be asked for access to Drive, or nobody answered."""
+
+    exit_code = 72
+
+
+class DrivePolicyError(DriveError, PermissionError):
+    """The administrator of the account has switched off Drive on computers."""
+
+    exit_code = 73
+
+
+class DriveTimeoutError(DriveError, TimeoutError):
+    """Drive does not answer in time."""
+
+    exit_code = 74
+
+
+class DriveQuotaError(DriveError):
+    """A quota of Drive is used up: room, or how much may be read or written in a day."""
+
+    exit_code = 75
+
+
+class DriveStoppedError(DriveError, ConnectionError):
+    """Drive's program on this machine has ended; the message quotes its log."""
+
+    exit_code = 76
+
+
+class MountPointError(DriveError):
+    """Drive cannot be mounted at this folder; the message says what is in the way."""
+
+    exit_code = 77
