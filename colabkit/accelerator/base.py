@@ -198,8 +198,8 @@ def dtype_policy(name: str) -> Iterator[None]:
     import keras
 
     former = keras.config.dtype_policy()
-    keras.config.setdtype_policy(name)
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
-        keras.config.setdtype_policy(former)
+        keras.config.set_dtype_policy(former)

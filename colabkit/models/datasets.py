@@ -163,8 +163,8 @@ def _table(path: Path, columns: list[str]) -> Array:
 
 
 def _from_folder(folder: Path) -> Digits:
-    from colabkit.models.read._images import read_folder
     from colabkit.models.read._idx import read_idx
+    from colabkit.models.read._images import read_folder
 
     if (folder / "train.csv").is_file():
         return _split(*read_train_csv(folder / "train.csv"), str(folder / "train.csv"))
@@ -197,8 +197,11 @@ def _from_arrays(data: Any) -> Digits:
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise DataError(f"data of type {type(data).__name__} cannot be read as digits", do=_FORMS)
     if all(isinstance(part, (tuple, list)) and len(part) == 2 for part in data):
-        parts = {f"{name}_{part}": pair[at] for pair, part in zip(data, ("train", "test"), strict=True)
-                 for at, name in enumerate("xy")}
+        parts = {
+            f"{name}_{part}": pair[at]
+            for pair, part in zip(data, ("train", "test"), strict=True)
+            for at, name in enumerate("xy")
+        }
         return _checked({name: np.asarray(value) for name, value in parts.items()}, "arrays", place="the data")
     return _split(np.asarray(data[0]), np.asarray(data[1]), "arrays")
 

@@ -63,7 +63,8 @@ class OwnModel:
             _check(part, arrays[f"x_{part}"], arrays[f"y_{part}"])
         if not len(x):
             raise DataError(f"{source}: x_train is empty", do=_FORMS)
-        return ImageData(**arrays, labels=(), source=source)
+        x_test, y_test = arrays["x_test"], arrays["y_test"]
+        return ImageData(x_train=x, y_train=y, x_test=x_test, y_test=y_test, labels=(), source=source)
 
     def build(self, learning_rate: Any = None) -> Any:  # noqa: ARG002 - the contract of a reference model
         """Call the user's function."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from colabkit._tools.files import write_json
 from colabkit.accelerator import strategy
 from colabkit.accelerator.backends import TITLES, VARIABLE, look
+from colabkit.accelerator.base import dtype_policy
 from colabkit.accelerator.precision import cpu_has_bfloat16
 from colabkit.errors import RunMismatchError, UnknownNameError, UnsupportedError
 from colabkit.runtime import detect
@@ -103,10 +104,12 @@ def plan(
     at_once = reference.STEPS_AT_ONCE if recipe != "tutorial" and chosen.backend == "tensorflow" else None
     if at_once:
         changes.append(f"{at_once} steps at once, without returning to Python between them")
+    epochs = epochs or (sprint.epochs if sprint else reference.EPOCHS)
+    batch_size = batch_size or (sprint.batch_size if sprint else reference.BATCH_SIZE)
     policy = None
     if sprint:
         changes += [
-            f"{sprint.epochs} epochs with batches of {sprint.batch_size}",
+            f"{epochs} epochs with batches of {batch_size}",
             f"a learning rate that falls from {sprint.learning_rate} to 0 along a cosine",
         ]
         if sprint.bfloat16_on_cpu and chosen.device == "cpu" and chosen.backend == "tensorflow" and cpu_has_bfloat16():
@@ -116,8 +119,8 @@ def plan(
     return Plan(
         recipe=recipe,
         strategy=chosen,
-        epochs=epochs or (sprint.epochs if sprint else reference.EPOCHS),
-        batch_size=batch_size or (sprint.batch_size if sprint else reference.BATCH_SIZE),
+        epochs=epochs,
+        batch_size=batch_size,
         steps_per_execution=at_once,
         learning_rate=sprint.learning_rate if sprint else None,
         policy=policy,
@@ -144,6 +147,32 @@ def _backend(reference: ReferenceModel, found: Backends, recipe: str, begun: str
     if recipe == "tutorial" or reference.FASTEST_ON_CPU not in found.installed or detect().accelerators:
         return None
     return reference.FASTEST_ON_CPU
+
+
+def current_policy(plan: Plan) -> contextlib.AbstractContextManager[None]:
+    """Return the scope of the dtype policy that is not the strategy's own."""
+    return dtype_policy(plan.policy) if plan.policy else contextlib.nullcontext()
+
+
+def build(plan: Plan, reference: ReferenceModel, *, samples: int) -> Any:
+    """Build and compile the model as planned; keras is imported here.
+
+    Args:
+        plan: The plan.
+        reference: The model.
+        samples: How many there are to train on.
+    """
+    import keras
+
+    if plan.learning_rate is None:
+        model = reference.build()
+    else:
+        steps = plan.epochs * -(-samples // plan.batch_size)
+        model = reference.build(keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps))
+    if plan.steps_per_execution:
+        # As compile(steps_per_execution=...) sets it: part of how it runs, not of what is computed.
+        model.steps_per_execution = plan.steps_per_execution
+    return model
 
 
 @dataclass(frozen=True, kw_only=True)

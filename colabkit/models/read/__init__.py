@@ -1,1 +1,1 @@
-"""Readers of pictures of digits: CSV, IDX, `.npz`, folders of images and arrays; what is wrong is named by its place."""
+"""Readers of pictures of digits: CSV, IDX and folders of pictures; what is wrong is named by its place."""

@@ -33,7 +33,7 @@ _FORM = "pass the file as Kaggle gives it, with the columns label, pixel0 to pix
 
 
 def read_csv(path: StrPath, columns: list[str]) -> Array:
-    """Read a CSV whose fields are whole numbers from 0 to 255.
+    r"""Read a CSV whose fields are whole numbers from 0 to 255.
 
     Args:
         path: The file; its first line names the columns.
@@ -48,7 +48,7 @@ def read_csv(path: StrPath, columns: list[str]) -> Array:
     Example:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-        ...     _ = file.write("label,pixel0\\n7,255\\n1,0\\n")
+        ...     _ = file.write("label,pixel0\n7,255\n1,0\n")
         ...     file.flush()
         ...     read_csv(file.name, ["label", "pixel0"]).tolist()
         [[7, 255], [1, 0]]

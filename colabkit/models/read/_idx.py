@@ -38,7 +38,9 @@ def read_idx(path: Path) -> Array:
             shape = tuple(np.frombuffer(_exactly(path, file, 4 * head[3]), ">u4").tolist())
             size = int(np.prod(shape, dtype=object))
             if size > _most(path, packed=packed):
-                raise DataError(f"{path} is damaged", why=f"it claims the shape {shape}, more than fits in it", do=_FORM)
+                raise DataError(
+                    f"{path} is damaged", why=f"it claims the shape {shape}, more than fits in it", do=_FORM
+                )
             data = _exactly(path, file, size)
             if file.read(1):
                 raise DataError(f"{path} is damaged", why=f"more bytes than its shape {shape} needs", do=_FORM)
