@@ -36,11 +36,12 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── SiteError                56   this Python refuses to be changed: PEP 668, read-only (PermissionError)
 │   └── InstallerError           57   neither uv nor pip can run, or their settings are broken
 ├── RestartError                 58   the kernel is not restarted; the message says why (RuntimeError)
-└── SecretError                  60   a secret could not be had (LookupError)
-    ├── SecretNotFoundError      61   no place has it
-    ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
-    ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
-    └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+├── SecretError                  60   a secret could not be had (LookupError)
+│   ├── SecretNotFoundError      61   no place has it
+│   ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
+│   ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
+│   └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+└── SetupFileError               90   a set-up that cannot be read, or is for another Python (ValueError)
 ```
 
 0 is success, 2 a usage error, 130 Ctrl-C.
@@ -90,6 +91,7 @@ __all__ = [
     "SecretError",
     "SecretNotFoundError",
     "SecretTimeoutError",
+    "SetupFileError",
     "SiteError",
     "StorageError",
     "TransferError",
@@ -419,3 +421,9 @@ class MountPointError(DriveError):
     """Drive cannot be mounted at this folder; the message says what is in the way."""
 
     exit_code = 77
+
+
+class SetupFileError(ColabKitError, ValueError):
+    """A set-up that cannot be read or is for another Python; the message names file, line and column."""
+
+    exit_code = 90

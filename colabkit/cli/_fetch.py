@@ -17,10 +17,13 @@ EXAMPLE = "colabkit fetch https://example.org/digits.zip --to data/ --checksum s
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "source", help="an https or http address, a path, a file: address, or a quoted curl or wget command"
+        "source",
+        help="an https, http or gs:// address, a path, a file: address, or a quoted curl, wget or gsutil command",
     )
     parser.add_argument("--to", metavar="PATH", help="a file name, or a folder (ends with /); default: the cache")
-    parser.add_argument("--checksum", metavar="ALGORITHM:HEX", help="what the file must have: sha256, sha1 or md5")
+    parser.add_argument(
+        "--checksum", metavar="ALGORITHM:HEX", help="what the file must have: sha256, sha1, md5 or crc32c"
+    )
     parser.add_argument("--no-unpack", action="store_true", help="leave an archive packed")
     parser.add_argument("--overwrite", action="store_true", help="fetch again, and replace what is at PATH")
     parser.add_argument(

@@ -21,7 +21,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from colabkit._tools.files import PART, atomic, sync_folder, umask, writing_to
 from colabkit._tools.progress import amount
-from colabkit.errors import ArchiveError, ColabKitError, DiskFullError, MissingDependencyError
+from colabkit.errors import ArchiveError, ColabKitError, DiskFullError, IntegrityError, MissingDependencyError
+from colabkit.transfer._checksum import Checksum, of_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ _ARCHIVES = {
 _SINGLE = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 
 _BLOCK = 1 << 20
+_GZIP = b"\x1f\x8b"
 _RATIO = 250
 _SMALL = 256 << 20
 _MOST_MEMBERS = 2_000_000
@@ -127,15 +129,20 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
     return room.written
 
 
-def take_out(packed: Path, target: Path) -> None:
+def take_out(packed: Path, target: Path, wanted: Checksum | None = None) -> None:
     """Put the one file that a zip holds in the place of its target, in one step.
 
+    Args:
+        packed: The zip.
+        target: Where the file goes.
+        wanted: What it must have.
+
     Raises:
+        IntegrityError: The file is not the wanted one.
         ArchiveError: The zip is damaged, holds something else than one file, or explodes.
         DiskFullError: There is no room.
     """
-    room = _Room(packed, target.parent)
-    with _damage(target.name), zipfile.ZipFile(packed) as archive, atomic(target) as writer:
+    with _damage(target.name), zipfile.ZipFile(packed) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         if len(members) != 1:
             raise ArchiveError(
@@ -144,9 +151,43 @@ def take_out(packed: Path, target: Path) -> None:
                 do="fetch the whole folder or dataset instead",
             )
         with archive.open(members[0]) as reader:
-            while block := reader.read(_BLOCK):
-                room.take(len(block), members[0].filename)
-                writer.write(block)
+            _put(reader, target, _Room(packed, target.parent), wanted)
+
+
+def uncompress(packed: Path, target: Path, wanted: Checksum | None = None) -> None:
+    """Put what a gzip file holds in the place of its target, in one step.
+
+    A file that is called compressed and is not, as happens in storages whose labels people write, is taken as it is.
+
+    Args:
+        packed: The gzip file.
+        target: Where the file goes.
+        wanted: What it must have.
+
+    Raises:
+        ArchiveError: It is damaged, or explodes.
+        DiskFullError: There is no room.
+        IntegrityError: The file is not the wanted one.
+    """
+    with packed.open("rb") as plain:
+        is_gzip = plain.read(2) == _GZIP
+    with _damage(target.name), _opened(packed, "gz" if is_gzip else "") as reader:
+        _put(reader, target, _Room(packed, target.parent), wanted)
+
+
+def _put(reader: IO[bytes], target: Path, room: _Room, wanted: Checksum | None) -> None:
+    with atomic(target) as writer:
+        while block := reader.read(_BLOCK):
+            room.take(len(block), target.name)
+            writer.write(block)
+        writer.flush()
+        found = None if wanted is None else of_file(Path(writer.name), wanted.algorithm)
+        if found != wanted:
+            raise IntegrityError(
+                f"{target.name} is not the file that was promised",
+                why=f"you said {wanted}, the file has {found}",
+                do="check the checksum; it is that of the file itself, not of how it is packed",
+            )
 
 
 @contextlib.contextmanager

@@ -184,7 +184,6 @@ def test_a_folder_is_copied_whole(tmp_path):
         "http://[::1/x",
         "ftp://host/x",
         "s3://b/k",
-        "gs://bucket/x",
         "file://otherhost/x",
         "file:",
         "http://a b/",

@@ -33,7 +33,7 @@ def test_one_failure_is_told_and_the_others_stay(server, tmp_path):
     names = ["a.csv", "missing-1", "missing-2", "b.csv"]
     with pytest.raises(NotFoundError, match="missing-1") as caught:
         fetch([server.url(name) for name in names], tmp_path)
-    assert caught.value.__notes__ == ["1 more of the 4 failed; the others are fetched"]
+    assert caught.value.__notes__ == ["1 more of the 4 failed; the others are done"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
 
 
