@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
+    from colabkit.setup_file import setup as setup
     from colabkit.transfer import fetch as fetch
+    from colabkit.transfer import push as push
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
@@ -33,7 +35,9 @@ else:
         "install": "colabkit.packages",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
+        "push": "colabkit.transfer",
         "secret": "colabkit.runtime.secrets",
+        "setup": "colabkit.setup_file",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
     }
@@ -63,7 +67,9 @@ __all__ = [
     "install",
     "lock",
     "open_run",
+    "push",
     "secret",
+    "setup",
     "strategy",
     "train",
 ]

@@ -78,7 +78,7 @@ class Strategy:
             if self.workers > 1:
                 importlib.import_module("colabkit.accelerator.joined").begin(self)
             if self.policy is not None:
-                stack.enter_context(_dtype_policy(self.policy))
+                stack.enter_context(dtype_policy(self.policy))
             yield
 
     def __enter__(self) -> Self:
@@ -223,7 +223,8 @@ def _reason(
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Make a dtype policy current; the former one is back at the end."""
     import keras
 
     former = keras.config.dtype_policy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from typing import Any
@@ -70,10 +71,10 @@ async def listen(host: str, port: int, serve: Any) -> asyncio.Server:
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link(reader, writer)
-        try:
+        # Cancelled only when the loop ends; Python 3.11 would print the cancellation as an error of its own.
+        with contextlib.suppress(asyncio.CancelledError):
             await serve(link)
-        finally:
-            link.close()
+        link.close()
 
     return await asyncio.start_server(begin, host, port, limit=_LONGEST)
 
