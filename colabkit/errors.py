@@ -8,7 +8,10 @@ ColabKitError                     3   anything below, caught by one name
 ├── UnsupportedError              7   this runtime, version or package cannot do it (NotImplementedError)
 ├── StorageError                 10   reading or writing a place failed (OSError)
 │   ├── NotWritableError         11   (PermissionError)
-│   └── DiskFullError            12
+│   ├── DiskFullError            12
+│   ├── NotStoredError           13   a storage has no object of that name (FileNotFoundError)
+│   ├── ChangedError             14   another writer was there first
+│   └── UnreachableError         15   the storage does not answer; try later (ConnectionError)
 ├── TransferError                20   a download or upload failed (OSError)
 │   ├── OfflineError             21   no network (ConnectionError)
 │   ├── NotFoundError            22   (FileNotFoundError)
@@ -50,6 +53,7 @@ __all__ = [
     "AddressError",
     "ArchiveError",
     "BusyError",
+    "ChangedError",
     "CheckpointError",
     "ColabKitError",
     "ConflictError",
@@ -65,6 +69,7 @@ __all__ = [
     "NoBrowserError",
     "NoWheelError",
     "NotFoundError",
+    "NotStoredError",
     "NotWritableError",
     "OfflineError",
     "PackageNotFoundError",
@@ -81,6 +86,7 @@ __all__ = [
     "StorageError",
     "TransferError",
     "UnknownNameError",
+    "UnreachableError",
     "UnsupportedError",
     "WebPageError",
 ]
@@ -165,6 +171,24 @@ class DiskFullError(StorageError):
     """Not enough room; the message says how much is needed and how much is free."""
 
     exit_code = 12
+
+
+class NotStoredError(StorageError, FileNotFoundError):
+    """A storage has no object of that name."""
+
+    exit_code = 13
+
+
+class ChangedError(StorageError):
+    """An object is not the version that was expected: another writer was there first."""
+
+    exit_code = 14
+
+
+class UnreachableError(StorageError, ConnectionError):
+    """A storage does not answer: a mount is gone, a network is down; it may come back."""
+
+    exit_code = 15
 
 
 class TransferError(ColabKitError, OSError):

@@ -46,7 +46,7 @@ def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callabl
     """
     with writing_to(folder):
         descriptor, name = tempfile.mkstemp(prefix=f".{hint[:100]}{PART}", dir=folder)
-        with open(descriptor, "wb") as file:
+        with open(name, "wb", opener=lambda *_: descriptor) as file:
 
             def publish(target: StrPath) -> None:
                 file.flush()

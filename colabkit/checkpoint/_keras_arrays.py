@@ -25,6 +25,7 @@ class ExactArrays(ArrayDataAdapter):  # type: ignore[misc]
     """Keras' adapter for arrays, with the order of the samples in our hands."""
 
     order: Order
+    made: Any = None  # the tf.data dataset that Keras has built over these arrays
 
     def _get_iterator(self, slice_and_convert_fn: Any, inputs: Any) -> Iterator[Any]:
         for indices in self._batches():
@@ -56,9 +57,6 @@ class ExactArrays(ArrayDataAdapter):  # type: ignore[misc]
                 dataset = dataset.concatenate(rest)
             return dataset
 
-        inputs = array_slicing.convert_to_sliceable(self._inputs, target_backend="tensorflow")
-        inputs = keras.tree.lists_to_tuples(inputs)
-
         def take(indices: Any, data: Any) -> Any:
             def take_one(leaf: Any) -> Any:
                 if isinstance(leaf, array_slicing.TensorflowSparseWrapper):
@@ -69,13 +67,29 @@ class ExactArrays(ArrayDataAdapter):  # type: ignore[misc]
 
             return keras.tree.traverse(take_one, data)
 
-        dataset = tf.data.Dataset.zip(
-            tf.data.Dataset.range(1).flat_map(batches), tf.data.Dataset.from_tensors(inputs).repeat()
-        ).map(take, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = tf.data.Dataset.zip(tf.data.Dataset.range(1).flat_map(batches), self._whole_inputs()).map(
+            take, num_parallel_calls=tf.data.AUTOTUNE
+        )
         options = tf.data.Options()
         options.experimental_optimization.apply_default_optimizations = False
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
         return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    def _whole_inputs(self) -> Any:
+        """Give a dataset that repeats all inputs as tensors: the one Keras has made, else a new one with a copy."""
+        import tensorflow as tf
+        from keras.src.trainers.data_adapters import array_slicing
+
+        shapes = [leaf.shape for leaf in keras.tree.flatten(self._inputs) if leaf is not None]
+        waiting = [self.made] if self.made is not None else []
+        while waiting:
+            dataset = waiting.pop()
+            leaves = [leaf for leaf in keras.tree.flatten(dataset.element_spec) if isinstance(leaf, tf.TensorSpec)]
+            if [tuple(leaf.shape) for leaf in leaves] == shapes and type(dataset).__name__ == "_RepeatDataset":
+                return dataset
+            waiting.extend(dataset._inputs())
+        inputs = array_slicing.convert_to_sliceable(self._inputs, target_backend="tensorflow")
+        return tf.data.Dataset.from_tensors(keras.tree.lists_to_tuples(inputs)).repeat()
 
     def _batches(self) -> Iterator[Any]:
         remaining = self.order.remaining()
@@ -106,6 +120,7 @@ class Arrays(Source):
         iterator = self.fit.iterator
         if hasattr(iterator, "_distributed_dataset"):  # TensorFlow builds it once; the others ask at each epoch
             strategy = iterator._distribute_strategy
+            adapter.made = iterator._distributed_dataset if hasattr(iterator._distributed_dataset, "_inputs") else None
             iterator._distributed_dataset = strategy.experimental_distribute_dataset(adapter.get_tf_dataset())
         iterator.reset()
         self._fingerprint = fingerprint(adapter._inputs)

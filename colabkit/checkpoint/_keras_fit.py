@@ -53,7 +53,7 @@ def build(model: Any, fit: Fit | None) -> None:
         if model.optimizer is not None and model.built and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         return
-    adapter = getattr(fit.iterator, "data_adapter", None)
+    adapter: Any = getattr(fit.iterator, "data_adapter", None)
     if first := getattr(adapter, "_first_batches", None):  # a generator: what is read from it here would be lost
         model._symbolic_build(data_batch=first[0])
     elif (dataset := getattr(adapter, "py_dataset", None)) is not None:  # its workers would run ahead, too

@@ -28,7 +28,7 @@ _PLAIN = re.compile(
     r"(?:;\s*(.+?)\s*)?"
 )
 _MARKER = re.compile(r"""(\w+)\s*(==|!=|<=|>=|<|>)\s*(["'])([\w.-]+)\3""")
-_PUBLIC = re.compile(rf"({_RELEASE})(?:\+[\w.-]+)?")
+_VERSION = re.compile(rf"({_RELEASE})(\.post\d+)?(?:\+[\w.-]+)?")
 
 
 def normal(name: str) -> str:
@@ -100,10 +100,11 @@ def _plain(text: str) -> Need | None:
         return None
 
     def allows(version: str) -> bool:
-        public = _PUBLIC.fullmatch(version)
-        if public is None:
+        have = _VERSION.fullmatch(version)
+        if have is None:
             return _full(text).allows(version)
-        return all(_holds(op, _numbers(public[1]), numbers, star=star) for op, numbers, star in clauses)
+        numbers, is_post = _numbers(have[1]), have[2] is not None
+        return all(_holds(op, numbers, want, star=star, is_post=is_post) for op, want, star in clauses)
 
     return Need(
         text=" ".join(text.split()),
@@ -119,17 +120,18 @@ def _numbers(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in release.split("."))
 
 
-def _holds(op: str, have: tuple[int, ...], want: tuple[int, ...], *, star: bool = False) -> bool:
-    """PEP 440 for releases of digits: 1.0 equals 1, and 1.0.* is what begins so."""
+def _holds(op: str, have: tuple[int, ...], want: tuple[int, ...], *, star: bool = False, is_post: bool = False) -> bool:
+    """PEP 440 for releases of digits: 1.0 equals 1, 1.0.* is what begins so, and 1.0.post1 comes right after 1.0."""
     if op == "~=":
         return _holds(">=", have, want) and _holds("==", have, want[:-1], star=True)
     length = len(want) if star else max(len(have), len(want))
     left = (have + (0,) * length)[:length]
     right = (want + (0,) * length)[:length]
+    is_equal = left == right and (star or not is_post)
     return {
-        "==": left == right,
-        "!=": left != right,
-        "<=": left <= right,
+        "==": is_equal,
+        "!=": not is_equal,
+        "<=": left < right or is_equal,
         ">=": left >= right,
         "<": left < right,
         ">": left > right,

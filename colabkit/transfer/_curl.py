@@ -15,6 +15,7 @@ from colabkit.transfer import _url
 from colabkit.transfer._options import CURL, WGET, Dialect, refused, walk
 from colabkit.transfer._web import WebSource
 from colabkit.transfer._words import split
+from colabkit.transfer.base import Order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,27 +32,14 @@ _BROWSER_HEADERS = (
 _DROPPED = frozenset(_BROWSER_HEADERS.split())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pasted:
-    """What a pasted command asks for.
-
-    Attributes:
-        source: The file.
-        to: The file or folder that the command names, or None.
-    """
-
-    source: WebSource
-    to: str | None
-
-
-def parse(text: str) -> Pasted:
+def open_source(text: str) -> Order:
     """Read a curl or wget command.
 
     Raises:
         AddressError: It cannot be read, or an option means something that fetch does not do; the message names it.
 
     Example:
-        >>> parse("curl -sL -o data.zip 'https://example.org/x?id=1'").to
+        >>> open_source("curl -sL -o data.zip 'https://example.org/x?id=1'").to
         'data.zip'
     """
     program, *words = split(text)
@@ -209,10 +197,12 @@ _OBEYED_BY_WGET = {
 }
 
 
-def _read(words: list[str], dialect: Dialect, program: str) -> Pasted:
+def _read(words: list[str], dialect: Dialect, program: str) -> Order:
     request = _Request(one_address=program == "wget")
     obeyed = _OBEYED if program == "curl" else _OBEYED_BY_WGET
     for option, name, value in walk(words, dialect):
         if name in obeyed:
             obeyed[name](request, option, value)
-    return Pasted(source=request.source(program), to=request.place(program))
+    place = request.place(program)
+    # A command that names the place means the file as it is, as curl and wget do.
+    return Order(source=request.source(program), to=place, unpack=False if place is not None else None)

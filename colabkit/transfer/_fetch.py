@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
+from colabkit._tools.log import say
 from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import AddressError
-from colabkit.transfer import _checksum, _html, _local
+from colabkit.transfer import _checksum, _local, _sources
+from colabkit.transfer._folder import fetch_folder
 from colabkit.transfer._job import Fetched, Job, Options, names_folder
 from colabkit.transfer._many import fetch_many
 from colabkit.transfer._unpacked import fetch_unpacked, wants_unpacking
-from colabkit.transfer._web import open_web
+from colabkit.transfer.base import Folder
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from colabkit.transfer.base import Source
 
 MOST_CONNECTIONS = 64
-
-_PASTED = re.compile(r"\s*(?:[!$%>]\s*)*(?:curl(?:\.exe)?|wget|gsutil|gcloud|kaggle)\s+\S")
 
 
 @overload
@@ -105,7 +104,9 @@ def fetch(
     if isinstance(source, list | tuple):
         if checksum is not None:
             raise AddressError("checksum= is for one file", do="fetch the files with checksums one by one")
-        return [fetched.path for fetched in fetch_many(source, to, options, _fetch_one)]
+        place = None if to is None else f"{os.fspath(to).rstrip(os.sep)}{os.sep}"
+        several = fetch_many(source, options, lambda one, mine: _fetch_one(one, place, mine))
+        return [fetched.path for fetched in several]
     return _fetch_one(source, to, options).path
 
 
@@ -172,36 +173,23 @@ def _fetch_one(source: StrPath, to: StrPath | None, options: Options) -> Fetched
     text = os.fspath(source)
     if not text.strip() or "\0" in text:
         raise AddressError("the source is empty or no text", do="pass an address or a path")
-    if _PASTED.match(text):
-        from colabkit.transfer import _curl
-
-        pasted = _curl.parse(text)
-        if to is None and pasted.to is not None:
-            # The command names the place; then it means the file as it is, as curl and wget do.
-            to, options = pasted.to, replace(options, unpack=options.unpack is True)
-        page = to is not None and os.fspath(to).lower().endswith(_html.PAGE_SUFFIXES)
-        return _fetch_web(replace(pasted.source, page_expected=page), to, options)
-    scheme = text.strip().partition(":")[0].lower()
-    if scheme in ("http", "https"):
-        page = to is not None and os.fspath(to).lower().endswith(_html.PAGE_SUFFIXES)
-        return _fetch_web(open_web(text, page_expected=page), to, options)
-    if "://" in text and scheme != "file":
-        raise AddressError(
-            f"cannot fetch from {scheme[:20]}:// addresses",
-            why="the kinds that can be fetched are https, http, file and plain paths",
-            do="use an https address of the file",
-        )
-    path = _local.local_path(source)
-    _local.check(path, options.wanted)
-    if not path.is_dir() and (to is not None or options.unpack is True) and wants_unpacking(path.name, to, options):
-        status = path.stat()
-        identity = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
-        here = replace(options, unpack=False)
-        return fetch_unpacked(identity, path.name, to, options, lambda: _fetch_local(path, None, here), keep=True)
-    return _fetch_local(path, to, options)
+    # A Path is a path, whatever it looks like.
+    order = _sources.open_source(text) if isinstance(source, str) else _local.open_source(text)
+    if to is None and order.to is not None:
+        unpack = options.unpack if order.unpack is None or options.unpack != "auto" else order.unpack
+        to, options = order.to, replace(options, unpack=unpack)
+    found = order.source
+    if isinstance(found, Path):
+        return _fetch_path(found, to, options)
+    if not options.overwrite and (path := found.here()) is not None:
+        say("%s is on this machine already, in %s", found.shown, path)
+        return replace(_fetch_path(path, to, options), source=found.shown, from_cache=True)
+    if isinstance(found, Folder):
+        return fetch_folder(found, to, options)
+    return _fetch_file(found, to, options)
 
 
-def _fetch_web(source: Source, to: StrPath | None, options: Options) -> Fetched:
+def _fetch_file(source: Source, to: StrPath | None, options: Options) -> Fetched:
     if wants_unpacking(source.name, to, options):
         place = None if options.use_cache else f".{os.sep}" if to is None else f"{Path(to).parent}{os.sep}"
         return fetch_unpacked(
@@ -212,7 +200,17 @@ def _fetch_web(source: Source, to: StrPath | None, options: Options) -> Fetched:
     return Job(source, to, options).run()
 
 
-def _fetch_local(path: Path, to: StrPath | None, options: Options) -> Fetched:
+def _fetch_path(path: Path, to: StrPath | None, options: Options) -> Fetched:
+    _local.check(path, options.wanted)
+    if not path.is_dir() and (to is not None or options.unpack is True) and wants_unpacking(path.name, to, options):
+        status = path.stat()
+        identity = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
+        here = replace(options, unpack=False)
+        return fetch_unpacked(identity, path.name, to, options, lambda: _copied(path, None, here), keep=True)
+    return _copied(path, to, options)
+
+
+def _copied(path: Path, to: StrPath | None, options: Options) -> Fetched:
     target, wanted = path, options.wanted
     if to is not None:
         target = Path(to).expanduser()

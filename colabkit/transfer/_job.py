@@ -15,7 +15,7 @@ from colabkit._tools.log import say
 from colabkit._tools.progress import amount
 from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import OfflineError
-from colabkit.transfer import _checksum, _local, cache
+from colabkit.transfer import _checksum, _html, _local, cache
 from colabkit.transfer.base import key
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from colabkit.transfer._checksum import Checksum
     from colabkit.transfer._http import Client
     from colabkit.transfer.base import Source
+    from colabkit.transfer.engine import Received
 
     Show = bool | Callable[[float, float | None], None] | None
 
@@ -189,8 +190,9 @@ class Job:
                     connections=self._options.connections,
                     bar=bar,
                     client=self._options.client,
+                    page_expected=self._file is not None and self._file.name.lower().endswith(_html.PAGE_SUFFIXES),
                 ).run()
-            path = self._publish(part.path, received.name)
+            path = self._publish(part.path, received)
         except KeyboardInterrupt:
             kept, size = part.count, part.size
             part.close(keep=True)
@@ -205,11 +207,17 @@ class Job:
             cache.note(self._source.identity, self._to, path, self._source.shown, received.checksum)
         return self._fetched(path, received.checksum, from_cache=False)
 
-    def _publish(self, part: Path, name: str) -> Path:
+    def _publish(self, part: Path, received: Received) -> Path:
+        name = self._source.name if received.packed else received.name
         path = self._file or self._folder / (name or self._source.name or FALLBACK_NAME)
         if path.exists() and (path.is_dir() or not (self._options.overwrite or self._to is None)):
             if self._accepted(path) is None:
                 raise _local.taken(path, folder=path.is_dir())
+            return path
+        if received.packed:
+            from colabkit.transfer.archive import take_out
+
+            take_out(part, path)
             return path
         with writing_to(path):
             os.replace(part, path)

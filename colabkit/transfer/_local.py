@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING
 from colabkit._tools.files import PART, atomic, writing_to
 from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError
 from colabkit.transfer._checksum import Checksum, of_file
+from colabkit.transfer.base import Order
 
 if TYPE_CHECKING:
     from colabkit._tools.progress import Progress
 
 _BLOCK = 4 << 20
+
+
+def open_source(text: str) -> Order:
+    """Read a path or a file: address into a source.
+
+    Raises:
+        AddressError: As for `local_path`.
+    """
+    return Order(source=local_path(text))
 
 
 def local_path(source: str | os.PathLike[str]) -> Path:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from colabkit._tools.progress import progress as open_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from colabkit._types import StrPath
     from colabkit.transfer._job import Fetched, Options
+
+Item = TypeVar("Item")
 
 AT_ONCE = 8
 """How many are fetched side by side; each then uses fewer connections."""
@@ -27,7 +27,7 @@ class _Sum:
         self._lock = threading.Lock()
         self._done: dict[int, float] = {}
         self._total: dict[int, float] = {}
-        self.stopped = False
+        self.stopped = threading.Event()
 
     def of(self, number: int) -> Callable[[float, float | None], None]:
         def update(done: float, total: float | None) -> None:
@@ -35,7 +35,7 @@ class _Sum:
                 self._done[number] = done
                 if total is not None:
                     self._total[number] = total
-            if self.stopped:
+            if self.stopped.is_set():
                 raise KeyboardInterrupt
 
         return update
@@ -46,22 +46,24 @@ class _Sum:
 
 
 def fetch_many(
-    sources: Sequence[StrPath],
-    to: StrPath | None,
+    items: Sequence[Item],
     options: Options,
-    fetch_one: Callable[[StrPath, StrPath | None, Options], Fetched],
+    fetch_one: Callable[[Item, Options], Fetched],
+    *,
+    at_once: int = AT_ONCE,
+    pause: float = 0.0,
 ) -> list[Fetched]:
     """Fetch all, in the order given; the first error is raised when the others are done, and they stay fetched.
 
     Args:
-        sources: What to fetch.
-        to: A folder for all, made if need be.
+        items: What to fetch.
         options: How to fetch each.
         fetch_one: Fetches one.
+        at_once: How many are fetched side by side; each then uses fewer connections.
+        pause: Seconds to wait after each, for servers that count requests.
     """
-    if to is not None:
-        to = f"{os.fspath(to).rstrip(os.sep)}{os.sep}"
-    connections = options.connections or max(1, 16 // min(AT_ONCE, max(1, len(sources))))
+    workers = min(at_once, len(items))
+    connections = options.connections or max(1, 16 // max(1, workers))
     results: dict[int, Fetched] = {}
     errors: dict[int, BaseException] = {}
     numbers = itertools.count()  # next() of it is atomic
@@ -71,18 +73,18 @@ def fetch_many(
         from colabkit.transfer._http import Client
 
         client = Client(connections)
-        while not amounts.stopped and (number := next(numbers)) < len(sources):
+        while not amounts.stopped.is_set() and (number := next(numbers)) < len(items):
             try:
                 mine = replace(options, connections=connections, show=amounts.of(number), client=client)
-                results[number] = fetch_one(sources[number], to, mine)
+                results[number] = fetch_one(items[number], mine)
+                if pause and not results[number].from_cache:
+                    amounts.stopped.wait(pause)
             except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
                 errors[number] = error
         client.close()
 
-    threads = [
-        threading.Thread(target=work, name="colabkit-many", daemon=True) for _ in range(min(AT_ONCE, len(sources)))
-    ]
-    with open_progress(f"{len(sources)} files", show=options.show) as bar:
+    threads = [threading.Thread(target=work, name="colabkit-many", daemon=True) for _ in range(workers)]
+    with open_progress(f"{len(items)} files", show=options.show) as bar:
         try:
             for thread in threads:
                 thread.start()
@@ -91,13 +93,13 @@ def fetch_many(
                     thread.join(0.1)
                     bar.update(*amounts.now())
         except BaseException:
-            amounts.stopped = True
+            amounts.stopped.set()
             for thread in threads:
                 thread.join(2.0)  # each leaves its resumable part
             raise
     if errors:
         first = errors[min(errors)]
         if len(errors) > 1:
-            first.add_note(f"{len(errors) - 1} more of the {len(sources)} failed; the others are fetched")
+            first.add_note(f"{len(errors) - 1} more of the {len(items)} failed; the others are fetched")
         raise first
-    return [results[number] for number in range(len(sources))]
+    return [results[number] for number in range(len(items))]

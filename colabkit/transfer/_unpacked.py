@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._tools.files import writing_to
 from colabkit._tools.log import say
-from colabkit.transfer import _local, archive, cache
-from colabkit.transfer._job import Fetched, locked, names_folder
-from colabkit.transfer.base import key
+from colabkit.transfer import archive
+from colabkit.transfer._job import Fetched, names_folder
+from colabkit.transfer._spot import Spot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from colabkit._types import StrPath
-    from colabkit.transfer._checksum import Checksum
     from colabkit.transfer._job import Options
 
 
@@ -46,56 +44,21 @@ def fetch_unpacked(
         obtain: Brings the archive.
         keep: The archive is the user's own: it stays.
     """
-    identity = f"{identity}\0unpacked"
-    inside = to is None or names_folder(to)
-    if to is None:
-        folder = cache.home(identity) if options.use_cache else Path()
-    else:
-        folder = Path(to).expanduser() if inside else Path(to).expanduser().parent
-    wanted_name = key(identity) if inside else Path(to or "").name
-    if not options.overwrite and (known := _noted(identity, to, options)):
+    spot = Spot(f"{identity}\0unpacked", to, options)
+    if known := spot.noted():
         return known
-    if not inside and to is not None:
-        _refuse_if_taken(Path(to).expanduser(), identity, to, options)
-    with writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / f".{wanted_name[:100]}.part-unpack", name):
-        if not options.overwrite and (known := _noted(identity, to, options)):
+    spot.refuse_if_taken()
+    with spot.locked("unpack", name):
+        if known := spot.noted():
             return known
         packed = obtain()
-        target = folder / archive.stem(packed.path.name) if inside else folder / wanted_name
-        if to is not None:
-            _refuse_if_taken(target, identity, to, options)
+        target = spot.target(archive.stem(packed.path.name))
+        spot.refuse_if_taken(target)
         if options.show is not False:
             say("unpacking %s", packed.path.name)
         size = archive.unpack(packed.path, target, replace=True)
         if not keep and not packed.from_cache:
             with writing_to(packed.path):
                 packed.path.unlink()  # its folder takes its place: a throw-away runtime has no room for both
-        if options.use_cache:
-            cache.note(identity, to, target, packed.source, _checksum(packed))
+        spot.note(target, packed.source, packed.checksum)
     return Fetched(path=target, source=packed.source, from_cache=False, checksum=packed.checksum, size=size)
-
-
-def _noted(identity: str, to: StrPath | None, options: Options) -> Fetched | None:
-    receipt = cache.find(identity, to) if options.use_cache else None
-    if receipt is None or not receipt.holds(options.wanted):
-        return None
-    checksum = next((f"{name}:{digits}" for name, digits in receipt.checksums.items()), "")
-    return Fetched(path=receipt.path, source=receipt.source, from_cache=True, checksum=checksum, size=receipt.size)
-
-
-def _refuse_if_taken(target: Path, identity: str, to: StrPath, options: Options) -> None:
-    """Leave alone what is not ours: even overwrite=True replaces only a folder that a fetch of this source made."""
-    if not os.path.lexists(target):
-        return
-    receipt = cache.find(identity, to) if options.use_cache else None
-    ours = receipt is not None and receipt.path == target.absolute() and receipt.holds(None)
-    if not (options.overwrite and (ours or target.is_file())):
-        raise _local.taken(target, folder=target.is_dir())
-
-
-def _checksum(packed: Fetched) -> Checksum | None:
-    from colabkit.transfer._checksum import parse
-
-    return parse(packed.checksum) if packed.checksum else None

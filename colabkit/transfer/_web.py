@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from colabkit.transfer import _html, _url
-from colabkit.transfer.base import Remote, Target
+from colabkit.transfer.base import Order, Remote, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,13 +14,11 @@ class WebSource:
 
     Attributes:
         address: Where it is.
-        page_expected: A web page is what the user wants.
         headers: What else is sent.
         body: What is posted; None asks with GET.
     """
 
     address: _url.Address
-    page_expected: bool = False
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
 
@@ -39,6 +37,9 @@ class WebSource:
         """The file name at the end of the address, or ""."""
         return self.address.name
 
+    def here(self) -> None:
+        """Nothing else on this machine keeps files of the web under their address."""
+
     def remote(self) -> Remote:
         """Return the address as it is."""
         headers = dict(self.headers)
@@ -47,15 +48,14 @@ class WebSource:
         return Remote(
             target=Target(url=self.address.url, headers=headers, body=self.body),
             shown=self.address.shown,
-            name=self.address.name,
-            page_expected=self.page_expected or self.address.name.lower().endswith(_html.PAGE_SUFFIXES),
+            page_expected=self.address.name.lower().endswith(_html.PAGE_SUFFIXES),
         )
 
 
-def open_web(text: str, *, page_expected: bool) -> WebSource:
+def open_source(text: str) -> Order:
     """Read an address into a source.
 
     Raises:
         AddressError: It is no http or https address.
     """
-    return WebSource(address=_url.parse(text), page_expected=page_expected)
+    return Order(source=WebSource(address=_url.parse(text)))

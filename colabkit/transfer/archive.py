@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from colabkit._tools.files import PART, sync_folder, umask, writing_to
+from colabkit._tools.files import PART, atomic, sync_folder, umask, writing_to
 from colabkit._tools.progress import amount
 from colabkit.errors import ArchiveError, ColabKitError, DiskFullError, MissingDependencyError
 
@@ -125,6 +125,28 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return room.written
+
+
+def take_out(packed: Path, target: Path) -> None:
+    """Put the one file that a zip holds in the place of its target, in one step.
+
+    Raises:
+        ArchiveError: The zip is damaged, holds something else than one file, or explodes.
+        DiskFullError: There is no room.
+    """
+    room = _Room(packed, target.parent)
+    with _damage(target.name), zipfile.ZipFile(packed) as archive, atomic(target) as writer:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) != 1:
+            raise ArchiveError(
+                f"{target.name} came packed in a zip of {len(members):,} files",
+                why="the server packs a single file now and then, and this is something else",
+                do="fetch the whole folder or dataset instead",
+            )
+        with archive.open(members[0]) as reader:
+            while block := reader.read(_BLOCK):
+                room.take(len(block), members[0].filename)
+                writer.write(block)
 
 
 @contextlib.contextmanager

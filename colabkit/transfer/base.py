@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from colabkit.errors import AccessError
+    from colabkit.transfer._checksum import Checksum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +36,26 @@ class Remote:
     Attributes:
         target: Where it is.
         shown: The address for messages.
-        name: The file name that the address suggests, or "".
+        name: The file's name if the source knows it better than the server, or "".
         page_expected: The user asked for a web page, so one is no error.
+        checksum: The hash that the source's own index gives; the user's goes before it, the server's after it.
+        packed: It comes as a zip that holds this one file, which is taken out.
     """
 
     target: Target
     shown: str
-    name: str
+    name: str = ""
     page_expected: bool = False
+    checksum: Checksum | None = None
+    packed: bool = False
 
 
 class Source(Protocol):
-    """Something that can be fetched: one class a kind of address."""
+    """One file that can be fetched: one class a kind of address.
+
+    Making one must be cheap and pure; `remote` is the place to ask servers, to look for credentials and to say what
+    is wrong in words of this source.
+    """
 
     @property
     def identity(self) -> str:
@@ -59,8 +69,78 @@ class Source(Protocol):
     def name(self) -> str:
         """The file name that the address suggests, or ""."""
 
+    def here(self) -> Path | None:
+        """Return where it lies on this machine already, on a mount or in another tool's cache, or None."""
+
     def remote(self) -> Remote:
         """Return where the file can be had now; called again when that address has expired."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One file of a folder.
+
+    Attributes:
+        path: Where it lies below the folder, with "/" between the parts; it may be hostile.
+        source: The file.
+        version: What changes when the file does, such as its hash; "" if the source has no such thing.
+        size: Bytes, when they are known.
+    """
+
+    path: str
+    source: Source
+    version: str = ""
+    size: int | None = None
+
+
+@runtime_checkable
+class Folder(Protocol):
+    """Many files under one address: a Drive folder, a prefix of a bucket.
+
+    It is asked for its files once a fetch. They come into a hidden folder beside the destination, each whole and
+    verified; that folder gets its name when all are there. Run again after an interruption, the files whose `version`
+    and size are still the same are kept. What comes as one archive is a `Source`, which is unpacked by its name.
+
+    Attributes:
+        at_once: How many files may be fetched side by side.
+        pause: Seconds to wait between two files on each connection, for servers that count requests.
+    """
+
+    at_once: int
+    pause: float
+
+    @property
+    def identity(self) -> str:
+        """As for `Source`."""
+
+    @property
+    def shown(self) -> str:
+        """As for `Source`."""
+
+    @property
+    def name(self) -> str:
+        """The name of the folder that is made, or "" if only the server knows it."""
+
+    def here(self) -> Path | None:
+        """As for `Source`."""
+
+    def entries(self) -> tuple[str, Sequence[Entry]]:
+        """Ask for the folder's own name and for its files, those of folders inside it included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a text asks for.
+
+    Attributes:
+        source: One file, many files, or a path on this machine.
+        to: The file or folder that a pasted command names, or None.
+        unpack: Whether that command wants it unpacked; None when it does not say.
+    """
+
+    source: Source | Folder | Path
+    to: str | None = None
+    unpack: bool | None = None
 
 
 def key(*parts: str) -> str:

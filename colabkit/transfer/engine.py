@@ -36,11 +36,13 @@ class Received:
         name: The file name that the server or the address gives, or "".
         size: Bytes.
         checksum: The hash that was verified, if one was promised.
+        packed: It is a zip that holds the one file.
     """
 
     name: str
     size: int
     checksum: Checksum | None
+    packed: bool = False
 
 
 class Download:
@@ -53,6 +55,7 @@ class Download:
         connections: How many connections at most; None adapts.
         bar: Shows how far it is.
         client: Sends the requests; one of its own by default.
+        page_expected: The user wants a web page.
     """
 
     def __init__(
@@ -64,12 +67,14 @@ class Download:
         connections: int | None,
         bar: Progress,
         client: Client | None = None,
+        page_expected: bool = False,
     ) -> None:
         self._source = source
         self._part = part
         self._wanted = checksum
         self._connections = connections
         self._bar = bar
+        self._page_expected = page_expected
         self._backoff = Backoff()
         self._furthest = 0
         self._ranges = True
@@ -173,7 +178,7 @@ class Download:
         if answer.start == 0:
             self._refuse_page(answer)
         self._need_room((part.size or 0) - part.count)
-        self._start_hash(self._wanted or answer.checksum)
+        self._start_hash(self._wanted or self._promised(answer))
         if not part.missing():
             return
         crew = Crew(
@@ -204,7 +209,7 @@ class Download:
             try:
                 self._refuse_page(answer)
                 self._need_room(answer.stop or 0)
-                self._start_hash(self._wanted or answer.checksum)
+                self._start_hash(self._wanted or self._promised(answer))
                 pace = Pace()
                 while data := answer.read():
                     self._part.write(offset, data)
@@ -229,7 +234,7 @@ class Download:
                 return
 
     def _refuse_page(self, answer: Answer) -> None:
-        if self._remote is None or self._remote.page_expected:
+        if self._page_expected or self._remote is None or self._remote.page_expected:
             return
         head = answer.peek()
         if _html.is_page(head, answer.content_type):
@@ -250,6 +255,9 @@ class Download:
                 why=f"{amount(size)} are needed and {amount(free)} are free",
                 do="free some space there, or choose another folder with to=",
             )
+
+    def _promised(self, answer: Answer) -> Checksum | None:
+        return (self._remote and self._remote.checksum) or answer.checksum
 
     def _start_hash(self, checksum: Checksum | None) -> None:
         self._expected = checksum
@@ -284,4 +292,6 @@ class Download:
                 why=f"{promise} said {self._expected}, the {size:,} bytes that arrived have {found}",
                 do="run the same again; if it fails alike, the file or the checksum has changed at the source",
             )
-        return Received(name=self._part.name or answer.name, size=size, checksum=found)
+        name = (self._remote and self._remote.name) or self._part.name or answer.name
+        packed = self._remote is not None and self._remote.packed
+        return Received(name=name, size=size, checksum=found, packed=packed)

@@ -112,6 +112,16 @@ def serve(folder):
         thread.join()
 
 
+def put(folder, name, version, requires=(), direct_url=None):
+    """Write the metadata of a distribution as an installer leaves it."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    fields = "".join(f"Requires-Dist: {text}\n" for text in requires)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{fields}\nText.\n")
+    if direct_url:
+        (info / "direct_url.json").write_text(direct_url)
+
+
 def colabkit_alone(folder):
     """Make a folder that holds this colabkit and `packaging` and nothing else of the test's environment."""
     folder.mkdir(exist_ok=True)

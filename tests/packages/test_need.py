@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colabkit.packages._need import _full, _plain
+from tests.packages.index import put
 
 RELEASES = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 VERSIONS = st.one_of(
@@ -85,12 +87,15 @@ def test_the_short_way_takes_nothing_that_is_not_a_requirement(text):
         _full(text)
 
 
-def test_plain_requirements_do_without_packaging():
+def test_plain_requirements_do_without_packaging(tmp_path):
     """The short way is used: nothing of `packaging` is imported for an everyday question."""
+    put(tmp_path, "demo", "2026.11.24.post1", requires=["part>=1.2,<3", 'absent; python_version < "3"'])
+    put(tmp_path, "part", "1.2+cu128")
     code = (
         "import sys\nfrom colabkit.packages import install\n"
-        "install('packaging>=20', 'requests; python_version >= \"3\"', restart='never')\n"
+        "install('demo>=20', 'part; python_version >= \"3\"', restart='never')\n"
         "print([name for name in sys.modules if name.startswith('packaging')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -6,16 +6,7 @@ import pytest
 
 from colabkit.packages._requirements import applicable, read
 from colabkit.packages._site import Site
-
-
-def put(folder, name, version, requires=(), direct_url=None):
-    """Write the metadata of a distribution as an installer leaves it."""
-    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    fields = "".join(f"Requires-Dist: {text}\n" for text in requires)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{fields}\nText.\n")
-    if direct_url:
-        (info / "direct_url.json").write_text(direct_url)
+from tests.packages.index import put
 
 
 def missing(folder, *texts):

@@ -28,7 +28,7 @@ WINDOWS = """curl ^"https://example.org/a.zip?x=1^&y=2^" ^
 
 def test_what_a_browser_copies_for_bash_is_understood():
     """Copy as cURL (bash): address, headers and cookies, with the browser's own conditions left out."""
-    source = _curl.parse(BROWSER).source
+    source = _curl.open_source(BROWSER).source
     assert source.address.url == "https://example.org/a.zip?x=1&y=2"
     assert source.headers == {
         "accept": "text/html,*/*;q=0.8",
@@ -39,7 +39,7 @@ def test_what_a_browser_copies_for_bash_is_understood():
 
 def test_what_a_browser_copies_for_windows_is_understood():
     """Copy as cURL (cmd): the same with carets."""
-    source = _curl.parse(WINDOWS).source
+    source = _curl.open_source(WINDOWS).source
     assert source.address.url == "https://example.org/a.zip?x=1&y=2"
     assert source.headers == {"accept": "*/*", "x-note": '"quoted" 100%', "Cookie": "session=s3cret"}
 
@@ -62,7 +62,7 @@ def test_what_a_browser_copies_for_windows_is_understood():
 )
 def test_the_place_that_a_command_names_is_kept(command, to):
     """Curl shows unless -o or -O, wget takes this folder."""
-    pasted = _curl.parse(command)
+    pasted = _curl.open_source(command)
     assert (pasted.source.address.url, pasted.to) == ("https://example.org/a.zip", to)
 
 
@@ -98,7 +98,7 @@ def test_the_place_that_a_command_names_is_kept(command, to):
 def test_an_option_that_means_more_is_refused_by_name(command, named):
     """What would change the bytes, the trust or the machine is an AddressError that names the option."""
     with pytest.raises(AddressError, match=f"the pasted command has {named}"):
-        _curl.parse(command)
+        _curl.open_source(command)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_any_text_is_read_or_refused(text):
     """Garbage after the program's name is our error or a request, never another exception, and never a shell."""
     for program in ("curl", "wget"):
         try:
-            _curl.parse(f"{program} https://example.org/a {text}")
+            _curl.open_source(f"{program} https://example.org/a {text}")
         except ColabKitError:
             continue
 

@@ -1,6 +1,6 @@
-"""Trainings that are interrupted and continued in one process: what `test_exact.py` runs on each backend.
+"""Trainings that are interrupted and continued in one process, for `tests/checkpoint/test_exact.py`.
 
-    KERAS_BACKEND=jax python tests/checkpoint/cases.py FOLDER [CASE ...]
+    KERAS_BACKEND=jax python tests/doubles/trainings.py FOLDER [CASE ...]
 
 For each case one JSON line says where the continued run differs from the one that was left alone; nothing should. Real
 kills cost a process and its imports each; here the interruption is an exception that nobody expects, thrown when the
@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import sys
+import traceback
 import warnings
 from pathlib import Path
 
@@ -32,9 +33,9 @@ class Interruption(BaseException):
 class Events(keras.callbacks.Callback):
     """Counts, draws and interrupts; continues by the public protocol."""
 
-    def __init__(self, run, at=None, in_validation=False):
+    def __init__(self, run, at=None):
         super().__init__()
-        self.run, self.at, self.in_validation = run, at, in_validation
+        self.run, self.at, self.in_validation = run, at and abs(at), (at or 1) < 0
         self.here = 0
         self.state = {"steps": 0, "ends": [], "begins": [], "draws": np.zeros(4)}
 
@@ -99,6 +100,11 @@ def validation():
     return plain(validation_data=(x[:30], y[:30], np.linspace(0, 1, 30)), validation_freq=2)
 
 
+def validation_each():
+    x, y = arrays()
+    return plain(validation_data=(x[:30], y[:30]))
+
+
 def weights():
     return plain(class_weight={0: 1.0, 1: 3.0})
 
@@ -141,23 +147,30 @@ def frozen():
 def averaged():
     x, y = arrays()
     optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=None)
-    return compiled(optimizer=optimizer), {"x": x, "y": y, "batch_size": BATCH}, [
-        keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    ]
+    return (
+        compiled(optimizer=optimizer),
+        {"x": x, "y": y, "batch_size": BATCH},
+        [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
+    )
 
 
 def callbacks(folder):
     model, fit, _ = validation()
     fit["validation_freq"] = 1
-    rate = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9)
-    return model, {**fit, "epochs": 9}, [
-        rate,
-        keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=0.5, cooldown=1, factor=0.5),
-        keras.callbacks.EarlyStopping("val_loss", patience=3, min_delta=0.1, restore_best_weights=True),
-        keras.callbacks.ModelCheckpoint(str(folder / "best.weights.h5"), "val_accuracy", save_best_only=True,
-                                        save_weights_only=True),
-        keras.callbacks.CSVLogger(str(folder / "log.csv")),
-    ]
+    rate = keras.callbacks.LearningRateScheduler(lambda _, rate: rate * 0.9)
+    return (
+        model,
+        {**fit, "epochs": 9},
+        [
+            rate,
+            keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=0.5, cooldown=1, factor=0.5),
+            keras.callbacks.EarlyStopping("val_loss", patience=3, min_delta=0.1, restore_best_weights=True),
+            keras.callbacks.ModelCheckpoint(
+                str(folder / "best.weights.h5"), "val_accuracy", save_best_only=True, save_weights_only=True
+            ),
+            keras.callbacks.CSVLogger(str(folder / "log.csv")),
+        ],
+    )
 
 
 def own_step():
@@ -260,7 +273,7 @@ def pipeline_cut():
 
 
 def pipeline_unknown():
-    return pipeline(lambda data: data.filter(lambda x, y: True))
+    return pipeline(lambda data: data.filter(lambda *_: True))
 
 
 def generator():
@@ -274,10 +287,11 @@ def generator():
     return compiled(), {"x": batches(), "steps_per_epoch": 10}, []
 
 
-# Name -> how it is made, at which of its steps each process is interrupted, and how often it saves.
+# Name -> how it is made, at which step of its own each continuation is interrupted, and how often it saves.
 CASES = {
     "arrays": (plain, (15, 4), "3 steps"),
-    "last step of an epoch": (validation, (11, 10, 11), "10 steps"),  # saved when the epoch's end is still owed
+    "in the validation": (validation_each, (-2, -2), "10 steps"),  # negative: a step of the validation
+    "with the end of an epoch owed": (validation_each, (-1, 11, -1), "10 steps"),
     "class weights": (weights, (15,), "3 steps"),
     "sample weights, validation split": (sample_weight, (13,), "3 steps"),
     "several steps an execution": (several_steps, (3, 2), "1 steps"),
@@ -287,7 +301,7 @@ CASES = {
     "schedule": (schedule, (15,), "3 steps"),
     "frozen layers": (frozen, (15,), "3 steps"),
     "averaged weights": (averaged, (15, 10), "3 steps"),
-    "callbacks with a state": (callbacks, (15, 12, 9, 17), "3 steps"),
+    "callbacks with a state": (callbacks, (15, 12, 4), "3 steps"),
     "two optimizers": (own_step, (14,), "3 steps"),
     "pydataset": (pydataset, (15, 10), "3 steps"),
     "pydataset with workers": (pydataset_workers, (15,), "3 steps"),
@@ -316,7 +330,7 @@ def train(folder, make, every, at=None):
         resume._signals.restore()
         return None
     digest = hashlib.sha256()
-    more = [optimizer for optimizer in getattr(model, "optimizers", {}).values()]
+    more = getattr(model, "optimizers", {}).values()
     for variable in [*model.variables, *(v for o in [model.optimizer, *more] for v in o.variables)]:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
     run.close()
@@ -356,9 +370,7 @@ def main(folder, *names):
             for at in steps:
                 assert train(base / "cut", make, every, at) is None, "it ended before it was interrupted"
             cut = train(base / "cut", make, every)
-        except Exception as error:  # noqa: BLE001 - the test shows it
-            import traceback
-
+        except Exception:  # noqa: BLE001 - the test shows it
             print(json.dumps({"case": name, "error": traceback.format_exc(), "said": said}), flush=True)
             continue
         whole.pop("resumed")

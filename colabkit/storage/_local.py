@@ -1,0 +1,321 @@
+"""A folder as a storage: a disk of this machine, or anything that is mounted like one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+import zlib
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from colabkit._tools.files import PART, FileLock, atomic, sync_folder, unpublished
+from colabkit.errors import (
+    AddressError,
+    ChangedError,
+    ColabKitError,
+    DiskFullError,
+    IntegrityError,
+    NotStoredError,
+    NotWritableError,
+    StorageError,
+    UnreachableError,
+)
+from colabkit.storage.base import Stored, check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from colabkit._types import StrPath
+    from colabkit.storage.base import Confirmed, OnlyIf, Progress
+
+_BLOCK = 8 << 20  # few large calls: on a network mount each one may be a round trip
+_STALE = 24 * 3600.0  # seconds after which a half-written file surely has no writer any more
+_PATIENCE = 10.0  # seconds to wait for another writer's conditional put, which takes milliseconds
+_GONE = {errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO}
+
+
+class LocalStorage:
+    """Objects as the files of a folder, under their own names.
+
+    Args:
+        root: The folder; made by the first `put`.
+    """
+
+    lag = 0.0
+    atomic = True
+
+    def __init__(self, root: StrPath) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.address = str(self.root)
+        # A folder that was there and is gone, or lies on another device, is a mount that broke: writing would fill
+        # the disk below the mount point instead.
+        self._device: int | None = None
+        with contextlib.suppress(OSError):
+            self._device = self.root.stat().st_dev
+        self._swept: set[Path] = set()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}>"
+
+    # ---- the contract ----
+
+    def put(
+        self, name: str, source: bytes | StrPath, *, only_if: OnlyIf = None, progress: Progress | None = None
+    ) -> Stored:
+        path = self._path(name)
+        with self._translated(name):
+            self._begin(path.parent)
+            with unpublished(path.parent, path.name) as (file, publish):
+                size, crc = _copy(source, file, progress)
+                file.flush()
+                self._check_arrival(name, Path(file.name), size, crc)
+                self._publish(name, path, publish, only_if)
+            return self._stored(name, path)
+
+    def get(self, name: str, path: StrPath, *, progress: Progress | None = None) -> Stored:
+        found = self._path(name)
+        with self._translated(name):
+            stored = self._stored(name, found)
+            with atomic(path) as file:
+                size, _ = _copy(found, file, progress)
+                if size != stored.size:
+                    raise StorageError(f"{name} changed while it was read", why=f"{size} bytes of {stored.size} came")
+        return stored
+
+    def read(self, name: str, *, size: int | None = None) -> bytes:
+        path = self._path(name)
+        with self._translated(name):
+            self._stored(name, path)
+            with open(path, "rb") as file:
+                return file.read(-1 if size is None else size)
+
+    def entry(self, name: str) -> Stored | None:
+        path = self._path(name)
+        with self._translated(name):
+            try:
+                return self._stored(name, path)
+            except NotStoredError:
+                return None
+
+    def list(self, prefix: str = "") -> Sequence[Stored]:
+        with self._translated(prefix or "the list"):
+            return sorted(self._walk(prefix), key=lambda stored: stored.name)
+
+    def delete(self, name: str) -> None:
+        path = self._path(name)
+        with self._translated(name):
+            self._check_alive()
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                self._discard(path)
+                sync_folder(path.parent)
+
+    def confirmed(self, name: str) -> Confirmed:
+        """Say "yes" for every object: `put` has flushed it to the disk."""
+        try:
+            return "yes" if self.entry(name) is not None else "no"
+        except ColabKitError:
+            return "cannot tell"
+
+    # ---- where a mounted Drive differs ----
+
+    def _discard(self, path: Path) -> None:
+        path.unlink()
+
+    def _check_alive(self) -> None:
+        if self._device is None:
+            return
+        try:
+            device = self.root.stat().st_dev
+        except FileNotFoundError:
+            device = -1
+        if device != self._device:
+            raise UnreachableError(
+                f"{self.address} is gone",
+                why="the folder was there before; its disk or mount was taken away",
+                do="mount it again; nothing was written to another place",
+            )
+
+    def _is_visible(self, status: os.stat_result) -> bool:  # noqa: ARG002 - a Drive looks at it
+        return True
+
+    # ---- parts ----
+
+    def _path(self, name: str) -> Path:
+        parts = check_name(name).split("/")
+        if any(_is_hidden(part) for part in parts):
+            raise AddressError(f"{name!r} cannot be the name of a stored object", why="it looks like a half-made file")
+        return self.root.joinpath(*parts)
+
+    def _stored(self, name: str, path: Path) -> Stored:
+        self._check_alive()
+        try:
+            status = path.lstat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._missing(name) from error
+        if not os.path.isfile(path) or not self._is_visible(status):  # noqa: PTH113 - it never raises
+            raise self._missing(name)
+        return _stored(name, status)
+
+    def _missing(self, name: str) -> NotStoredError:
+        return NotStoredError(f"there is no {name} in {self.address}", do="list what there is, and check the spelling")
+
+    def _begin(self, folder: Path) -> None:
+        self._check_alive()
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._device is None:
+            self._device = self.root.stat().st_dev
+        if folder not in self._swept:
+            self._swept.add(folder)
+            _sweep(folder)
+
+    def _check_arrival(self, name: str, path: Path, size: int, crc: int) -> None:
+        with open(path, "rb") as file:
+            found_size, found_crc = _measure(file)
+        if (found_size, found_crc) != (size, crc):
+            raise IntegrityError(
+                f"{name} did not arrive whole in {self.address}",
+                why=f"{size} bytes with crc32 {crc:08x} were sent, {found_size} with {found_crc:08x} read back",
+                do="check that the disk or the mount is healthy",
+            )
+
+    def _publish(self, name: str, path: Path, publish: Callable[[StrPath], None], only_if: OnlyIf) -> None:
+        if only_if is None:
+            if path.exists():
+                self._make_way(path)
+            publish(path)
+            return
+        with self._alone():
+            now = _stored(name, path.stat()) if path.exists() else None
+            expected = None if only_if == "absent" else only_if
+            if (now and now.version) != (expected and expected.version):
+                raise ChangedError(
+                    f"{name} in {self.address} was written by someone else",
+                    why=f"its version is {now.version}" if now else "it is not there any more",
+                    do="look at what is there now, then decide again",
+                )
+            if now is not None:
+                self._make_way(path)
+            publish(path)
+
+    def _make_way(self, path: Path) -> None:
+        """Prepare for `path` being replaced."""
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep the other conditional puts away, those of other processes too."""
+        lock = FileLock(self.root / f".conditional{PART}lock")
+        until = time.monotonic() + _PATIENCE
+        while lock.acquire() is not None:
+            if time.monotonic() > until:
+                raise UnreachableError(f"{self.address} is busy", why="another process holds its lock for too long")
+            time.sleep(0.005)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _walk(self, prefix: str) -> Iterator[Stored]:
+        self._check_alive()
+        if self._device is None and not self.root.exists():
+            return
+        folder = prefix.rpartition("/")[0]
+        todo = [f"{folder}/" if folder else ""]
+        while todo:
+            base = todo.pop()
+            try:
+                entries = [*os.scandir(self.root / base)]
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # deleted since, or nothing has this prefix
+            for item in entries:
+                name = base + item.name
+                if _is_hidden(item.name) or not (name.startswith(prefix) or prefix.startswith(f"{name}/")):
+                    continue
+                if item.is_dir(follow_symlinks=False):
+                    todo.append(f"{name}/")
+                elif item.is_file(follow_symlinks=False):
+                    with contextlib.suppress(FileNotFoundError, AddressError):
+                        status = item.stat(follow_symlinks=False)
+                        if self._is_visible(status):
+                            yield _stored(check_name(name), status)
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _GONE and not isinstance(error, UnreachableError):
+                raise self._gone(what, cause) from cause
+            raise
+        except ColabKitError:
+            raise
+        except OSError as error:
+            raise self._translate(what, error) from error
+
+    def _translate(self, what: str, error: OSError) -> StorageError:
+        why = error.strerror or str(error)
+        if error.errno in _GONE:
+            return self._gone(what, error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DiskFullError(f"no room left for {what} in {self.address}", why=why, do="free some space there")
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            do = "choose a place that you may write to, or another name"
+            return NotWritableError(f"cannot write {what} in {self.address}", why=why, do=do)
+        return StorageError(f"{self.address} failed at {what}", why=why, do="check that the disk or mount is healthy")
+
+    def _gone(self, what: str, error: OSError) -> UnreachableError:
+        return UnreachableError(
+            f"{self.address} does not answer, asked for {what}",
+            why=error.strerror or str(error),
+            do="check that the disk or the mount is healthy, or mount it again",
+        )
+
+
+def _stored(name: str, status: os.stat_result) -> Stored:
+    version = f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
+    return Stored(name=name, size=status.st_size, modified=status.st_mtime, version=version)
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") and PART in part
+
+
+def _copy(source: bytes | StrPath, file: IO[bytes], progress: Progress | None) -> tuple[int, int]:
+    """Copy to an open file in large pieces; returns bytes and crc32.
+
+    The crc32 finds accidents at 4 GB/s, so that a copy leaves the processor to the training. What must be proof
+    against more, like a checkpoint, carries its own sha256.
+    """
+    if isinstance(source, bytes):
+        file.write(source)
+        if progress:
+            progress(len(source), len(source))
+        return len(source), zlib.crc32(source)
+    size, crc = 0, 0
+    with open(source, "rb", buffering=0) as origin:
+        total = os.fstat(origin.fileno()).st_size
+        buffer = memoryview(bytearray(min(_BLOCK, total + 1)))
+        while count := origin.readinto(buffer):
+            file.write(buffer[:count])
+            crc = zlib.crc32(buffer[:count], crc)
+            size += count
+            if progress:
+                progress(size, max(size, total))
+    return size, crc
+
+
+def _measure(file: IO[bytes]) -> tuple[int, int]:
+    size, crc = 0, 0
+    while block := file.read(_BLOCK):
+        size, crc = size + len(block), zlib.crc32(block, crc)
+    return size, crc
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed writers left half-written long ago."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f".*{PART}*"):
+            if time.time() - path.stat().st_mtime > _STALE and not path.name.endswith("lock"):
+                path.unlink()
