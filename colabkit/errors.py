@@ -11,7 +11,15 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── DiskFullError            12
 │   ├── NotStoredError           13   a storage has no object of that name (FileNotFoundError)
 │   ├── ChangedError             14   another writer was there first
-│   └── UnreachableError         15   the storage does not answer; try later (ConnectionError)
+│   ├── UnreachableError         15   the storage does not answer; try later (ConnectionError)
+│   └── DriveError               70   Google Drive failed (ValueError)
+│       ├── DriveConsentError    71   access was refused (PermissionError)
+│       ├── DriveUnansweredError 72   nobody answered, or can be asked (TimeoutError)
+│       ├── DrivePolicyError     73   the administrator has switched it off (PermissionError)
+│       ├── DriveTimeoutError    74   it does not answer in time (TimeoutError)
+│       ├── DriveQuotaError      75   room, or what may be moved in a day, is used up
+│       ├── DriveStoppedError    76   its program on this machine has ended (ConnectionError)
+│       └── MountPointError      77   it cannot be mounted at this folder
 ├── TransferError                20   a download or upload failed (OSError)
 │   ├── OfflineError             21   no network (ConnectionError)
 │   ├── NotFoundError            22   (FileNotFoundError)
@@ -36,11 +44,15 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── SiteError                56   this Python refuses to be changed: PEP 668, read-only (PermissionError)
 │   └── InstallerError           57   neither uv nor pip can run, or their settings are broken
 ├── RestartError                 58   the kernel is not restarted; the message says why (RuntimeError)
-└── SecretError                  60   a secret could not be had (LookupError)
-    ├── SecretNotFoundError      61   no place has it
-    ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
-    ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
-    └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+├── SecretError                  60   a secret could not be had (LookupError)
+│   ├── SecretNotFoundError      61   no place has it
+│   ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
+│   ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
+│   └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+├── SetupFileError               90   a set-up that cannot be read, or is for another Python (ValueError)
+├── NotebookError                91   a notebook that cannot be run: no JSON, an old format, no kernel (ValueError)
+├── CellError                    92   a cell of a headless run raised an error (RuntimeError)
+└── KernelDiedError              93   the process of a headless run was killed too often (RuntimeError)
 ```
 
 0 is success, 2 a usage error, 130 Ctrl-C.
@@ -53,6 +65,7 @@ __all__ = [
     "AddressError",
     "ArchiveError",
     "BusyError",
+    "CellError",
     "ChangedError",
     "CheckpointError",
     "ColabKitError",
@@ -60,17 +73,27 @@ __all__ = [
     "CorruptCheckpointError",
     "DataError",
     "DiskFullError",
+    "DriveConsentError",
+    "DriveError",
+    "DrivePolicyError",
+    "DriveQuotaError",
+    "DriveStoppedError",
+    "DriveTimeoutError",
+    "DriveUnansweredError",
     "ExistsError",
     "InstallError",
     "InstallerError",
     "IntegrityError",
+    "KernelDiedError",
     "MissingDependencyError",
+    "MountPointError",
     "NewerFormatError",
     "NoBrowserError",
     "NoWheelError",
     "NotFoundError",
     "NotStoredError",
     "NotWritableError",
+    "NotebookError",
     "OfflineError",
     "PackageNotFoundError",
     "ProtectedPackageError",
@@ -82,6 +105,7 @@ __all__ = [
     "SecretError",
     "SecretNotFoundError",
     "SecretTimeoutError",
+    "SetupFileError",
     "SiteError",
     "StorageError",
     "TransferError",
@@ -363,3 +387,75 @@ class NoBrowserError(SecretError):
     """Colab's secrets answer to a browser only, and none shows this notebook."""
 
     exit_code = 64
+
+
+class DriveError(StorageError, ValueError):
+    """Google Drive failed; google.colab raises a ValueError for that, and so this is one."""
+
+    exit_code = 70
+
+
+class DriveConsentError(DriveError, PermissionError):
+    """Access to Drive was refused, or Colab could not hand the permission on."""
+
+    exit_code = 71
+
+
+class DriveUnansweredError(DriveError, TimeoutError):
+    """Nobody can be asked for access to Drive, or nobody answered."""
+
+    exit_code = 72
+
+
+class DrivePolicyError(DriveError, PermissionError):
+    """The administrator of the account has switched off Drive on computers."""
+
+    exit_code = 73
+
+
+class DriveTimeoutError(DriveError, TimeoutError):
+    """Drive does not answer in time."""
+
+    exit_code = 74
+
+
+class DriveQuotaError(DriveError):
+    """A quota of Drive is used up: room, or how much may be read or written in a day."""
+
+    exit_code = 75
+
+
+class DriveStoppedError(DriveError, ConnectionError):
+    """Drive's program on this machine has ended; the message quotes its log."""
+
+    exit_code = 76
+
+
+class MountPointError(DriveError):
+    """Drive cannot be mounted at this folder; the message says what is in the way."""
+
+    exit_code = 77
+
+
+class SetupFileError(ColabKitError, ValueError):
+    """A set-up that cannot be read or is for another Python; the message names file, line and column."""
+
+    exit_code = 90
+
+
+class NotebookError(ColabKitError, ValueError):
+    """A notebook that cannot be run: it is no JSON, of an old format, or its kernel is not there."""
+
+    exit_code = 91
+
+
+class CellError(ColabKitError, RuntimeError):
+    """A cell of a headless run raised an error; its outputs are saved."""
+
+    exit_code = 92
+
+
+class KernelDiedError(ColabKitError, RuntimeError):
+    """The process of a headless run was killed more often than it may begin again."""
+
+    exit_code = 93

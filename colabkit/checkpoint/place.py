@@ -13,7 +13,7 @@ from colabkit.errors import AddressError, UnsupportedError
 if TYPE_CHECKING:
     from colabkit._types import StrPath
 
-_MOUNT = 'In a cell, run: from google.colab import drive; drive.mount("/content/drive")'
+_MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
 
 
 def folder_of(where: StrPath) -> Path:
