@@ -57,17 +57,27 @@ def of_state(state: Any, *, step: int) -> Snapshot:
         CheckpointError: A value of another kind; the message names its place.
     """
     tensors: dict[str, Array] = {}
-    tree = _take(state, "state", tensors)
+    tree = take_apart(state, "state", tensors)
     meta = {"kind": "state", "step": step, "saved_at": time.time(), "versions": versions(), "state": tree}
     return Snapshot(step=step, tensors=tensors, meta=meta)
 
 
 def to_state(tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> Any:
     """Put together again what `of_state` took apart; arrays come back as NumPy arrays."""
-    return _give(meta["state"], tensors)
+    return put_together(meta["state"], tensors)
 
 
-def _take(value: Any, place: str, tensors: dict[str, Array]) -> Any:
+def take_apart(value: Any, place: str, tensors: dict[str, Array]) -> Any:
+    """Take a nested value apart into arrays and what JSON can hold.
+
+    Args:
+        value: As for `of_state`.
+        place: Where the value is in the state; its arrays get names that begin so.
+        tensors: The arrays are added here.
+
+    Raises:
+        CheckpointError: It holds something else; the message names its place.
+    """
     if value is None or isinstance(value, bool | str) or type(value) is int:
         return value
     if type(value) is float:
@@ -77,7 +87,7 @@ def _take(value: Any, place: str, tensors: dict[str, Array]) -> Any:
     if isinstance(value, dict):
         return _take_dict(value, place, tensors)
     if isinstance(value, list | tuple):
-        items = [_take(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
+        items = [take_apart(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
     if hasattr(value, "__array__"):
         return _take_array(value, place, tensors)
@@ -89,10 +99,10 @@ def _take(value: Any, place: str, tensors: dict[str, Array]) -> Any:
 
 
 def _take_dict(value: dict[Any, Any], place: str, tensors: dict[str, Array]) -> Any:
-    taken = {key: _take(item, f"{place}/{key}", tensors) for key, item in value.items()}
+    taken = {key: take_apart(item, f"{place}/{key}", tensors) for key, item in value.items()}
     if all(isinstance(key, str) and not key.startswith("$") for key in value):
         return taken
-    return {"$dict": [[_take(key, f"{place} (a key)", tensors), item] for key, item in taken.items()]}
+    return {"$dict": [[take_apart(key, f"{place} (a key)", tensors), item] for key, item in taken.items()]}
 
 
 def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
@@ -114,9 +124,10 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
     return {"$scalar" if isinstance(value, np.generic) else "$tensor": name}
 
 
-def _give(tree: Any, tensors: Mapping[str, Array]) -> Any:
+def put_together(tree: Any, tensors: Mapping[str, Array]) -> Any:
+    """Put together again what `take_apart` took apart."""
     if isinstance(tree, list):
-        return [_give(item, tensors) for item in tree]
+        return [put_together(item, tensors) for item in tree]
     if not isinstance(tree, dict):
         return tree
     match next(iter(tree.items()), None):
@@ -125,11 +136,11 @@ def _give(tree: Any, tensors: Mapping[str, Array]) -> Any:
         case ("$scalar", str(name)):
             return tensors[name][()]
         case ("$tuple", list(items)):
-            return tuple(_give(item, tensors) for item in items)
+            return tuple(put_together(item, tensors) for item in items)
         case ("$dict", list(pairs)):
-            return {_give(key, tensors): _give(item, tensors) for key, item in pairs}
+            return {put_together(key, tensors): put_together(item, tensors) for key, item in pairs}
         case ("$float", str(text)):
             return float(text)
         case ("$bytes", str(text)):
             return base64.b64decode(text)
-    return {key: _give(item, tensors) for key, item in tree.items()}
+    return {key: put_together(item, tensors) for key, item in tree.items()}
