@@ -88,9 +88,7 @@ def _adding(strategy: Any) -> Any:
         first = context.replica_id_in_sync_group % strategy.extended._num_devices_per_worker == 0
         return context.all_reduce("SUM", tf.where(first, words, tf.zeros_like(words)))
 
-    return tf.function(
-        lambda words: strategy.run(add, (words,)), input_signature=[tf.TensorSpec([None], tf.int32)]
-    )
+    return tf.function(lambda words: strategy.run(add, (words,)), input_signature=[tf.TensorSpec([None], tf.int32)])
 
 
 class Collectives:
