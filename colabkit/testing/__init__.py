@@ -1,1 +1,6 @@
 """Doubles that behave like the real thing, for the tests of colabkit and of those who build on it."""
+
+from colabkit.testing._drive_settings import DriveSettings
+from colabkit.testing.drive_folder import DriveFolder
+
+__all__ = ["DriveFolder", "DriveSettings"]

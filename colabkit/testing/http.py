@@ -122,13 +122,75 @@ def tag(data: bytes) -> str:
     return f'"{hashlib.sha256(data).hexdigest()[:12]}"'
 
 
-class FaultServer:
-    """Serves files from memory on 127.0.0.1, to be used in a `with` statement.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request that a site is asked to answer.
+
+    Attributes:
+        method: GET or POST.
+        path: The path with its query.
+        headers: With lower-case names.
+        body: What was posted.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """An answer that is no file: a page, a piece of JSON, a redirect."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Site:
+    """What one host serves: files by their paths, and whatever a subclass answers.
 
     Attributes:
         resources: The files by their paths.
         seen: The requests that are over.
         sent: The bytes of bodies that were sent so far.
+        handler: Serves one connection, for the servers of `socketserver`.
+    """
+
+    def __init__(self) -> None:
+        self.resources: dict[str, Resource] = {}
+        self.seen: list[Seen] = []
+        self.sent = 0
+        self.lock = threading.Lock()
+        outer = self
+
+        class Handler(_Handler):
+            site = outer
+
+        self.handler = Handler
+
+    def answer(self, request: Request) -> Resource | Page | None:
+        """Choose what to serve; None is a 404. A subclass may make up its answers."""
+        return self.resources.get(request.path.lstrip("/").partition("?")[0])
+
+    def put(self, name: str, data: bytes, *faults: Fault, **options: Any) -> Resource:
+        """Serve a file under a name.
+
+        Args:
+            name: The path without the first slash.
+            data: The bytes.
+            faults: What goes wrong with it.
+            options: Fields of `Resource`.
+        """
+        options.setdefault("etag", tag(data))
+        resource = Resource(data=data, faults=list(faults), **options)
+        self.resources[name] = resource
+        return resource
+
+
+class FaultServer(Site):
+    """Serves files from memory on 127.0.0.1, to be used in a `with` statement.
 
     Args:
         port: The port; 0 takes a free one.
@@ -142,16 +204,8 @@ class FaultServer:
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.resources: dict[str, Resource] = {}
-        self.seen: list[Seen] = []
-        self.sent = 0
-        self.lock = threading.Lock()
-        outer = self
-
-        class Handler(_Handler):
-            server_of_files = outer
-
-        self._server = _Server(("127.0.0.1", port), Handler)
+        super().__init__()
+        self._server = Server(("127.0.0.1", port), self.handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -179,22 +233,10 @@ class FaultServer:
         """Return the address of a file."""
         return f"http://127.0.0.1:{self.port}/{name}"
 
-    def put(self, name: str, data: bytes, *faults: Fault, **options: Any) -> Resource:
-        """Serve a file under a name.
 
-        Args:
-            name: The path without the first slash.
-            data: The bytes.
-            faults: What goes wrong with it.
-            options: Fields of `Resource`.
-        """
-        options.setdefault("etag", tag(data))
-        resource = Resource(data=data, faults=list(faults), **options)
-        self.resources[name] = resource
-        return resource
+class Server(ThreadingHTTPServer):
+    """Forgets no connection, so that all of them can be broken at once."""
 
-
-class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
@@ -203,14 +245,17 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*args)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        """Note that it is open."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
+        """Note that it is over."""
         self._open.discard(request)
         super().shutdown_request(request)
 
     def drop_all(self) -> None:
+        """Break all connections that are open."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -221,7 +266,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_of_files: FaultServer
+    site: Site
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
@@ -232,11 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         posted = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
         self._status = self._sent = 0
         try:
-            self._serve()
+            self._serve(self.site.answer(Request(method=self.command, path=self.path, headers=headers, body=posted)))
         finally:
-            headers = {name.lower(): value for name, value in self.headers.items()}
             seen = Seen(
                 path=self.path,
                 headers=headers,
@@ -245,18 +290,20 @@ class _Handler(BaseHTTPRequestHandler):
                 method=self.command,
                 body=posted,
             )
-            with self.server_of_files.lock:
-                self.server_of_files.seen.append(seen)
+            with self.site.lock:
+                self.site.seen.append(seen)
 
-    def _serve(self) -> None:
-        resource = self.server_of_files.resources.get(self.path.lstrip("/").partition("?")[0])
+    def _serve(self, resource: Resource | Page | None) -> None:
+        if isinstance(resource, Page):
+            self._plain(resource.status, resource.body, resource.headers)
+            return
         if resource is None:
             self._plain(404, b"<html><title>Not found</title>", {"Content-Type": "text/html"})
             return
         if resource.authorization and self.headers.get("Authorization") != resource.authorization:
             self._plain(401, b"who are you?", {"WWW-Authenticate": "Basic", "Content-Type": "text/plain"})
             return
-        with self.server_of_files.lock:
+        with self.site.lock:
             crowded = resource.limit and resource.serving >= resource.limit
             resource.serving += not crowded
         if crowded:
@@ -265,7 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._serve_file(resource)
         finally:
-            with self.server_of_files.lock:
+            with self.site.lock:
                 resource.serving -= 1
 
     def _serve_file(self, resource: Resource) -> None:
@@ -321,7 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Pick the faults that strike this request, one of each kind, and count them down."""
         due: dict[str, Fault] = {}
         placed = ("reset", "truncate", "stall", "flip")
-        with self.server_of_files.lock:
+        with self.site.lock:
             for fault in resource.faults:
                 if fault.kind in due or fault.times <= 0 or (fault.kind in placed and not start <= fault.at < stop):
                     continue
@@ -339,8 +386,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _count(self, sent: int) -> None:
         self._sent += sent
-        with self.server_of_files.lock:
-            self.server_of_files.sent += sent
+        with self.site.lock:
+            self.site.sent += sent
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status

@@ -33,8 +33,9 @@ _GRACE = 0.005
 _BLOCK = 1 << 20
 _BLOCK_OF_OLD = 64 << 10
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
-_TRANSIENT = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
-_CROWDED = frozenset({429, 503, 509})
+TRANSIENT = frozenset({408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
+CROWDED = frozenset({429, 503, 509})
+"""The answers that may pass, and those among them that ask for fewer requests."""
 
 
 @dataclass(kw_only=True)
@@ -196,7 +197,7 @@ class Client:
                 send["Range"] = f"bytes={first}-" + ("" if last is None else str(last))
                 if if_range:
                     send["If-Range"] = if_range
-            response = self._send(url, send, body, read_timeout)
+            response = self.send(url, send, body, read_timeout)
             if response.status_code not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
                 return self._answer(response, url, first is not None), Target(url=url, headers=headers, body=body)
             response.close()
@@ -216,7 +217,13 @@ class Client:
             do="open the address in a browser to see what it wants, and use the address of the file itself",
         )
 
-    def _send(self, url: str, headers: dict[str, str], body: bytes | None, read_timeout: float) -> requests.Response:
+    def send(self, url: str, headers: dict[str, str], body: bytes | None, read_timeout: float) -> requests.Response:
+        """Send one request, GET or POST, and return its answer, a redirect included; the body is still to be read.
+
+        Raises:
+            TransientError: Worth another try.
+            ColabKitError: It will not work.
+        """
         import requests
         from requests.cookies import extract_cookies_to_jar
 
@@ -353,9 +360,10 @@ def _refusal(response: requests.Response, url: str) -> Exception:
     said = _words(response)
     why = f"the server answered {status} {_phrase(status)}" + (f": {said}" if said else "")
     asked = _headers.retry_after(response.headers)
-    if status in _TRANSIENT:
-        return TransientError(why, retry_after=asked, crowded=status in _CROWDED)
-    if status in (401, 403):
+    if status in TRANSIENT:
+        return TransientError(why, retry_after=asked, crowded=status in CROWDED)
+    # Google's storage says 400 to a signed address whose time is over.
+    if status in (401, 403) or (status == http.HTTPStatus.BAD_REQUEST and "ExpiredToken" in said):
         do = "sign in, ask the owner for access, or use an address with a valid key"
         return ExpiredError(AccessError(f"{shown(url)} refuses us", why=why, do=do))
     if status in (404, 410):

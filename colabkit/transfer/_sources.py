@@ -40,8 +40,13 @@ class Row:
 SOURCES = (
     Row(
         module="_curl",
-        begins=_COMMAND + r"(?:curl(?:\.exe)?|wget|gsutil|gcloud|kaggle)\s+\S",
+        begins=_COMMAND + r"(?:curl(?:\.exe)?|wget|gsutil|gcloud)\s+\S",
         takes="a curl or wget command",
+    ),
+    Row(
+        module="_kaggle",
+        begins=_COMMAND + r"kaggle\s+\S|\s*kaggle:|\s*https?://(?:www\.|api\.)?kaggle\.com(?:[:/?#]|\s*$)",
+        takes="kaggle:OWNER/DATASET or an address of kaggle.com",
     ),
     Row(module="_web", begins=r"\s*https?:", takes="an https or http address"),
 )

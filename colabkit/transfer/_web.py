@@ -48,7 +48,6 @@ class WebSource:
         return Remote(
             target=Target(url=self.address.url, headers=headers, body=self.body),
             shown=self.address.shown,
-            name=self.address.name,
             page_expected=self.address.name.lower().endswith(_html.PAGE_SUFFIXES),
         )
 

@@ -36,7 +36,7 @@ class Remote:
     Attributes:
         target: Where it is.
         shown: The address for messages.
-        name: The file name that the address suggests, or "".
+        name: The file's name if the source knows it better than the server, or "".
         page_expected: The user asked for a web page, so one is no error.
         checksum: The hash that the source's own index gives; the user's goes before it, the server's after it.
         packed: It comes as a zip that holds this one file, which is taken out.
@@ -44,7 +44,7 @@ class Remote:
 
     target: Target
     shown: str
-    name: str
+    name: str = ""
     page_expected: bool = False
     checksum: Checksum | None = None
     packed: bool = False

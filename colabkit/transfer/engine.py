@@ -292,5 +292,6 @@ class Download:
                 why=f"{promise} said {self._expected}, the {size:,} bytes that arrived have {found}",
                 do="run the same again; if it fails alike, the file or the checksum has changed at the source",
             )
+        name = (self._remote and self._remote.name) or self._part.name or answer.name
         packed = self._remote is not None and self._remote.packed
-        return Received(name=self._part.name or answer.name, size=size, checksum=found, packed=packed)
+        return Received(name=name, size=size, checksum=found, packed=packed)

@@ -1,0 +1,226 @@
+"""Kaggle on this machine: its interface, and the storage that its signed addresses lead to."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import urllib.parse
+import zipfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from colabkit.testing.http import Page, Request, Resource, Site, tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+USER, KEY, TOKEN = "ada", "0123456789abcdef", "KGAT_fedcba9876543210"
+"""An account that every `FakeKaggle` knows."""
+
+
+@dataclass(kw_only=True)
+class Bundle:
+    """A dataset, a competition or the version of a model.
+
+    Attributes:
+        files: Its files by their paths.
+        version: Its number.
+        private: An account is needed.
+        consent: What has to be accepted on its page first, or "".
+        zipped: The single files that are kept as a zip each.
+    """
+
+    files: dict[str, bytes]
+    version: int = 1
+    private: bool = False
+    consent: str = ""
+    zipped: frozenset[str] = frozenset()
+
+
+class Storage(Site):
+    """Google's storage behind signed addresses: no key, no file; a key may live for a number of requests only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lives: dict[str, int | None] = {}
+
+    def keep(self, name: str, data: bytes) -> Resource:
+        """Hold a file with the hash that Google's storage tells; the same one keeps its faults."""
+        known = self.resources.get(name)
+        if known is not None and known.etag == tag(data):
+            return known
+        digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        return self.put(name, data, headers={"x-goog-hash": f"crc32c=AAAAAA==,md5={digest}", "Accept-Ranges": "bytes"})
+
+    def grant(self, lives: int = 0) -> str:
+        """Make the query of a signed address, which may be used `lives` times; 0 is for ever."""
+        key = f"{len(self._lives):08x}"
+        self._lives[key] = lives or None
+        return f"X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=345600&X-Goog-Signature={key}"
+
+    def answer(self, request: Request) -> Resource | Page | None:
+        """Serve a file to whoever has a key that is still good."""
+        path, _, query = request.path.partition("?")
+        key = urllib.parse.parse_qs(query).get("X-Goog-Signature", [""])[0]
+        with self.lock:
+            left = self._lives.get(key, 0)
+            if left:
+                self._lives[key] = left - 1
+        if left == 0:
+            text = b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>The provided token has expired."
+            return Page(status=400, body=text, headers={"Content-Type": "application/xml"})
+        return self.resources.get(urllib.parse.unquote(path).lstrip("/"))
+
+
+@dataclass
+class FakeKaggle:
+    """Plays api.kaggle.com and storage.googleapis.com for `FakeWeb`.
+
+    Attributes:
+        bundles: What there is, by "datasets/OWNER/NAME", "competitions/NAME" or
+            "models/OWNER/MODEL/FRAMEWORK/VARIATION".
+        calls: The calls of the interface that were answered, with what was sent.
+        storage: The files that signed addresses lead to; faults go there.
+        valid_for: How many requests a signed address lives; 0 is for ever.
+        busy: How many calls are answered with 429 first.
+        address: What stands before the path of a signed address.
+
+    Example:
+        >>> kaggle = FakeKaggle()
+        >>> _ = kaggle.put("datasets/ada/digits", {"digits.csv": b"7,0,0"})
+        >>> sorted(kaggle.sites)
+        ['api.kaggle.com', 'storage.googleapis.com', 'www.kaggle.com']
+    """
+
+    bundles: dict[str, Bundle] = field(default_factory=dict)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    storage: Storage = field(default_factory=Storage)
+    valid_for: int = 0
+    busy: int = 0
+    address: str = "https://storage.googleapis.com"
+
+    def __post_init__(self) -> None:
+        self._api = _Interface(self)
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """What each host serves."""
+        return {"api.kaggle.com": self._api, "www.kaggle.com": self._api, "storage.googleapis.com": self.storage}
+
+    @property
+    def seen(self) -> list[Any]:
+        """The requests to the interface that are over."""
+        return self._api.seen
+
+    def put(self, name: str, files: dict[str, bytes], **options: Any) -> Bundle:
+        """Add something to fetch.
+
+        Args:
+            name: As in `bundles`.
+            files: Its files by their paths.
+            options: Fields of `Bundle`.
+        """
+        self.bundles[name] = Bundle(files=files, **options)
+        return self.bundles[name]
+
+    def sign(self, name: str, file: str) -> str | None:
+        """Put what is asked for into the storage and return its signed address; None if there is no such file."""
+        bundle = self.bundles[name]
+        if not file:
+            data, stored = packed(bundle.files), f"kaggle-data-sets/{name}/{bundle.version}/bundle/archive.zip"
+        elif file not in bundle.files:
+            return None
+        else:
+            zipped = file in bundle.zipped
+            last = file.rpartition("/")[2]
+            data = packed({last: bundle.files[file]}) if zipped else bundle.files[file]
+            stored = f"kaggle-data-sets/{name}/{bundle.version}/{file}" + (".zip" if zipped else "")
+        self.storage.keep(stored, data)
+        return f"{self.address}/{urllib.parse.quote(stored)}?{self.storage.grant(self.valid_for)}"
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """Make a zip of files, the same bytes each time."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return out.getvalue()
+
+
+class _Interface(Site):
+    """What Kaggle's own programs call: POST SERVICE/METHOD with a piece of JSON."""
+
+    def __init__(self, kaggle: FakeKaggle) -> None:
+        super().__init__()
+        self._kaggle = kaggle
+
+    def answer(self, request: Request) -> Page:
+        """Answer one call."""
+        method = request.path.rpartition("/v1/")[2]
+        try:
+            body = json.loads(request.body or b"{}")
+        except ValueError:
+            return _said(400, "no JSON")
+        self._kaggle.calls.append((method, body))
+        if self._kaggle.busy > 0:
+            self._kaggle.busy -= 1
+            return _said(429, "Too many requests", {"Retry-After": "1"})
+        account = _account(request.headers.get("authorization", ""))
+        if account is None:
+            return _said(401, "Unauthenticated")
+        if method == "security.OAuthService/IntrospectToken":
+            return _json({"active": body.get("token") == TOKEN, "username": USER})
+        name, file = _wanted(body)
+        bundle = self._kaggle.bundles.get(name)
+        if bundle is None:
+            return _said(404, "Not found")
+        if (bundle.private or name.startswith("competitions/")) and not account:
+            return _said(401, "Unauthenticated")
+        return self._about(bundle, name, file, method.rpartition("/")[2], body)
+
+    def _about(self, bundle: Bundle, name: str, file: str, method: str, body: Mapping[str, Any]) -> Page:
+        if method in ("GetDataset", "GetModelInstance"):
+            return _json({"currentVersionNumber": bundle.version, "versionNumber": bundle.version})
+        if method == "GetDatasetMetadata":
+            return _json({"info": {"licenses": []}})
+        if method in ("ListDatasetFiles", "ListModelInstanceVersionFiles"):
+            listed = [{"name": path, "totalBytes": len(data)} for path, data in bundle.files.items()]
+            return _json({"datasetFiles": listed, "files": listed, "nextPageToken": ""})
+        if bundle.consent:
+            return _said(403, bundle.consent)
+        asked = body.get("datasetVersionNumber", body.get("versionNumber", bundle.version))
+        location = self._kaggle.sign(name, file) if asked == bundle.version else None
+        if location is None:
+            return _said(404, "Not found")
+        return Page(status=302, headers={"Location": location})
+
+
+def _account(authorization: str) -> str | None:
+    """Return who asks: "" for nobody, None for somebody whose credentials are wrong."""
+    if not authorization:
+        return ""
+    basic = "Basic " + base64.b64encode(f"{USER}:{KEY}".encode()).decode()
+    return USER if authorization in (basic, f"Bearer {TOKEN}") else None
+
+
+def _wanted(body: Mapping[str, Any]) -> tuple[str, str]:
+    file = str(body.get("fileName") or body.get("path") or "")
+    if "competitionName" in body:
+        return f"competitions/{body['competitionName']}", file
+    if "datasetSlug" in body:
+        return f"datasets/{body.get('ownerSlug')}/{body['datasetSlug']}", file
+    framework = str(body.get("framework", "")).removeprefix("MODEL_FRAMEWORK_").lower()
+    parts = (body.get("ownerSlug"), body.get("modelSlug"), framework, body.get("instanceSlug"))
+    return "models/" + "/".join(map(str, parts)), file
+
+
+def _json(value: Mapping[str, Any]) -> Page:
+    return Page(body=json.dumps(value).encode(), headers={"Content-Type": "application/json"})
+
+
+def _said(status: int, message: str, headers: Mapping[str, str] | None = None) -> Page:
+    body = json.dumps({"code": status, "message": message}).encode()
+    return Page(status=status, body=body, headers={"Content-Type": "application/json", **(headers or {})})

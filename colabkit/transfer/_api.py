@@ -1,0 +1,152 @@
+"""Questions to a server's API or its pages: small answers, no file. Redirects are shown, not followed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from colabkit import config
+from colabkit._tools.retry import Backoff
+from colabkit._version import __version__
+from colabkit.errors import OfflineError, TransferError
+from colabkit.transfer import _headers, _html
+from colabkit.transfer._http import CROWDED, TRANSIENT, Client
+from colabkit.transfer._network import too_busy, translating
+from colabkit.transfer._url import shown
+from colabkit.transfer.base import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST = 16 << 20
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A small answer.
+
+    Attributes:
+        status: The status code.
+        headers: Its headers, whatever the case of their names.
+        body: Its body, cut at the size that was asked for.
+        url: The address that gave it.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    url: str = field(repr=False)
+
+    @property
+    def location(self) -> str:
+        """Where a redirect leads, or ""."""
+        return self.headers.get("Location", "") if self.status in _REDIRECTS else ""
+
+    def value(self) -> dict[str, Any]:
+        """Return the JSON object that it holds; anything else is an empty one."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def words(self) -> str:
+        """Return what it says, as one short line for a message."""
+        value = self.value()
+        error = value.get("error")
+        for text in (value.get("message"), error.get("message") if isinstance(error, dict) else error):
+            if isinstance(text, str) and text.strip():
+                return _html.words(text.encode())
+        return "" if value else _html.words(self.body)
+
+
+def ask(
+    url: str,
+    *,
+    what: str,
+    headers: Mapping[str, str] | None = None,
+    value: Mapping[str, Any] | None = None,
+    most: int = _MOST,
+    tries: int = 5,
+    timeout: float = 30.0,
+) -> Reply:
+    """Ask with GET, or POST a JSON value.
+
+    Args:
+        url: The address.
+        what: What cannot be done when it fails, for the message.
+        headers: What else is sent.
+        value: What is posted; None asks with GET.
+        most: How many bytes of the answer are read.
+        tries: How many failures in a row are forgiven when the server is busy or the connection breaks.
+        timeout: Seconds to wait for the answer.
+
+    Raises:
+        OfflineError: There is no network, or it is not to be tried.
+        BusyError: The server asks to come back later.
+        TransferError: It cannot be asked.
+    """
+    if config.is_offline():
+        raise OfflineError(
+            what, why=f"{config.OFFLINE} is set, so the network is not tried", do=f"unset {config.OFFLINE}"
+        )
+    client, backoff = Client(1), Backoff(tries=tries)
+    pause = threading.Event()  # never set: it is a sleep that Ctrl-C interrupts on every platform
+    try:
+        while True:
+            try:
+                return _once(client, url, headers or {}, value, most, timeout)
+            except TransientError as error:
+                fresh = error.unreachable and not client.has_reached(url)
+                wait = None if fresh and backoff.failures >= min(2, tries) else backoff.wait(error.retry_after)
+                if wait is None:
+                    if fresh:
+                        raise OfflineError(what, why=error.why, do="check the network, then run it again") from None
+                    raise too_busy(f"{what}: tried {backoff.failures + 1} times", error) from None
+                pause.wait(wait)
+    finally:
+        client.close()
+
+
+def _once(
+    client: Client,
+    url: str,
+    headers: Mapping[str, str],
+    value: Mapping[str, Any] | None,
+    most: int,
+    timeout: float,
+) -> Reply:
+    send = {"User-Agent": f"colabkit/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity", **headers}
+    body = None
+    if value is not None:
+        body = json.dumps(value).encode()
+        send["Content-Type"] = "application/json"
+    response = client.send(url, send, body, timeout)
+    try:
+        with translating(shown(url)):
+            data: bytes = response.raw.read(most, decode_content=True)
+    finally:
+        response.close()
+    status = response.status_code
+    reply = Reply(status=status, headers=response.headers, body=data, url=url)
+    if status in TRANSIENT:
+        said = reply.words()
+        raise TransientError(
+            f"the server answered {status}" + (f": {said}" if said else ""),
+            retry_after=_headers.retry_after(response.headers),
+            crowded=status in CROWDED,
+        )
+    return reply
+
+
+def unexpected(what: str, reply: Reply) -> TransferError:
+    """Make the error for an answer that none of the known cases fits."""
+    said = reply.words()
+    return TransferError(
+        what,
+        why=f"the server answered {reply.status}" + (f": {said}" if said else ""),
+        do="open its page in a browser to see whether it is there, then run it again",
+    )
