@@ -112,7 +112,10 @@ def _brought(storage: Storage, name: manifest.Name, folder: Path) -> Iterator[tu
                     if (wait := budget.wait()) is None:
                         raise
                     time.sleep(wait)
-        yield path, manifest.proven(path, name)
+        if name.thin:
+            yield path, manifest.proven(path, name, lambda found: thin.whole_of(found.meta))
+        else:
+            yield path, manifest.proven(path, name)
     finally:
         with contextlib.suppress(OSError):
             path.unlink()

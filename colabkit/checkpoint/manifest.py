@@ -165,18 +165,25 @@ def read(path: Path) -> container.Checkpoint:
     return proven(path, parse(path.name))
 
 
-def proven(path: Path, name: Name | None) -> container.Checkpoint:
+def proven(
+    path: Path, name: Name | None, state: Callable[[container.Checkpoint], str] = lambda found: found.digest
+) -> container.Checkpoint:
     """Read the checkpoint of a name from a file that may be called otherwise for the moment.
+
+    Args:
+        path: The file.
+        name: The name it should have.
+        state: Says by its hash which state it is.
 
     Raises:
         CorruptCheckpointError: It is not what was written, or the name belongs to another state.
     """
     found = container.read(path)
-    state = str(found.meta.get("state", "")) if name is not None and name.thin else found.digest
-    if name is None or state[:12] != name.state:
+    digest = state(found)
+    if name is None or digest[:12] != name.state:
         raise CorruptCheckpointError(
             f"{path} holds another state than its name says",
-            why=f"its content is the state {state[:12]}, so files were swapped or renamed",
+            why=f"its content is the state {digest[:12]}, so files were swapped or renamed",
         )
     return found
 

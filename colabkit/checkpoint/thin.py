@@ -3,11 +3,11 @@
 A thin checkpoint is a checkpoint file like any other, with its own hash at its end, that leaves out the tensors which
 an earlier complete file of the same place, its base, holds already. Its metadata says so:
 
-    "base": {"file": NAME, "sha256": HEX, "tensors": {TENSOR: SHA256, ...}}    "state": HEX
+    "base": {"file": NAME, "sha256": HEX, "tensors": {TENSOR: SHA256, ...}, "whole": HEX}
 
-`sha256` is the hash of the base's content, those of the tensors prove each borrowed one, and `state` is the hash of the
-complete file that the two make together, byte for byte. A base is always complete, so no chain can break further
-back, and it is never deleted while a thin file names it.
+`sha256` is the hash of the base's content, those of the tensors prove each borrowed one, and `whole` is the hash of the
+complete file that the two make together, byte for byte; the thin file's name holds its first digits. A base is always
+complete, so no chain can break further back, and it is never deleted while a thin file names it.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def write(file: IO[bytes], path: StrPath, whole: Base, base: Base) -> bool:
         if saved < _WORTH_IT * sum(tensors.sizes.values()):
             return False
         own = {name: tensors.load(name) for name in tensors.sizes if name not in shared}
-        more = {"base": {"file": str(base.name), "sha256": base.sha256, "tensors": shared}, "state": whole.sha256}
-        container.write(file, own, {**tensors.meta, **more})
+        named = {"file": str(base.name), "sha256": base.sha256, "tensors": shared, "whole": whole.sha256}
+        container.write(file, own, {**tensors.meta, "base": named})
     return True
 
 
@@ -121,5 +121,11 @@ def complete(name: str, own: container.Checkpoint, base: container.Checkpoint) -
                 f"{name} cannot be put together", why=f"its base {claimed.name} holds another {tensor!r}"
             )
         found[tensor] = array
-    meta = {key: value for key, value in own.meta.items() if key not in ("base", "state")}
-    return container.Checkpoint(tensors=found, meta=meta, digest=str(own.meta.get("state", "")))
+    meta = {key: value for key, value in own.meta.items() if key != "base"}
+    return container.Checkpoint(tensors=found, meta=meta, digest=whole_of(own.meta))
+
+
+def whole_of(meta: Mapping[str, Any]) -> str:
+    """Read from its metadata the hash of the complete file that a thin one stands for; empty when it says none."""
+    base = meta.get("base")
+    return str(base.get("whole", "")) if isinstance(base, dict) else ""
