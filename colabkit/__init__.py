@@ -10,6 +10,7 @@ model.fit(x, y, epochs=10, callbacks=[run.resume()])   # killed at any instant, 
 # A checker reads the first branch; `typing` itself would cost 8 ms, hence the plain constant.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from colabkit import drive as drive
     from colabkit import errors as errors
     from colabkit._version import __version__ as __version__
     from colabkit.accelerator import strategy as strategy
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
+    from colabkit.setup_file import setup as setup
     from colabkit.transfer import fetch as fetch
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
         "detect": "colabkit.runtime",
         "doctor": "colabkit.diagnosis",
+        "drive": "colabkit",
         "errors": "colabkit",
         "fetch": "colabkit.transfer",
         "install": "colabkit.packages",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
         "secret": "colabkit.runtime.secrets",
+        "setup": "colabkit.setup_file",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
     }
@@ -55,12 +59,14 @@ __all__ = [
     "__version__",
     "detect",
     "doctor",
+    "drive",
     "errors",
     "fetch",
     "install",
     "lock",
     "open_run",
     "secret",
+    "setup",
     "strategy",
     "train",
 ]

@@ -36,11 +36,12 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── SiteError                56   this Python refuses to be changed: PEP 668, read-only (PermissionError)
 │   └── InstallerError           57   neither uv nor pip can run, or their settings are broken
 ├── RestartError                 58   the kernel is not restarted; the message says why (RuntimeError)
-└── SecretError                  60   a secret could not be had (LookupError)
-    ├── SecretNotFoundError      61   no place has it
-    ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
-    ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
-    └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+├── SecretError                  60   a secret could not be had (LookupError)
+│   ├── SecretNotFoundError      61   no place has it
+│   ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
+│   ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
+│   └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+└── SetupFileError               90   a set-up that cannot be read, or is for another Python (ValueError)
 ```
 
 0 is success, 2 a usage error, 130 Ctrl-C.
@@ -60,11 +61,19 @@ __all__ = [
     "CorruptCheckpointError",
     "DataError",
     "DiskFullError",
+    "DriveConsentError",
+    "DriveError",
+    "DrivePolicyError",
+    "DriveQuotaError",
+    "DriveStoppedError",
+    "DriveTimeoutError",
+    "DriveUnansweredError",
     "ExistsError",
     "InstallError",
     "InstallerError",
     "IntegrityError",
     "MissingDependencyError",
+    "MountPointError",
     "NewerFormatError",
     "NoBrowserError",
     "NoWheelError",
@@ -82,6 +91,7 @@ __all__ = [
     "SecretError",
     "SecretNotFoundError",
     "SecretTimeoutError",
+    "SetupFileError",
     "SiteError",
     "StorageError",
     "TransferError",
@@ -363,3 +373,57 @@ class NoBrowserError(SecretError):
     """Colab's secrets answer to a browser only, and none shows this notebook."""
 
     exit_code = 64
+
+
+class DriveError(StorageError, ValueError):
+    """Google Drive failed; google.colab raises a ValueError for that, and so this is one."""
+
+    exit_code = 70
+
+
+class DriveConsentError(DriveError, PermissionError):
+    """Access to Drive was refused, or Colab could not hand the permission on."""
+
+    exit_code = 71
+
+
+class DriveUnansweredError(DriveError, TimeoutError):
+    """Nobody can be asked for access to Drive, or nobody answered."""
+
+    exit_code = 72
+
+
+class DrivePolicyError(DriveError, PermissionError):
+    """The administrator of the account has switched off Drive on computers."""
+
+    exit_code = 73
+
+
+class DriveTimeoutError(DriveError, TimeoutError):
+    """Drive does not answer in time."""
+
+    exit_code = 74
+
+
+class DriveQuotaError(DriveError):
+    """A quota of Drive is used up: room, or how much may be read or written in a day."""
+
+    exit_code = 75
+
+
+class DriveStoppedError(DriveError, ConnectionError):
+    """Drive's program on this machine has ended; the message quotes its log."""
+
+    exit_code = 76
+
+
+class MountPointError(DriveError):
+    """Drive cannot be mounted at this folder; the message says what is in the way."""
+
+    exit_code = 77
+
+
+class SetupFileError(ColabKitError, ValueError):
+    """A set-up that cannot be read or is for another Python; the message names file, line and column."""
+
+    exit_code = 90

@@ -64,3 +64,58 @@ def run(command: Sequence[str], *, timeout: float, env: Mapping[str, str] | None
     except OSError as error:
         return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
     return Completed(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+_left: list[subprocess.Popen[str]] = []
+"""Programs that were ended and have not gone yet."""
+
+
+def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Completed:
+    """Run a program that a stalled file system may hold, and go on without it when it does not come back.
+
+    A process that waits for FUSE cannot even be killed before FUSE answers; `run` would wait for its end.
+
+    Args:
+        command: The program and its arguments.
+        timeout: Seconds after which it is ended and left.
+        env: Variables on top of the present ones.
+
+    Returns:
+        The exit code and the output; without a code, the output so far.
+
+    Example:
+        >>> run_or_leave(["sleep", "60"], timeout=0.05).code is None
+        True
+    """
+    _left[:] = [process for process in _left if process.poll() is None]
+    try:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, **env} if env is not None else None,
+        )
+    except OSError as error:
+        return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as expired:
+        _leave(process)
+        said = expired.output or b""
+        so_far = said.decode(errors="replace") if isinstance(said, bytes) else said
+        return Completed(code=None, out=so_far, err=f"{command[0]} ran longer than {timeout:g} s")
+    except BaseException:
+        _leave(process)
+        raise
+    return Completed(code=process.returncode, out=out, err=err)
+
+
+def _leave(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    _left.append(process)

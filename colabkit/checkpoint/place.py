@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.storage import Storage
 
-_MOUNT = 'In a cell, run: from google.colab import drive; drive.mount("/content/drive")'
+_MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two characters at least: C:\ is a path
 
 

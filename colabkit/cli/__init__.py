@@ -24,9 +24,11 @@ COMMANDS: dict[str, str] = {
     "quickstart": "train the tutorial's digit classifier in a run that survives a kill",
     "detect": "tell where this runs and what it has",
     "doctor": "look for what is wrong with this runtime, and say what to do",
+    "drive": "look at Drive's mount, unmount it, or ask whether files have reached Drive",
     "fetch": "fetch a file, whole and verified, resumable after an interruption",
     "install": "install packages, planned first, without breaking the kernel",
     "lock": "write what is installed into a requirements file",
+    "setup": "make everything ready that a set-up file asks for",
     "train": "train a reference model; the same command again continues it",
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = 'colabkit install "keras>=3.10" polars'
 
-_NO_RESTART = (
+NO_RESTART = (
     "this command cannot restart a notebook's kernel: if one runs, call colabkit.install() with the same requirements"
     " in a cell, or restart it from the menu"
 )
@@ -50,5 +50,5 @@ def run(args: argparse.Namespace) -> Outcome:
         find_links=args.find_links,
     )
     touched = bool(report.changed) and not report.dry_run
-    text = f"{report}\n{_NO_RESTART}" if touched else str(report)
+    text = f"{report}\n{NO_RESTART}" if touched else str(report)
     return Outcome({**report.as_dict(), "kernel_restarted": False}, text)

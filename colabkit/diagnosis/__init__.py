@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colabkit.diagnosis import _devices, _machine, _packages, _session
+from colabkit.diagnosis import _devices, _drive, _machine, _packages, _session
 from colabkit.diagnosis.base import SEVERITIES, Diagnosis, Finding, Scene
 from colabkit.packages._site import Site
 from colabkit.runtime import base, detect
@@ -18,6 +18,7 @@ CHECKS: dict[str, Callable[[Scene], Iterator[Finding]]] = {
     "GPU and TPU": _devices.check,
     "packages": _packages.check,
     "memory and disk": _machine.check,
+    "Drive": _drive.check,
     "session and secrets": _session.check,
 }
 """What is looked at, in the order of the page."""

@@ -75,15 +75,44 @@ def install(
         >>> print(install("packaging"))
         everything is already there
     """
+    check_restart(restart)
+    report = make_available(
+        *requirements,
+        constrain=constrain,
+        dry_run=dry_run,
+        force=force,
+        index_url=index_url,
+        extra_index_urls=extra_index_urls,
+        find_links=find_links,
+        env=env,
+    )
+    return restart_if_needed(report, restart)
+
+
+def check_restart(restart: str) -> None:
+    """Refuse a word that is none of `Restart`, before anything is done."""
     if restart not in get_args(Restart):
         raise UnknownNameError(f"no restart={restart!r}", do=f"choose one of {', '.join(get_args(Restart))}")
+
+
+def make_available(
+    *requirements: str | Path,
+    constrain: bool = True,
+    dry_run: bool = False,
+    force: bool = False,
+    index_url: str | None = None,
+    extra_index_urls: Sequence[str] = (),
+    find_links: Sequence[str] = (),
+    env: Mapping[str, str] = os.environ,
+) -> InstallReport:
+    """Do what install() does up to the restart, for callers that have more to do before it; arguments as there."""
     site = Site()
     wanted, differs, skipped = _read_all(requirements, site, force=force)
     notes = InstallReport(differs=differs, skipped=skipped, dry_run=dry_run, stale=stale(site))
     for line in (*differs, *(f"left out: {text}" for text in skipped)):
         warn("%s", line)
     if not site.missing(wanted):
-        return _finish(notes, restart)
+        return notes
 
     # Most calls end above, within milliseconds; what follows is loaded when something has to be done.
     from colabkit.packages._conflicts import broken_by
@@ -123,7 +152,7 @@ def install(
     if dry_run:
         return plan
     known = {one.name for one in notes.stale}
-    return _finish(_act(plan, installer, program, request, site, known=known), restart)
+    return _act(plan, installer, program, request, site, known=known)
 
 
 def _read_all(
@@ -230,7 +259,8 @@ def _changed(before: Site, after: Site) -> tuple[Change, ...]:
     return tuple(sorted(found, key=lambda change: change.name))
 
 
-def _finish(report: InstallReport, restart: Restart) -> InstallReport:
+def restart_if_needed(report: InstallReport, restart: Restart) -> InstallReport:
+    """Restart the kernel in place where the report asks for it and it can be; else say why not."""
     if not report.stale or report.dry_run:
         return report
     for one in report.stale:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from pathlib import Path
 
 from colabkit.runtime import resources
 from colabkit.runtime.base import Host, Place, Runtime, here
@@ -13,6 +12,7 @@ from colabkit.runtime.base import Host, Place, Runtime, here
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
     from colabkit.runtime.devices import Devices
@@ -40,7 +40,7 @@ HOSTS = (
 def detect(
     *,
     env: Mapping[str, str] = os.environ,
-    root: Path = Path("/"),
+    root: Path | None = None,
     shell: Any = None,
     cwd: Path | None = None,
 ) -> Runtime:
@@ -51,7 +51,7 @@ def detect(
 
     Args:
         env: The environment variables.
-        root: The root folder; another one describes a recorded machine.
+        root: The root folder of a recorded machine; this machine's own when None.
         shell: The IPython shell of this process; looked up when None.
         cwd: The working folder; this process' own when None.
 
@@ -64,6 +64,7 @@ def detect(
         ('kaggle', ('KAGGLE_KERNEL_RUN_TYPE=Interactive',))
     """
     place = here(env=env, root=root, shell=shell, cwd=cwd)
+    root = place.root
     host = _recognise(place)
     memory = resources.memory(root)
     return Runtime(

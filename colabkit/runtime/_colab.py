@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 
-from colabkit.runtime import colab_requests
+from colabkit.runtime import colab_requests, mounts
 from colabkit.runtime.base import Host, Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TAG = "COLAB_RELEASE_TAG"
 HOSTNAME = "/var/colab/hostname"
 """The file that google.colab's own drive.mount asks for; a Colab image on one's own machine has none."""
 
-DRIVE = ("/content/drive/MyDrive", "/content/drive/My Drive")
+DRIVE = "/content/drive"
+"""Where Drive is mounted unless the user names another folder."""
 
 
 def recognise(place: Place) -> Host | None:
@@ -25,7 +30,7 @@ def recognise(place: Place) -> Host | None:
         evidence=tuple(filter(None, (place.shows(TAG), place.exists(HOSTNAME), shell, _machine(place)))),
         _frontend=place.frontend(hosted="browser"),
         work_dir=place.folder("/content") or place.cwd,
-        persistent_dir=next(filter(None, map(place.folder, DRIVE)), None),
+        persistent_dir=_drive(place),
         image=place.env[TAG],
         image_date=image_date(place.env[TAG]),
         # "At most 12 hours" free of charge, 24 with compute units: https://research.google.com/colaboratory/faq.html
@@ -85,6 +90,12 @@ def secret(name: str) -> str:
             do="look whether the tab is open and connected, then restart the session to try again",
         ) from None
     return value
+
+
+def _drive(place: Place) -> Path | None:
+    folder = place.path(DRIVE) / "MyDrive"
+    # What is mounted is not touched: a stalled mount would hold us, and a dead one raise.
+    return folder if mounts.find(place.path(DRIVE)) is not None else place.folder(f"{DRIVE}/MyDrive")
 
 
 def _machine(place: Place) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from colabkit._tools.record import Record
+from colabkit.config import machine_root
 from colabkit.runtime.frontend import told_by
 
 TYPE_CHECKING = False
@@ -193,14 +194,14 @@ def _plain(accelerator: Accelerator) -> dict[str, Any]:
 def here(
     *,
     env: Mapping[str, str] = os.environ,
-    root: Path = Path("/"),
+    root: Path | None = None,
     shell: Any = None,
     cwd: Path | None = None,
 ) -> Place:
     """Return this process' place; each part can be replaced by a recorded one, as in `detect()`."""
     return Place(
         env=env,
-        root=root,
+        root=machine_root(env) if root is None else root,
         shell=running_shell() if shell is None else shell,
         cwd=Path.cwd() if cwd is None else cwd,
         home=Path(env["HOME"]) if env.get("HOME") else Path.home(),

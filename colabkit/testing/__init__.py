@@ -2,5 +2,6 @@
 
 from colabkit.testing._drive_settings import DriveSettings
 from colabkit.testing.drive_folder import DriveFolder
+from colabkit.testing.fake_colab import FakeColab, Request
 
-__all__ = ["DriveFolder", "DriveSettings"]
+__all__ = ["DriveFolder", "DriveSettings", "FakeColab", "Request"]

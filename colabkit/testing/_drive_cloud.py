@@ -56,13 +56,14 @@ class Cloud:
     """The cache and what is behind it; the operations of the mount call it, a thread of its own uploads.
 
     Args:
-        state: The folder that holds `cache`, `cloud` and `trash`.
+        state: The folder that holds `cloud` and `trash`.
+        cache: The folder of what the mount shows.
         settings: The settings as they are at each moment.
         log: Takes one line for DriveFS' log.
     """
 
-    def __init__(self, state: Path, settings: SettingsFile, log: Callable[[str], None]) -> None:
-        self.cache, self.cloud, self.trash = (state / name for name in ("cache", "cloud", "trash"))
+    def __init__(self, state: Path, cache: Path, settings: SettingsFile, log: Callable[[str], None]) -> None:
+        self.cache, self.cloud, self.trash = cache, state / "cloud", state / "trash"
         for folder in (*(base / root for base in (self.cache, self.cloud) for root in ROOTS), self.trash):
             folder.mkdir(parents=True, exist_ok=True)
         self._upload = state / "upload.part"

@@ -36,6 +36,13 @@ OWNER = "COLABKIT_DRIVE_OWNER"
 CONSENT = "consent"
 """The file of the state that stands for credentials; where there is none, the real program ends."""
 
+FAULT = "fault"
+"""The file that makes the program end at its start: a line that it prints, and one for its log."""
+
+DRIVEFS = ".config/Google/DriveFS"
+CACHE = f"{DRIVEFS}/101/content_cache"
+"""In the home: the cache of one account, which takes room on the machine's disk."""
+
 _ATTRIBUTES = ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid")
 
 F = TypeVar("F")
@@ -276,7 +283,8 @@ def _quit_when_pushed(state: Path, cloud: Cloud, mountpoint: str) -> None:
 def main(words: list[str], env: Mapping[str, str] = os.environ) -> int:
     """Mount and serve until unmounted, or push and quit; return the exit code."""
     state, options = Path(env[STATE]), _options(words)
-    file = Path(env["HOME"]) / ".config/Google/DriveFS/Logs/drive_fs.txt"
+    home = Path(env["HOME"])
+    file = home / DRIVEFS / "Logs/drive_fs.txt"
     file.parent.mkdir(parents=True, exist_ok=True)
 
     def log(text: str) -> None:
@@ -288,17 +296,19 @@ def main(words: list[str], env: Mapping[str, str] = os.environ) -> int:
     if not (state / CONSENT).exists():
         log("no credentials from the metadata server")
         return 1
-    if (script := state / "startup").exists():  # a fault on start, as FakeColab asks for it
-        said, logged = script.read_text().split("\n", 1)
-        log(logged.strip())
+    if (fault := state / FAULT).exists():
+        said, logged = fault.read_text().split("\n", 1)
+        log(logged)
         sys.stdout.write(f"{said}\n")
         sys.stdout.flush()
         return 1
     import mfusepy
 
+    Path("/proc/self/comm").write_text("drive")  # the name by which google.colab finds it
     settings = SettingsFile(state / "settings.json")
-    cloud = Cloud(state, settings, log)
+    cloud = Cloud(state, home / CACHE, settings, log)
     mountpoint = options["mount_point_path"]
+    Path(mountpoint).mkdir(exist_ok=True)
     if env.get(OWNER):
         threading.Thread(target=_watch, args=(int(env[OWNER]), mountpoint), daemon=True).start()
     threading.Thread(target=_quit_when_pushed, args=(state, cloud, mountpoint), daemon=True).start()

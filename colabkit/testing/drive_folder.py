@@ -100,7 +100,12 @@ class DriveFolder:
     @property
     def log(self) -> Path:
         """The daemon's log, where DriveFS has it."""
-        return self.home / ".config/Google/DriveFS/Logs/drive_fs.txt"
+        return self.home / _drive_daemon.DRIVEFS / "Logs/drive_fs.txt"
+
+    @property
+    def cache(self) -> Path:
+        """What the mount shows, on this machine's disk."""
+        return self.home / _drive_daemon.CACHE
 
     @property
     def pid(self) -> int | None:
@@ -158,13 +163,13 @@ class DriveFolder:
     def new_machine(self) -> None:
         """Lose this machine: what was not uploaded is gone. The next `mount()` shows what the cloud has."""
         self.unmount()
-        shutil.rmtree(self.state / "cache", ignore_errors=True)
+        shutil.rmtree(self.cache, ignore_errors=True)
         if (self.state / "cloud").exists():
-            shutil.copytree(self.state / "cloud", self.state / "cache")
+            shutil.copytree(self.state / "cloud", self.cache)
 
     def pending(self) -> list[str]:
         """Name what has not reached the cloud: files that were written, and files that were deleted or renamed."""
-        changed, gone = differences(self.state / "cache" / ROOTS[0], self.cloud)
+        changed, gone = differences(self.cache / ROOTS[0], self.cloud)
         return sorted({*changed, *gone})
 
     def settle(self, timeout: float = 30.0) -> None:

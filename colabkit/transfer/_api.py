@@ -72,6 +72,7 @@ def ask(
     most: int = _MOST,
     tries: int = 5,
     timeout: float = 30.0,
+    final: frozenset[int] = frozenset(),
 ) -> Reply:
     """Ask with GET, or POST a JSON value.
 
@@ -83,6 +84,7 @@ def ask(
         most: How many bytes of the answer are read.
         tries: How many failures in a row are forgiven when the server is busy or the connection breaks.
         timeout: Seconds to wait for the answer.
+        final: Answers that mean something here although they usually pass, such as 500.
 
     Raises:
         OfflineError: There is no network, or it is not to be tried.
@@ -98,7 +100,7 @@ def ask(
     try:
         while True:
             try:
-                return _once(client, url, headers or {}, value, most, timeout)
+                return _once(client, url, headers or {}, value, most, timeout, final)
             except TransientError as error:
                 fresh = error.unreachable and not client.has_reached(url)
                 wait = None if fresh and backoff.failures >= min(2, tries) else backoff.wait(error.retry_after)
@@ -118,6 +120,7 @@ def _once(
     value: Mapping[str, Any] | None,
     most: int,
     timeout: float,
+    final: frozenset[int],
 ) -> Reply:
     send = {"User-Agent": f"colabkit/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity", **headers}
     body = None
@@ -132,7 +135,7 @@ def _once(
         response.close()
     status = response.status_code
     reply = Reply(status=status, headers=response.headers, body=data, url=url)
-    if status in TRANSIENT:
+    if status in TRANSIENT - final:
         said = reply.words()
         raise TransientError(
             f"the server answered {status}" + (f": {said}" if said else ""),

@@ -48,6 +48,13 @@ SOURCES = (
         begins=_COMMAND + r"kaggle\s+\S|\s*kaggle:|\s*https?://(?:www\.|api\.)?kaggle\.com(?:[:/?#]|\s*$)",
         takes="kaggle:OWNER/DATASET or an address of kaggle.com",
     ),
+    Row(
+        module="_gdrive",
+        begins=r"\s*https?://(?:drive|docs|drive\.usercontent)\.google\.com(?:[:/?#]|\s*$)"
+        r"|\s*(?:1[-\w]{32}|0B[-\w]{26})\s*$",
+        takes="a Google Drive link",
+        extra="drive",
+    ),
     Row(module="_web", begins=r"\s*https?:", takes="an https or http address"),
 )
 

@@ -31,6 +31,11 @@ def wants_unpacking(name: str, to: StrPath | None, options: Options) -> bool:
     return to is None or names_folder(to) or not Path(to).suffix
 
 
+def unpacked_identity(identity: str) -> str:
+    """Tell the folder that an archive unpacks to from the archive itself."""
+    return f"{identity}\0unpacked"
+
+
 def fetch_unpacked(
     identity: str, name: str, to: StrPath | None, options: Options, obtain: Callable[[], Fetched], *, keep: bool
 ) -> Fetched:
@@ -44,7 +49,7 @@ def fetch_unpacked(
         obtain: Brings the archive.
         keep: The archive is the user's own: it stays.
     """
-    spot = Spot(f"{identity}\0unpacked", to, options)
+    spot = Spot(unpacked_identity(identity), to, options)
     if known := spot.noted():
         return known
     spot.refuse_if_taken()

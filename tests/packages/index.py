@@ -65,13 +65,14 @@ def _digest(text):
 
 
 @contextmanager
-def serve(folder):
-    """Serve a folder of wheels as a simple index (PEP 503); yield its address."""
+def serve(folder, before_wheel=lambda: None):
+    """Serve a folder of wheels as a simple index (PEP 503), and call something before a wheel; yield its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             parts = self.path.strip("/").split("/")
             if parts[0] == "files" and (folder / parts[-1]).is_file():
+                before_wheel()
                 self.answer((folder / parts[-1]).read_bytes(), "application/octet-stream")
             elif parts[0] == "simple" and len(parts) > 1 and (found := wheels_of(parts[1])):
                 links = "".join(f'<a href="/files/{path.name}"{python_of(path)}>{path.name}</a>\n' for path in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.runtime.colab_page import ColabPage
+from colabkit.testing import FakeColab
 from tests.runtime.conftest import built
 
 TRY = """
@@ -25,7 +25,8 @@ def page(tmp_path):
     made = []
 
     def make(**options):
-        made.append(ColabPage(tmp_path / str(len(made)), **options))
+        made.append(FakeColab(tmp_path / str(len(made)), **options))
+        made[-1].start()
         made[-1].run(TRY)
         return made[-1]
 
@@ -44,7 +45,7 @@ def test_a_browser(page):
     locked = browser.run("attempt('LOCKED')")
     assert locked.startswith("SecretAccessError: this notebook has no access to the secret 'LOCKED'")
     assert "switch on notebook access" in locked
-    assert browser.asked == ["COLABKIT_IS_ANYBODY_THERE", "HF_TOKEN", "NO_SUCH", "LOCKED"]
+    assert browser.secrets_asked == ["COLABKIT_IS_ANYBODY_THERE", "HF_TOKEN", "NO_SUCH", "LOCKED"]
     assert browser.run("print(ck.detect().frontend)").strip() == "browser"
 
 
@@ -76,13 +77,13 @@ def test_a_missing_secret_is_asked_for(page):
 
 def test_no_browser(page):
     """VS Code and the command answer nothing: 2 seconds once, a typed error, and no stall for any other name."""
-    silent = page(answers=0)
+    silent = page(frontend="cli")
     first, second = silent.run("attempt('HF_TOKEN')"), silent.run("attempt('OTHER')")
     assert first.startswith("NoBrowserError: no browser shows this notebook")
     assert first.endswith("| slow |\n")
     assert second.startswith("NoBrowserError")
     assert second.endswith("| quick |\n")
-    assert silent.asked == ["COLABKIT_IS_ANYBODY_THERE"]
+    assert silent.secrets_asked == ["COLABKIT_IS_ANYBODY_THERE"]
     assert silent.run("import os; os.environ['OTHER'] = 'abc'\nattempt('OTHER')").startswith("got cba | quick")
     assert silent.run("print(ck.detect().frontend)").strip() == "cli"
     assert silent.run("__vsc_ipynb_file__ = 'n.ipynb'\nprint(ck.detect().frontend)").strip() == "vscode"
@@ -90,12 +91,12 @@ def test_no_browser(page):
 
 def test_a_browser_that_falls_silent(page):
     """A page that answers the probe and then nothing more is waited for once, and remembered."""
-    stalling = page(answers=1, env={"TEST_USERDATA_TIMEOUT": "1.6"})
+    stalling = page(answers=1, env={"FAKE_COLAB_SECRET_TIMEOUT": "1.6"})
     first = stalling.run("attempt('HF_TOKEN', prompt=False)")
     assert first.startswith("SecretTimeoutError: Colab's secrets do not answer")
     assert first.endswith("| slow |\n")
     assert stalling.run("attempt('OTHER', prompt=False)").endswith("| quick |\n")
-    assert stalling.asked == ["COLABKIT_IS_ANYBODY_THERE", "HF_TOKEN"]
+    assert stalling.secrets_asked == ["COLABKIT_IS_ANYBODY_THERE", "HF_TOKEN"]
     assert "is taken as not given" in stalling.run("print(ck.secret('OTHER', default=None))")
 
 
@@ -104,4 +105,4 @@ def test_another_thread_does_not_ask(page):
     browser = page(secrets={"HF_TOKEN": "value-1"})
     code = "import threading\nt = threading.Thread(target=attempt, args=('HF_TOKEN',)); t.start(); t.join()"
     assert "SecretError: Colab's secrets cannot be read in this thread" in browser.run(code)
-    assert browser.asked == []
+    assert browser.secrets_asked == []

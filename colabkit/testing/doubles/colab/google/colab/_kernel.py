@@ -1,5 +1,7 @@
 """Colab's kernel class."""
 
+from typing import Any
+
 from google.colab import _shell
 from ipykernel import ipkernel
 from traitlets import default
@@ -9,5 +11,5 @@ class Kernel(ipkernel.IPythonKernel):
     """An IPython kernel with Colab's shell."""
 
     @default("shell_class")
-    def _shell_class_default(self):
+    def _shell_class_default(self) -> Any:
         return _shell.Shell

@@ -6,7 +6,7 @@ import threading
 from google.colab import _message, errors
 
 _lock = threading.Lock()
-TIMEOUT = float(os.environ.get("TEST_USERDATA_TIMEOUT", "10"))
+TIMEOUT = float(os.environ.get("FAKE_COLAB_SECRET_TIMEOUT", "10"))
 
 
 class SecretNotFoundError(errors.Error):
@@ -21,7 +21,7 @@ class TimeoutException(errors.Error):
     """Nobody answered."""
 
 
-def get(key):
+def get(key: str) -> str:
     """Return the value of a secret."""
     if not isinstance(key, str) or not key or any(letter.isspace() for letter in key):
         raise ValueError(key)
@@ -33,4 +33,4 @@ def get(key):
         raise SecretNotFoundError(f"Secret {key} does not exist.")
     if not reply.get("access", False):
         raise NotebookAccessError(f"Notebook does not have access to secret {key}")
-    return reply.get("payload", "")
+    return str(reply.get("payload", ""))

@@ -1,0 +1,42 @@
+"""Make everything ready that a set-up file asks for: packages, secrets, Drive, data, the run's folder.
+
+FILE is a colabkit.toml, or a script or notebook with a `# /// script` block (PEP 723). What is there already is left
+alone, so it may run as often as you like. Ends with 1 when something is still missing that only you can give.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from colabkit.cli import Outcome
+from colabkit.cli._install import NO_RESTART
+
+if TYPE_CHECKING:
+    import argparse
+
+EXAMPLE = "colabkit setup colabkit.toml --dry-run"
+
+INCOMPLETE = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the set-up (default: colabkit.toml)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and touch nothing")
+    parser.add_argument("--write", action="store_true", help="write FILE from what this session has")
+    parser.add_argument("--overwrite", action="store_true", help="with --write: replace FILE")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Set up, or write the file."""
+    from colabkit.setup_file import setup
+
+    file = args.file or "colabkit.toml"
+    if args.write:
+        from colabkit.setup_file._write import write
+
+        path = write(file, overwrite=args.overwrite)
+        return Outcome({"path": str(path)}, f"wrote {path}")
+    done = setup(file, restart="never", dry_run=args.dry_run)
+    text = f"{done}\n{NO_RESTART}" if done.packages and done.packages.changed and not args.dry_run else str(done)
+    return Outcome(done.to_json(), text, 0 if done.complete or args.dry_run else INCOMPLETE)

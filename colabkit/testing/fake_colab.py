@@ -1,0 +1,327 @@
+"""Google Colab on this machine: a real kernel with google.colab in it, a frontend in front of it, Drive behind it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from colabkit import config
+from colabkit._tools.optional import require
+from colabkit.runtime import _colab
+from colabkit.testing import _drive_daemon
+from colabkit.testing.drive_folder import DriveFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from colabkit._types import StrPath
+
+PATIENCE = 60.0
+"""Seconds for a cell to end."""
+
+_USER = "user-consent"
+_DOUBLES = Path(__file__).parent / "doubles" / "colab"
+
+Frontend = Literal["browser", "vscode", "cli", "silent", "headless"]
+"""Who shows the notebook. VS Code and the `colab` command answer `request_auth` only; a silent one answers nothing,
+and a headless run does not even allow prompts."""
+
+Consent = Literal["granted", "refused", "silent"]
+"""What the user does when asked for credentials; silent is a dialog that nobody clicks."""
+
+MOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
+    "policy": ("The domain policy has disabled Drive File Stream", "DriveFS is disabled by policy"),
+    "timeout": ("", "QueryManager timed out during the initial read of the root folder"),
+    "quota": ("", "fetch of root failed: QUOTA_EXCEEDED"),
+    "stops": ("Drive File Stream encountered a problem and has stopped", "fatal: database is corrupt"),
+}
+"""What Drive's program says and what it logs, by the fault that ends it at its start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One message from the kernel to the frontend.
+
+    Attributes:
+        kind: Its type: `request_auth`, `GetSecret`, `cell_javascript_eval`.
+        body: What was asked.
+    """
+
+    kind: str
+    body: Any
+
+
+class FakeColab:
+    r"""A Colab runtime for tests, to be used in a `with` statement: `run()` executes a cell.
+
+    The kernel is a real one, with a double of google.colab whose messages, errors and words are Colab's; the host's
+    variables and files are there (the files under `root`), and `drive.mount()` starts a program that really mounts a
+    `DriveFolder`. `secrets`, `consent`, `frontend` and `mount_fault` may be changed between cells.
+
+    Attributes:
+        root: The root of the machine's files: `root/content` is its `/content`.
+        mountpoint: Where its Drive is to be mounted.
+        drive: What is behind the mount: the cloud, the trash, the faults.
+        requests: What the kernel asked the frontend so far.
+
+    Args:
+        folder: Where everything is kept; a temporary folder that goes at the end, when None.
+        frontend: Who shows the notebook.
+        consent: What the user does when asked for credentials.
+        secrets: The user's secrets by name; None where the notebook has no access.
+        answers: How many requests are answered before the frontend falls silent; None is all.
+        javascript: Returns the value of a script that runs in the page.
+        mount_fault: What ends Drive's program at its start: "policy", "timeout", "quota", "stops", or None.
+        enterprise: Whether it is Colab Enterprise.
+        env: More variables for the kernel.
+        python: The interpreter of the kernel.
+        drive: Fields of `DriveSettings`.
+
+    Example:
+        >>> with FakeColab(secrets={"HF_TOKEN": "abc"}) as colab:
+        ...     colab.run("from google.colab import userdata; print(userdata.get('HF_TOKEN'))")
+        'abc\n'
+    """
+
+    def __init__(
+        self,
+        folder: StrPath | None = None,
+        *,
+        frontend: Frontend = "browser",
+        consent: Consent = "granted",
+        secrets: Mapping[str, str | None] | None = None,
+        answers: int | None = None,
+        javascript: Callable[[str], Any] | None = None,
+        mount_fault: str | None = None,
+        enterprise: bool = False,
+        env: Mapping[str, str] | None = None,
+        python: StrPath = sys.executable,
+        drive: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._temporary = folder is None
+        self.folder = Path(tempfile.mkdtemp(prefix="colab-") if folder is None else folder).absolute()
+        self.root = self.folder / "root"
+        self.mountpoint = self.root / "content" / "drive"
+        self.drive = DriveFolder(self.folder / "drive", mountpoint=self.mountpoint, **(drive or {}))
+        self.frontend, self.consent, self.secrets = frontend, consent, dict(secrets or {})
+        self.requests: list[Request] = []
+        self._answers, self._javascript, self._env = answers, javascript, dict(env or {})
+        self._enterprise, self._python = enterprise, python
+        self._fault = mount_fault
+        self._manager: Any = None
+
+    @property
+    def secrets_asked(self) -> list[str]:
+        """The names of the secrets that were asked for."""
+        return [request.body["key"] for request in self.requests if request.kind == "GetSecret"]
+
+    @property
+    def mount_fault(self) -> str | None:
+        """What ends Drive's program at its start."""
+        return self._fault
+
+    @mount_fault.setter
+    def mount_fault(self, fault: str | None) -> None:
+        self._fault = fault
+        file = self.drive.state / _drive_daemon.FAULT
+        if fault is None:
+            file.unlink(missing_ok=True)
+        else:
+            file.write_text("\n".join(MOUNT_FAULTS[fault]))
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of the machine, which a subprocess of it gets as well."""
+        modules = map(str, (_DOUBLES, Path(config.__file__).parents[1]))
+        enterprise = {"VERTEX_PRODUCT": "COLAB_ENTERPRISE"} if self._enterprise else {}
+        return {
+            _colab.TAG: "release-colab_20260825-060134_RC00",
+            "COLAB_BACKEND_VERSION": "next",
+            "COLAB_GPU": "",
+            "COLAB_IMAGE_TYPE": "cpu",
+            "COLAB_NOTEBOOK_ID": "1aBcD",
+            "CLOUDSDK_CONFIG": str(self.root / "content" / ".config"),
+            "TBE_RUNTIME_ADDR": "127.0.0.1:9",
+            "TBE_CREDS_ADDR": "127.0.0.1:9",
+            "TBE_EPHEM_CREDS_ADDR": "127.0.0.1:9",
+            "USE_AUTH_EPHEM": "1",
+            "UV_SYSTEM_PYTHON": "true",
+            "IPYTHONDIR": str(self.folder / "ipython"),
+            "PYTHONPATH": os.pathsep.join(modules),
+            config.MACHINE_ROOT: str(self.root),
+            **self.drive.environment(),
+            **enterprise,
+            **self._env,
+        }
+
+    def start(self) -> None:
+        """Lay the machine's files out and start the kernel."""
+        self._lay_out()
+        kernels = self.folder / "kernels"
+        spec = kernels / "colab"
+        spec.mkdir(parents=True, exist_ok=True)
+        argv = [str(self._python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv.append("--IPKernelApp.kernel_class=google.colab._kernel.Kernel")
+        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "colab", "language": "python"}))
+        client = require("jupyter_client", extra="test", why="FakeColab talks to a kernel through it")
+        specs = require("jupyter_client.kernelspec", extra="test", why="as above")
+        found = specs.KernelSpecManager(kernel_dirs=[str(kernels)], ensure_native_kernel=False)
+        self._manager = client.KernelManager(kernel_name="colab", kernel_spec_manager=found)
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        self._manager.start_kernel(env=variables | self.environment(), cwd=str(self.root / "content"))
+        self._client = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=PATIENCE)
+        if self.frontend == "vscode":
+            self.run("__vsc_ipynb_file__ = '/content/notebook.ipynb'")
+
+    def _lay_out(self) -> None:
+        for name, text in {"var/colab/hostname": "m-s-1x2y3z4a5b6c", "opt/google/drive/drive": self._program()}.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (self.root / "opt/google/drive/drive").chmod(0o755)
+        for name in ("content/sample_data", "content/.config"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        for name in ("proc", "sys"):  # memory and cores are this machine's
+            if not (self.root / name).is_symlink():
+                (self.root / name).symlink_to(f"/{name}")
+        (self.drive.state / _drive_daemon.CONSENT).unlink(missing_ok=True)
+        self.mount_fault = self._fault
+
+    def _program(self) -> str:
+        """Write Drive's program: what google.colab starts has few of the kernel's variables, so it brings its own."""
+        variables = {**self.drive.environment(), "PYTHONPATH": str(Path(config.__file__).parents[1])}
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        return "\n".join(
+            ["#!/bin/sh", *lines, f'exec {shlex.quote(sys.executable)} -m {_drive_daemon.__name__} "$@"', ""]
+        )
+
+    def run(self, code: str, *, answer: str | None = None, timeout: float = PATIENCE) -> str:
+        """Run a cell as the frontend does, answering what it asks; return what was printed, shown or raised.
+
+        Args:
+            code: The cell.
+            answer: What the user types where the cell prompts.
+            timeout: Seconds after which the cell is given up.
+
+        Raises:
+            TimeoutError: It did not end in time; the message has what it printed.
+        """
+        request = self._client.execute(code, allow_stdin=self.frontend != "headless")
+        said = ""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if answer is not None and self._prompted():
+                self._client.input(answer)
+                answer = None
+            try:
+                message = self._client.get_iopub_msg(timeout=0.1)
+            except queue.Empty:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            if kind == "colab_request":
+                self._reply(message)
+            elif message["parent_header"].get("msg_id") != request:
+                continue
+            elif kind == "stream":
+                said += content["text"]
+            elif kind == "execute_result":
+                said += content["data"]["text/plain"]
+            elif kind == "error":
+                said += "\n".join(content["traceback"])
+            elif kind == "status" and content["execution_state"] == "idle":
+                return said
+        raise TimeoutError(f"the cell never ended: {said}")
+
+    def _prompted(self) -> bool:
+        try:
+            return bool(self._client.get_stdin_msg(timeout=0)["content"]["password"])
+        except queue.Empty:
+            return False
+
+    def _reply(self, message: Mapping[str, Any]) -> None:
+        kind, body = message["metadata"]["colab_request_type"], message["content"]["request"]
+        self.requests.append(Request(kind=kind, body=body))
+        if self._answers is not None and len(self.requests) > self._answers:
+            return
+        number = message["metadata"].get("colab_msg_id")
+        answer = self._answer(kind, body)
+        if number is None or answer is None:
+            return
+        value = {"type": "colab_reply", "colab_msg_id": number, **answer}
+        self._client.stdin_channel.send(self._client.session.msg("input_reply", {"value": value}))
+
+    def _answer(self, kind: str, body: Any) -> dict[str, Any] | None:
+        """Return what the reply carries beside its number; None is no reply."""
+        if self.frontend in ("silent", "headless"):
+            return None
+        if kind == "request_auth":
+            return self._ask_for_consent(body["authType"])
+        if self.frontend != "browser":
+            return None
+        if kind == "GetSecret":
+            value = self.secrets.get(body["key"])
+            return {
+                "data": {"exists": body["key"] in self.secrets, "access": value is not None, "payload": value or ""}
+            }
+        if kind == "cell_javascript_eval":
+            return {"data": None if self._javascript is None else self._javascript(body["script"])}
+        return None
+
+    def _ask_for_consent(self, scope: str) -> dict[str, Any] | None:
+        if self.consent == "silent":
+            return None
+        if self.consent == "refused":
+            return {"error": "Error: credential propagation was unsuccessful"}
+        name = _drive_daemon.CONSENT if scope == "dfs_ephemeral" else _USER
+        (self.drive.state / name).touch()
+        return {}
+
+    def set_back(self) -> None:
+        """Make the machine what it was, but for the kernel: no Drive, an empty cloud, nothing allowed or asked."""
+        self.drive.unmount()
+        for folder in (self.drive.home, self.drive.state / "cloud", self.drive.trash, self.mountpoint):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.drive.home.mkdir()
+        for name in (_drive_daemon.CONSENT, _USER):
+            (self.drive.state / name).unlink(missing_ok=True)
+        self.frontend, self.consent, self.mount_fault = "browser", "granted", None
+        self.requests.clear()
+
+    def restart_kernel(self) -> None:
+        """Start the kernel anew, as the menu does; Drive stays mounted."""
+        self._client.stop_channels()
+        self._manager.restart_kernel(now=True)
+        self._client = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=PATIENCE)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the kernel and Drive, and remove what was made."""
+        if self._manager is not None:
+            self._client.stop_channels()
+            self._manager.shutdown_kernel(now=True)
+            self._manager = None
+        self.drive.close()
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,228 @@
+"""Google Drive's interface, for what is not public: files of the user's own, and of others who let them in."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import urllib.parse
+import warnings
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from colabkit._tools.optional import require
+from colabkit.errors import AccessError, BusyError, MissingDependencyError, NotFoundError, OfflineError, TransferError
+from colabkit.transfer._api import Reply, ask, unexpected
+from colabkit.transfer._checksum import DIGITS, Checksum
+from colabkit.transfer.base import Remote, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+API = "https://www.googleapis.com/drive/v3/files"
+SCOPE = "https://www.googleapis.com/auth/drive.readonly"
+SIGN_IN = (
+    "in Colab run: from google.colab import auth; auth.authenticate_user() - elsewhere run: gcloud auth "
+    f"application-default login --scopes={SCOPE},https://www.googleapis.com/auth/cloud-platform"
+)
+FOLDER = "application/vnd.google-apps.folder"
+_SHORTCUT = "application/vnd.google-apps.shortcut"
+_FIELDS = "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,resourceKey,shortcutDetails"
+_BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "downloadQuotaExceeded", "sharingRateLimitExceeded"})
+_MOST_PAGES = 10_000
+_MOST_WORDS = 1 << 16
+
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_EXPORT_TYPES = {
+    "docx": f"{_OFFICE}wordprocessingml.document",
+    "xlsx": f"{_OFFICE}spreadsheetml.sheet",
+    "pptx": f"{_OFFICE}presentationml.presentation",
+    "pdf": "application/pdf",
+    "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "html": "application/zip",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odp": "application/vnd.oasis.opendocument.presentation",
+}
+NATIVE = {
+    "application/vnd.google-apps.document": "docx",
+    "application/vnd.google-apps.spreadsheet": "xlsx",
+    "application/vnd.google-apps.presentation": "pptx",
+    "application/vnd.google-apps.drawing": "png",
+}
+"""The documents of Google's own that can be exported, and as what."""
+
+
+class DriveAccount:
+    """The user's Google account, as google-auth finds it."""
+
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
+
+    def headers(self) -> dict[str, str]:
+        """Return the header with a token that is still good.
+
+        Raises:
+            AccessError: The sign-in is not valid any more.
+            OfflineError: It cannot be renewed without a network.
+        """
+        exceptions = importlib.import_module("google.auth.exceptions")
+        transport = importlib.import_module("google.auth.transport.requests").Request()
+        headers: dict[str, str] = {}
+        try:
+            self._credentials.before_request(transport, "GET", API, headers)
+        except exceptions.TransportError as error:
+            raise OfflineError(
+                "cannot renew the sign-in to Google", why=_short(error), do="check the network, then run it again"
+            ) from None
+        except exceptions.GoogleAuthError as error:
+            raise AccessError("the sign-in to Google is not valid any more", why=_short(error), do=SIGN_IN) from None
+        return {name.title(): value for name, value in headers.items() if name.lower() == "authorization"}
+
+    def about(self, file: str, resource_key: str = "") -> dict[str, Any]:
+        """Ask for what is known of a file; a shortcut stands for what it leads to.
+
+        Raises:
+            NotFoundError: There is none that this account may see.
+            AccessError: It is refused.
+            BusyError: Drive limits the account.
+        """
+        value = self._ask(file, resource_key, {"fields": _FIELDS, "supportsAllDrives": "true"})
+        details = value.get("shortcutDetails")
+        if value.get("mimeType") == _SHORTCUT and isinstance(details, dict):
+            return self.about(str(details.get("targetId", "")), str(details.get("targetResourceKey", "")))
+        return value
+
+    def children(self, folder: str, resource_key: str = "") -> Iterator[dict[str, Any]]:
+        """Ask for what lies in a folder, page by page; raises as `about` does."""
+        query = {
+            "q": f"'{folder}' in parents and trashed = false",
+            "fields": f"nextPageToken,files({_FIELDS})",
+            "pageSize": "1000",
+            "supportsAllDrives": "true",
+            "includeItemsFromAllDrives": "true",
+            "orderBy": "name",
+        }
+        for _ in range(_MOST_PAGES):
+            value = self._ask("", f"{folder}/{resource_key}" if resource_key else "", query)
+            files = value.get("files")
+            yield from (file for file in files if isinstance(file, dict)) if isinstance(files, list) else ()
+            token = value.get("nextPageToken")
+            if not isinstance(token, str) or not token:
+                return
+            query["pageToken"] = token
+
+    def remote(self, about: Mapping[str, Any], wanted: str, shown: str, resource_key: str = "") -> Remote:
+        """Return where a file can be had, with the hash that Drive knows; a document is exported.
+
+        Args:
+            about: What `about` gave.
+            wanted: The format for a document, or "".
+            shown: What it is called in messages.
+            resource_key: As in `about`.
+        """
+        file, name = str(about.get("id", "")), str(about.get("name", ""))
+        headers = {**self.headers(), **_key_header(f"{file}/{resource_key}" if resource_key else "")}
+        native = NATIVE.get(str(about.get("mimeType", "")))
+        if native is not None:
+            ending = wanted or native
+            kind = urllib.parse.quote(_EXPORT_TYPES.get(ending, "application/pdf"), safe="")
+            url = f"{API}/{_quoted(file)}/export?mimeType={kind}"
+            return Remote(target=Target(url=url, headers=headers), shown=shown, name=f"{name}.{ending}")
+        url = f"{API}/{_quoted(file)}?alt=media&supportsAllDrives=true"
+        what = f"cannot fetch {shown}"
+        reply = ask(url, what=what, headers={**headers, "Range": "bytes=0-0"}, most=_MOST_WORDS)
+        if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            raise refusal(reply, what)
+        return Remote(
+            target=Target(url=url, headers=headers), shown=shown, name=name, page_expected=True, checksum=_hash(about)
+        )
+
+    def _ask(self, file: str, resource_key: str, query: Mapping[str, str]) -> dict[str, Any]:
+        what = f"cannot ask Google Drive about {file or 'a folder'}"
+        key = f"{file}/{resource_key}" if resource_key and "/" not in resource_key else resource_key
+        address = f"{API}/{_quoted(file)}" if file else API
+        url = f"{address}?{urllib.parse.urlencode(query)}"
+        reply = ask(url, what=what, headers={**self.headers(), **_key_header(key)})
+        if reply.status == HTTPStatus.OK:
+            return reply.value()
+        raise refusal(reply, what)
+
+
+def refusal(reply: Reply, what: str) -> TransferError:
+    """Turn a refusal of Drive's interface into words."""
+    error = reply.value().get("error")
+    reasons = error.get("errors", []) if isinstance(error, dict) else []
+    reason = (
+        reasons[0].get("reason", "") if isinstance(reasons, list) and reasons and isinstance(reasons[0], dict) else ""
+    )
+    if reason in _BUSY or reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return BusyError(what, why=reply.words() or reason, do="wait a while, at most a day, then run the same again")
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return NotFoundError(
+            "Google Drive has no such file for this account",
+            why=reply.words() or "it does not exist, or is not shared with the account that is signed in",
+            do="check the link, and the account",
+        )
+    if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return AccessError("Google Drive refuses this account", why=reply.words(), do=SIGN_IN)
+    return unexpected(what, reply)
+
+
+def account(env: Mapping[str, str] = os.environ) -> DriveAccount | None:
+    """Find the account that is signed in on this machine; None where there is none, or google-auth is missing."""
+    try:
+        auth = require("google.auth", extra="drive", why="signing in to Google needs it")
+    except MissingDependencyError:
+        return None
+    exceptions = importlib.import_module("google.auth.exceptions")
+    try:
+        with warnings.catch_warnings(), _silent("google.auth._default"):
+            warnings.simplefilter("ignore")
+            credentials, _ = auth.default(scopes=[SCOPE])
+    except exceptions.DefaultCredentialsError as error:
+        if named := env.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            raise AccessError(f"cannot use the Google credentials in {named}", why=_short(error), do=SIGN_IN) from None
+        return None
+    return DriveAccount(credentials)
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a logger from telling of credentials without a project, which nothing here needs."""
+
+    def never(_: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger(name)
+    logger.addFilter(never)
+    try:
+        yield
+    finally:
+        logger.removeFilter(never)
+
+
+def _hash(about: Mapping[str, Any]) -> Checksum | None:
+    for key, algorithm in (("sha256Checksum", "sha256"), ("md5Checksum", "md5")):
+        digits = about.get(key)
+        if isinstance(digits, str) and len(digits) == DIGITS[algorithm] and digits.isalnum():
+            return Checksum(algorithm=algorithm, digits=digits.lower())
+    return None
+
+
+def _key_header(pair: str) -> dict[str, str]:
+    return {"X-Goog-Drive-Resource-Keys": pair} if pair else {}
+
+
+def _quoted(file: str) -> str:
+    return urllib.parse.quote(file, safe="")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error.args[0] if error.args else error).split())[:200]

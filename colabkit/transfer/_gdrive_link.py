@@ -1,0 +1,127 @@
+"""Links to Google Drive: which file, folder or document, in all the forms that Drive writes them."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+from typing import Literal
+
+from colabkit.errors import AddressError
+
+Kind = Literal["file", "folder", "document", "spreadsheets", "presentation", "drawings"]
+
+EXPORTS: dict[str, str] = {"document": "docx", "spreadsheets": "xlsx", "presentation": "pptx", "drawings": "png"}
+"""What each kind of document is exported as, unless the link names another format."""
+
+_ID = re.compile(r"[-\w]{10,120}", re.ASCII)
+_BARE_ID = re.compile(r"1[-\w]{32}|0B[-\w]{26}", re.ASCII)
+_KEY = re.compile(r"[-\w]{1,100}", re.ASCII)
+_FORMAT = re.compile(r"[a-z0-9]{1,10}", re.ASCII)
+_HOSTS = frozenset({"drive.google.com", "docs.google.com", "drive.usercontent.google.com"})
+_PATHS: tuple[tuple[str, Kind], ...] = (
+    (r"/file/(?:u/\d+/)?d/([^/]+)", "file"),
+    (r"/drive/(?:u/\d+/)?(?:mobile/)?folders/([^/]+)", "folder"),
+    (r"/document/(?:u/\d+/)?d/(?!e/)([^/]+)", "document"),
+    (r"/spreadsheets/(?:u/\d+/)?d/(?!e/)([^/]+)", "spreadsheets"),
+    (r"/presentation/(?:u/\d+/)?d/(?!e/)([^/]+)", "presentation"),
+    (r"/drawings/(?:u/\d+/)?d/(?!e/)([^/]+)", "drawings"),
+)
+_BY_QUERY: dict[str, Kind] = {
+    "/open": "file",
+    "/uc": "file",
+    "/download": "file",
+    "/folderview": "folder",
+    "/embeddedfolderview": "folder",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """Something on Drive.
+
+    Attributes:
+        kind: A file, a folder, or a document of Google's own.
+        id: Its id.
+        resource_key: What old links need beside the id, or "".
+        format: What a document is exported as.
+        sheet: The one sheet that is exported, or "".
+    """
+
+    kind: Kind
+    id: str
+    resource_key: str = ""
+    format: str = ""
+    sheet: str = ""
+
+    @property
+    def page(self) -> str:
+        """The address of its page, for people."""
+        if self.kind == "folder":
+            return f"https://drive.google.com/drive/folders/{self.id}"
+        if self.kind == "file":
+            return f"https://drive.google.com/file/d/{self.id}/view"
+        return f"https://docs.google.com/{self.kind}/d/{self.id}/edit"
+
+    @property
+    def identity(self) -> str:
+        """What tells it from all others; the key is left out, as it only opens the door."""
+        return f"drive\0{self.kind}\0{self.id}\0{self.format}\0{self.sheet}"
+
+
+def is_bare_id(text: str) -> bool:
+    """Say whether a text looks like the id of a file, as Drive makes them."""
+    return _BARE_ID.fullmatch(text.strip()) is not None
+
+
+def parse(text: str) -> Link:
+    """Read a link, or a bare id.
+
+    Raises:
+        AddressError: It leads to nothing that can be fetched.
+
+    Example:
+        >>> parse("https://drive.google.com/file/d/1ZXEhzbLRLU1giKKRJkjm8N04cO_JoYE2/view?usp=sharing").id
+        '1ZXEhzbLRLU1giKKRJkjm8N04cO_JoYE2'
+        >>> parse("https://docs.google.com/spreadsheets/d/1ZXEhzbLRLU1giKKRJkjm8N04cO_JoYE2/edit#gid=0").format
+        'xlsx'
+    """
+    text = text.strip()
+    if is_bare_id(text):
+        return Link(kind="file", id=text)
+    try:
+        parts = urllib.parse.urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        raise _unreadable(text) from None
+    if host not in _HOSTS:
+        raise _unreadable(text)
+    query = {key: values[-1] for key, values in urllib.parse.parse_qs(parts.query).items()}
+    kind, found = _found(parts.path, query)
+    key = query.get("resourcekey", "")
+    if kind is None or not _ID.fullmatch(found) or (key and not _KEY.fullmatch(key)):
+        raise _unreadable(text)
+    wanted, sheet = "", ""
+    if kind in EXPORTS:
+        exported = re.search(r"/export(?:/([a-z0-9]+))?$", parts.path)
+        wanted = (exported and exported[1]) or query.get("format", "") or EXPORTS[kind]
+        sheet = query.get("gid", "") if exported else ""
+        if not _FORMAT.fullmatch(wanted) or not (sheet.isdecimal() or not sheet):
+            raise _unreadable(text)
+    return Link(kind=kind, id=found, resource_key=key, format=wanted, sheet=sheet)
+
+
+def _found(path: str, query: dict[str, str]) -> tuple[Kind | None, str]:
+    for pattern, kind in _PATHS:
+        if match := re.match(pattern, path):
+            return kind, match[1]
+    path = re.sub(r"^(?:/a/[^/]+|/u/\d+)", "", path.rstrip("/"))  # of a company, or of one of several accounts
+    return _BY_QUERY.get(path), query.get("id", "")
+
+
+def _unreadable(text: str) -> AddressError:
+    return AddressError(
+        f"cannot read the Google Drive link {text.partition('?')[0][:200]!r}",
+        why="it leads to no file, folder, document, spreadsheet, presentation or drawing",
+        do='copy it anew: on Drive choose "Share", then "Copy link"',
+    )

@@ -1,0 +1,329 @@
+"""Google Drive: links, the pages in between, folders, documents, and files that only an account may open."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colabkit.errors import AccessError, AddressError, BusyError, ColabKitError, NotFoundError
+from colabkit.testing.google_drive import CREDENTIALS, TOKEN, FakeDrive
+from colabkit.testing.http import Fault
+from colabkit.testing.web import FakeWeb
+from colabkit.transfer import _gdrive, fetch, fetch_details
+from colabkit.transfer._gdrive_link import parse
+from colabkit.transfer._gdrive_page import read
+from colabkit.transfer._sources import open_source
+
+ID = "1ZXEhzbLRLU1giKKRJkjm8N04cO_JoYE2"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def drive(monkeypatch):
+    """Play Drive to everything in this process that honours the environment; nobody is signed in."""
+    monkeypatch.setattr(_gdrive, "PAUSE", 0.0)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    played = FakeDrive()
+    with FakeWeb(played) as web:
+        for name, value in web.env.items():
+            monkeypatch.setenv(name, value)
+        yield played
+
+
+@pytest.fixture
+def signed_in(monkeypatch, tmp_path_factory):
+    """Leave credentials where google-auth looks for them."""
+    path = tmp_path_factory.mktemp("google") / "credentials.json"
+    path.write_text(json.dumps(CREDENTIALS))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+
+
+def link(identity: str) -> str:
+    """Write the link that Drive's share button gives."""
+    return f"https://drive.google.com/file/d/{identity}/view?usp=sharing"
+
+
+def folder_link(identity: str) -> str:
+    """Write the link of a folder."""
+    return f"https://drive.google.com/drive/folders/{identity}?usp=sharing"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "wanted"),
+    [
+        (ID, "file", ""),
+        (f"https://drive.google.com/file/d/{ID}/view?usp=sharing", "file", ""),
+        (f"https://drive.google.com/file/u/1/d/{ID}/edit", "file", ""),
+        (f"https://drive.google.com/open?id={ID}", "file", ""),
+        (f"https://drive.google.com/uc?export=download&id={ID}&confirm=t", "file", ""),
+        (f"https://drive.google.com/a/example.org/uc?id={ID}", "file", ""),
+        (f"https://drive.usercontent.google.com/download?id={ID}&export=download", "file", ""),
+        (f"https://drive.google.com/drive/folders/{ID}", "folder", ""),
+        (f"https://drive.google.com/drive/u/0/mobile/folders/{ID}?usp=sharing", "folder", ""),
+        (f"https://drive.google.com/folderview?id={ID}", "folder", ""),
+        (f"https://docs.google.com/document/d/{ID}/edit#heading=h.1", "document", "docx"),
+        (f"https://docs.google.com/document/u/0/d/{ID}/view", "document", "docx"),
+        (f"https://docs.google.com/spreadsheets/d/{ID}/edit?gid=0#gid=0", "spreadsheets", "xlsx"),
+        (f"https://docs.google.com/spreadsheets/d/{ID}/export?format=csv&gid=12", "spreadsheets", "csv"),
+        (f"https://docs.google.com/presentation/d/{ID}/export/pdf", "presentation", "pdf"),
+    ],
+)
+def test_each_form_of_link_is_read(text, kind, wanted):
+    """Whatever button the link was copied from, it names the same file."""
+    found = parse(text)
+    assert (found.kind, found.id, found.format) == (kind, ID, wanted)
+    assert open_source(text).source.link == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://drive.google.com/",
+        "https://drive.google.com/drive/my-drive",
+        "https://drive.google.com/file/d/../view",
+        "https://drive.google.com/open?id=",
+        "https://drive.google.com/open?id=a%20b",
+        f"https://drive.google.com/open?id={ID}&resourcekey=a%0d%0ab",
+        "https://docs.google.com/document/d/e/2PACX-1v/pub",
+        f"https://docs.google.com/spreadsheets/d/{ID}/export?format=../x",
+    ],
+)
+def test_a_link_to_nothing_is_refused_before_any_network(text):
+    """The message says how to copy a good one."""
+    with pytest.raises(AddressError, match="Copy link"):
+        open_source(text)
+
+
+@given(st.text(max_size=80))
+def test_a_link_is_read_or_refused(text):
+    """Any text behind Drive's hosts is a link with plain parts, or our error."""
+    for host in ("drive.google.com", "docs.google.com"):
+        try:
+            found = parse(f"https://{host}/{text}")
+        except ColabKitError:
+            continue
+        assert parse(found.page).id == found.id
+        assert all(letter.isalnum() or letter in "-_" for letter in found.id + found.resource_key + found.format)
+
+
+@given(st.binary(max_size=3000) | st.text(alphabet="<>/adivp =\"'form#&;-").map(str.encode))
+def test_a_page_is_read_whatever_is_on_it(page):
+    """Garbage has no button; what is quoted of it is one printable line."""
+    found = read(page)
+    assert found.title.isprintable()
+    assert found.error.isprintable()
+
+
+def test_a_small_file_comes_under_its_own_name(drive, tmp_path):
+    """A share link gives the file, not the page around it."""
+    identity = drive.put("digits.csv", b"7,0,0")
+    done = fetch_details(link(identity), f"{tmp_path}/")
+    assert (done.path.name, done.path.read_bytes()) == ("digits.csv", b"7,0,0")
+    assert fetch(identity, tmp_path / "bare.csv").read_bytes() == b"7,0,0"
+    assert fetch_details(link(identity), f"{tmp_path}/").from_cache
+
+
+def test_a_large_file_is_fetched_through_the_button(drive, tmp_path, blob):
+    """The page that warns of viruses is passed, and the file comes in parts."""
+    data = blob(5 * MIB)
+    identity = drive.put("model.bin", data)
+    assert fetch(link(identity), tmp_path / "model.bin").read_bytes() == data
+    assert drive.confirmed > 1
+    assert drive.storage.sent < 1.1 * len(data)
+
+
+def test_a_large_file_goes_on_after_a_broken_connection(drive, tmp_path, blob):
+    """Drive gives a date and no tag; that is enough to go on where it stopped."""
+    data = blob(5 * MIB)
+    identity = drive.put("model.bin", data)
+    drive.files[identity].faults = [Fault(kind="reset", at=3 * MIB)]
+    assert fetch(link(identity), tmp_path / "model.bin").read_bytes() == data
+    assert drive.storage.sent < 1.2 * len(data)
+
+
+def test_a_zip_is_unpacked_only_when_asked_as_the_link_has_no_name(drive, tmp_path):
+    """The name is known to Drive alone, so unpack=True says that it is an archive."""
+    from colabkit.testing.kaggle import packed
+
+    identity = drive.put("images.zip", packed({"7.txt": b"seven"}))
+    assert fetch(link(identity), f"{tmp_path}/").name == "images.zip"
+    assert (fetch(link(identity), f"{tmp_path}/", unpack=True) / "7.txt").read_bytes() == b"seven"
+
+
+def test_old_links_need_their_key(drive, tmp_path):
+    """A resourcekey in the link opens what the id alone does not."""
+    identity = drive.put("old.csv", b"1", resource_key="0-abc")
+    with pytest.raises(AccessError):
+        fetch(link(identity), tmp_path / "a.csv")
+    assert fetch(f"{link(identity)}&resourcekey=0-abc", tmp_path / "a.csv").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mime", "ending"),
+    [
+        ("document", "application/vnd.google-apps.document", "docx"),
+        ("spreadsheets", "application/vnd.google-apps.spreadsheet", "xlsx"),
+        ("presentation", "application/vnd.google-apps.presentation", "pptx"),
+    ],
+)
+def test_documents_are_exported(drive, tmp_path, kind, mime, ending):
+    """A document comes in its office format, or the one that an export link names; a plain link works too."""
+    identity = drive.put("plan", b"text", mime=mime)
+    page = f"https://docs.google.com/{kind}/d/{identity}"
+    assert fetch(f"{page}/edit", f"{tmp_path}/").name == f"plan.{ending}"
+    assert fetch(f"{page}/export?format=pdf", tmp_path / "a.pdf").read_bytes() == b"text as pdf"
+    opened = fetch(f"https://drive.google.com/open?id={identity}", tmp_path / "b")
+    assert opened.read_bytes() == f"text as {ending}".encode()
+
+
+def test_a_quota_page_with_status_200_is_a_busy_error(drive, tmp_path):
+    """Drive's own words, and what to do; nothing is left behind."""
+    identity = drive.put("popular.bin", b"x", quota=True)
+    with pytest.raises(BusyError, match=r"Quota exceeded(.|\n)*make a copy") as caught:
+        fetch(link(identity), tmp_path / "a.bin")
+    assert caught.value.exit_code == 27
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quota_page_that_comes_late_is_never_the_file(drive, tmp_path, blob):
+    """The limit is reached between the question and the download: the page is an error, too."""
+    identity = drive.put("popular.bin", blob(MIB))
+    page = b"<!doctype html><title>Google Drive - Quota exceeded</title>"
+    drive.files[identity].faults = [Fault(kind="page", body=page, after=1, times=9)]
+    with pytest.raises(ColabKitError, match="Quota exceeded"):
+        fetch(link(identity), tmp_path / "a.bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_file_without_an_account_says_how_to_get_in(drive, tmp_path):
+    """The sign-in page is an AccessError with both ways out; an unknown id is told apart."""
+    identity = drive.put("mine.csv", b"1", public=False)
+    with pytest.raises(AccessError, match=r"not public(.|\n)*Anyone with the link(.|\n)*authenticate_user"):
+        fetch(link(identity), tmp_path / "a.csv")
+    with pytest.raises(NotFoundError, match="nothing at"):
+        fetch(link(ID), tmp_path / "a.csv")
+
+
+def test_a_private_file_comes_through_the_account_and_is_verified(drive, signed_in, tmp_path, blob):
+    """Drive's interface gives the bytes and the md5 that they must have; the token goes nowhere else."""
+    data = blob(3 * MIB)
+    identity = drive.put("mine.bin", data, public=False)
+    done = fetch_details(link(identity), f"{tmp_path}/")
+    assert (done.path.name, done.path.read_bytes() == data) == ("mine.bin", True)
+    assert done.checksum.startswith("md5:")
+    for site in (drive.front, drive.storage, drive.documents):
+        assert all("authorization" not in seen.headers for seen in site.seen)
+    drive.files[identity].faults = [Fault(kind="flip", at=MIB)]
+    with pytest.raises(ColabKitError, match="not the one that was promised"):
+        fetch(link(identity), tmp_path / "again.bin", overwrite=True)
+
+
+def test_the_account_helps_where_the_public_quota_is_used_up(drive, signed_in, tmp_path):
+    """Quota exceeded for the public: the account fetches it; if its own is used up, too, Drive's words are told."""
+    identity = drive.put("popular.bin", b"x", quota=True)
+    assert fetch(link(identity), tmp_path / "a.bin").read_bytes() == b"x"
+    drive.items[identity].account_quota = True
+    with pytest.raises(BusyError, match="download quota"):
+        fetch(link(identity), tmp_path / "b.bin", overwrite=True)
+
+
+def test_a_private_document_is_exported_through_the_account(drive, signed_in, tmp_path):
+    """A document of one's own comes in its office format."""
+    identity = drive.put("plan", b"text", public=False, mime="application/vnd.google-apps.spreadsheet")
+    path = fetch(f"https://docs.google.com/spreadsheets/d/{identity}/edit", f"{tmp_path}/")
+    assert path.name == "plan.xlsx"
+    assert b"spreadsheetml" in path.read_bytes()
+
+
+def filled(drive, count: int, **options) -> str:
+    """Make a folder with files, folders inside it and a document."""
+    top = drive.folder("photos", **options)
+    side = drive.folder("side", parent=top, **options)
+    for number in range(count):
+        drive.put(f"{number}.bin", bytes([number]) * 10, parent=top, **options)
+        drive.put(f"{number}.bin", bytes([number]) * 20, parent=side, id=drive.ids(f"side{number}"), **options)
+    drive.put("plan", b"text", parent=side, mime="application/vnd.google-apps.document", **options)
+    drive.put("survey", b"", parent=side, mime="application/vnd.google-apps.form", **options)
+    return top
+
+
+def sizes(folder):
+    """List what lies below a folder."""
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_a_folder_of_more_than_fifty_files_comes_whole(drive, signed_in, tmp_path, public):
+    """120 files in two folders, a document among them: by the public page, or through the account, page by page."""
+    top = filled(drive, 60, public=public)
+    path = fetch(folder_link(top), f"{tmp_path}/")
+    found = sizes(path)
+    assert path.name == "photos"
+    assert len(found) == 121
+    assert (found["7.bin"], found["side/7.bin"]) == (10, 20)
+    assert "side/plan.docx" in found
+    assert [place.name for place in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_folder_goes_on_where_it_failed(drive, tmp_path):
+    """One file is over its quota: the others are kept, and only that one is fetched the next time."""
+    top = filled(drive, 5)
+    drive.items[drive.ids("side3")].quota = True
+    with pytest.raises(BusyError) as caught:
+        fetch(folder_link(top), tmp_path / "out")
+    assert caught.value.__notes__ == ["10 of 11 files are kept; run the same again for the rest"]
+    assert not (tmp_path / "out").exists()
+    drive.items[drive.ids("side3")].quota = False
+    drive.storage.seen.clear()
+    assert len(sizes(fetch(folder_link(top), tmp_path / "out"))) == 11
+    assert {drive.ids("side3") in seen.path for seen in drive.storage.seen} == {True}
+
+
+def test_two_files_of_one_name_are_both_kept(drive, tmp_path):
+    """Drive allows it; the second gets a number."""
+    top = drive.folder("twins")
+    drive.put("a.csv", b"1", parent=top)
+    drive.put("a.csv", b"22", parent=top, id=drive.ids("other"))
+    assert sorted(sizes(fetch(folder_link(top), tmp_path / "out")).values()) == [1, 2]
+
+
+def test_shortcuts_lead_on_and_never_in_a_circle(drive, signed_in, tmp_path):
+    """A shortcut to a file is the file; one to the folder itself is passed over."""
+    top = drive.folder("top", public=False)
+    elsewhere = drive.put("far.csv", b"far", public=False)
+    drive.put("near", parent=top, target=elsewhere, public=False)
+    drive.put("loop", parent=top, target=top, public=False)
+    assert sizes(fetch(folder_link(top), tmp_path / "out")) == {"far.csv": 3}
+
+
+def test_a_folder_whose_link_says_file_is_told(drive, tmp_path):
+    """The message holds the link to use instead."""
+    top = drive.folder("photos")
+    with pytest.raises(AddressError, match=rf"fetch https://drive\.google\.com/drive/folders/{top}"):
+        fetch(f"https://drive.google.com/open?id={top}", tmp_path / "out")
+
+
+def test_a_private_folder_without_an_account_says_how_to_get_in(drive, tmp_path):
+    """As for a file."""
+    top = drive.folder("photos", public=False)
+    with pytest.raises(AccessError, match="authenticate_user"):
+        fetch(folder_link(top), tmp_path / "out")
+
+
+def test_the_accounts_limit_is_told(drive, signed_in, tmp_path):
+    """Rate limits of the interface are BusyError, in its words."""
+    identity = drive.put("mine.csv", b"1", public=False)
+    drive.limited = 99
+    with pytest.raises(BusyError, match="User Rate Limit Exceeded"):
+        fetch(link(identity), tmp_path / "a.csv")
+
+
+def test_no_token_is_in_a_file_or_a_log(drive, signed_in, tmp_path, isolated, caplog):
+    """What opened the file is in nothing that is kept or shown."""
+    caplog.set_level("DEBUG")
+    identity = drive.put("mine.csv", b"1", public=False)
+    fetch(link(identity), tmp_path / "a.csv")
+    kept = b"".join(path.read_bytes() for root in (tmp_path, isolated) for path in root.rglob("*") if path.is_file())
+    assert TOKEN.encode() not in kept
+    assert not any(TOKEN in record.getMessage() for record in caplog.records if record.name.startswith("colabkit"))
