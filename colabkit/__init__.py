@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from colabkit.runtime.secrets import secret as secret
     from colabkit.setup_file import setup as setup
     from colabkit.transfer import fetch as fetch
+    from colabkit.transfer import push as push
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
@@ -34,6 +35,7 @@ else:
         "install": "colabkit.packages",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
+        "push": "colabkit.transfer",
         "secret": "colabkit.runtime.secrets",
         "setup": "colabkit.setup_file",
         "strategy": "colabkit.accelerator",
@@ -65,6 +67,7 @@ __all__ = [
     "install",
     "lock",
     "open_run",
+    "push",
     "secret",
     "setup",
     "strategy",

@@ -24,7 +24,7 @@ def isolated(monkeypatch, tmp_path_factory):
     """No test reads a developer's keys, settings or cache, or takes this machine for a notebook host."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith((*HOST_MARKS, "COLABKIT_", "GOOGLE_", "AWS_", "HF_", "WANDB_")):
+        if name.startswith((*HOST_MARKS, "COLABKIT_", "GOOGLE_", "CLOUDSDK_", "STORAGE_", "AWS_", "HF_", "WANDB_")):
             monkeypatch.delenv(name)
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(home))
@@ -35,3 +35,17 @@ def isolated(monkeypatch, tmp_path_factory):
     }.items():
         monkeypatch.setenv(name, str(home / folder))
     return home
+
+
+@pytest.fixture
+def gcs(monkeypatch):
+    """Run Cloud Storage on this machine, found as Google's client finds an emulator; waits are a twentieth."""
+    from colabkit._tools.retry import Backoff
+    from colabkit.testing.gcs import FakeGCS
+    from colabkit.transfer import _gcs_api, engine
+
+    for module in (_gcs_api, engine):
+        monkeypatch.setattr(module, "Backoff", lambda **options: Backoff(first=0.025, longest=1.0, **options))
+    with FakeGCS() as running:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.endpoint)
+        yield running

@@ -25,7 +25,9 @@ PART = ".part-"
 
 
 @contextlib.contextmanager
-def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callable[[StrPath], None]]]:
+def unpublished(
+    folder: StrPath, hint: str, *, mode: int = 0o666
+) -> Iterator[tuple[IO[bytes], Callable[[StrPath], None]]]:
     """Write a file whose final name is known only when it is complete.
 
     A temporary file in the folder is written. `publish(name)` flushes it to disk and renames it in one step, then
@@ -35,6 +37,7 @@ def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callabl
     Args:
         folder: Where the file will appear.
         hint: What the temporary name begins with.
+        mode: What the file may be used for, before the umask; 0o600 keeps it from everyone else.
 
     Yields:
         The open temporary file, and `publish`.
@@ -51,7 +54,7 @@ def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callabl
             def publish(target: StrPath) -> None:
                 file.flush()
                 os.fsync(file.fileno())
-                os.chmod(name, 0o666 & ~umask())
+                os.chmod(name, mode & ~umask())
                 os.replace(name, target)
                 sync_folder(Path(target).parent)
 
@@ -63,11 +66,12 @@ def unpublished(folder: StrPath, hint: str) -> Iterator[tuple[IO[bytes], Callabl
 
 
 @contextlib.contextmanager
-def atomic(path: StrPath) -> Iterator[IO[bytes]]:
+def atomic(path: StrPath, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """Write a file that appears whole or not at all; an existing one is replaced in one step.
 
     Args:
         path: The final name.
+        mode: As for `unpublished`.
 
     Yields:
         The open temporary file; it is published when the block ends without an error.
@@ -76,7 +80,7 @@ def atomic(path: StrPath) -> Iterator[IO[bytes]]:
         StorageError: As for `unpublished`.
     """
     target = Path(path)
-    with unpublished(target.parent, target.name) as (file, publish):
+    with unpublished(target.parent, target.name, mode=mode) as (file, publish):
         yield file
         publish(target)
 
@@ -108,15 +112,15 @@ def staged(path: StrPath) -> Iterator[Path]:
                 os.unlink(temporary)
 
 
-def write_text(path: StrPath, text: str) -> None:
+def write_text(path: StrPath, text: str, *, mode: int = 0o666) -> None:
     """Write a UTF-8 text file atomically."""
-    with atomic(path) as file:
+    with atomic(path, mode=mode) as file:
         file.write(text.encode())
 
 
-def write_json(path: StrPath, value: Any) -> None:
+def write_json(path: StrPath, value: Any, *, mode: int = 0o666) -> None:
     """Write a JSON file atomically, indented for people."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", mode=mode)
 
 
 def sync_folder(folder: StrPath) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -11,7 +10,6 @@ import socket
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
 from colabkit._tools.files import unpublished, write_json
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from colabkit.checkpoint.writer import Writer
     from colabkit.storage import Confirmed, Storage
 
 AT_EXIT = 120.0
@@ -37,6 +34,8 @@ _SESSION = ".colabkit-session"
 _IDLE = 5.0  # seconds after which a thread without work ends
 _ONE_BY_ONE = 120.0  # seconds to wait for one to arrive before the next is sent behind it
 _FILES_EVERY = 600.0  # seconds between two looks at the run's other files
+_RATE = 2e6  # bytes a second that an upload nobody can watch is assumed to make
+_SETTLED = 300.0  # seconds, beyond three times the upload at that rate, after which such a copy counts for pruning
 _ASKED = 8  # copies whose arrival is asked for; where a storage cannot tell they would grow without end
 _NICE = 10
 
@@ -91,6 +90,10 @@ class Mirror:
         self._poll_at = 0.0
         self._confirmed: set[manifest.Name] = set()
         self._told_cannot_tell = False
+        self._copied: dict[
+            manifest.Name, float
+        ] = {}  # of which nobody can tell whether they have arrived -> since when
+        self._next_copy = 0.0
         self._base: thin.Base | None = None
         self._looked = False
         self._borrows: dict[manifest.Name, manifest.Name] = {}  # a thin one -> its base, where that is known
@@ -146,6 +149,11 @@ class Mirror:
                 return f"step {max(name.step for name in self._unconfirmed)} (copied, not seen to have arrived)"
             return "files of the run" if self._files_due else ""
 
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is to be carried, the run's other files included."""
+        return bool(self.pending or self.belongings.changed())
+
     def flush(self, timeout: float | None = None, *, raising: bool = True) -> bool:
         """Carry everything now, the run's other files too, and wait until it is there, with a progress bar.
 
@@ -163,7 +171,7 @@ class Mirror:
         until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             failures, self._not_before = self._failures, 0.0
-            self._poll_at, self._poll_every = 0.0, 0.5
+            self._poll_at, self._poll_every, self._next_copy = 0.0, 0.5, 0.0
             self._files_due = True
             self._wake()
         with progress(f"{self._run} to {self.storage.address}") as bar:
@@ -255,7 +263,7 @@ class Mirror:
         if now < self._not_before:
             return None
         arriving = self._on_its_way and now - max(self._unconfirmed.values(), default=0.0) < _ONE_BY_ONE
-        if self._offered is not None and not arriving:
+        if self._offered is not None and not arriving and now >= self._next_copy:
             return self._carry
         if self._on_its_way and now >= self._poll_at:
             return self._confirm
@@ -328,6 +336,9 @@ class Mirror:
         self.claim.check()
         stored = self.storage.put(f"{copies.PREFIX}{name}", path, progress=self._progress)
         self.sent += stored.size
+        # A line that nobody can watch is given the time that the copy may take, so that no queue builds up in it.
+        if self.storage.confirmed(stored.name) == "cannot tell":
+            self._next_copy = time.monotonic() + stored.size / _RATE
 
     def _progress(self, done: int, total: int) -> None:
         self._now = (done, total)
@@ -372,6 +383,10 @@ class Mirror:
         for name in sorted(self._unconfirmed, key=lambda name: -name.step):
             answer = self._ask(name)
             answers.add(answer)
+            if answer == "cannot tell":
+                self._copied.setdefault(name, time.monotonic())
+            else:
+                self._copied.pop(name, None)
             if answer == "yes":
                 with self._changed:
                     self._confirmed.add(name)
@@ -381,7 +396,7 @@ class Mirror:
                 self._unconfirmed.pop(name, None)  # deleted by somebody else, or too old to matter
         if "cannot tell" in answers and not self._told_cannot_tell:
             self._told_cannot_tell = True
-            text = "%s: %s cannot tell whether copies have arrived, so none is deleted there"
+            text = "%s: %s cannot tell whether copies have arrived; old ones stay until newer ones had time to"
             say(text, self._run, self.storage.address)
         with self._changed:
             self._on_its_way = "no" in answers and bool(self._unconfirmed)
@@ -389,8 +404,11 @@ class Mirror:
             self._poll_at = time.monotonic() + self._poll_every
 
     def _prune(self) -> None:
-        there = [name for name, _ in copies.listed(self.storage)]
+        found = copies.listed(self.storage)
+        there = [name for name, _ in found]
+        now = time.monotonic()
         good = {name.step for name in self._confirmed if name in there}
+        good |= {name.step for name, stored in found if now - self._copied.get(name, now) > _settling(stored.size)}
         old = policy.superseded({name.step for name in there}, good=good, keep=self._keep)
         borrowers = [name for name in there if name.thin and name.step not in old]
         bases = {self._borrows.get(name) for name in borrowers}
@@ -400,6 +418,7 @@ class Mirror:
             self.claim.check()
             self.storage.delete(f"{copies.PREFIX}{name}")
             self._confirmed.discard(name)
+            self._copied.pop(name, None)
             self._borrows.pop(name, None)
 
     def _carry_files(self) -> None:
@@ -408,6 +427,11 @@ class Mirror:
             self.belongings.carry(self.claim.check)
         with self._changed:
             self._files_due = False
+
+
+def _settling(size: int) -> float:
+    """Return the seconds after which a copy that nobody can confirm has had time to arrive."""
+    return _SETTLED + 3 * size / _RATE
 
 
 def open_mirror(folder: Path, storage: Storage, *, run: str, keep: int) -> Mirror:
@@ -422,20 +446,6 @@ def open_mirror(folder: Path, storage: Storage, *, run: str, keep: int) -> Mirro
     claim = Claim(storage, run=run, session=_session(folder))
     belongings = Belongings(folder, storage, name=run)
     return Mirror(folder / manifest.FOLDER, storage, run=run, keep=keep, claim=claim, belongings=belongings)
-
-
-def at_exit(writer: Writer, mirror: Mirror) -> None:
-    """When the program ends, write and carry what waits; through weak references, so that both can go before."""
-    writing, carrying = weakref.ref(writer), weakref.ref(mirror)
-
-    def finish() -> None:
-        if (alive := writing()) is not None:
-            alive.wait(timeout=60)
-        if (left := carrying()) is not None and left.claim.held:
-            left.finish()
-            left.claim.release()
-
-    atexit.register(finish)
 
 
 def _session(folder: Path) -> str:

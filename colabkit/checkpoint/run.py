@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -10,7 +11,7 @@ from colabkit._tools.files import FileLock, unpublished, writing_to
 from colabkit._tools.log import say, warn
 from colabkit._tools.optional import require
 from colabkit.checkpoint import copies, manifest, snapshot
-from colabkit.checkpoint.mirror import Mirror, at_exit, open_mirror
+from colabkit.checkpoint.mirror import Mirror, open_mirror
 from colabkit.checkpoint.place import place_of
 from colabkit.checkpoint.policy import Every, parse_every
 from colabkit.checkpoint.writer import Writer
@@ -147,7 +148,7 @@ class Run:
             self._mirror = open_mirror(folder, storage, run=name, keep=keep)
         self._writer = Writer(self._folder, keep=keep, mirror=self._mirror)
         if self._mirror is not None:
-            at_exit(self._writer, self._mirror)
+            atexit.register(self.close)
 
     def __repr__(self) -> str:
         return f"<Run {str(self.dir)!r}>"
@@ -295,10 +296,13 @@ class Run:
         What cannot be carried within two minutes is named, and stays here: the same run, opened again, carries it.
         """
         self._writer.wait()
-        if self._lock.held:
-            if self._mirror is not None:
+        if self._mirror is not None and (self._lock.held or self._mirror.has_work):
+            try:
+                self.begin_writing()
                 self._mirror.finish()
-            self._release()
+            except RunBusyError as error:
+                warn("%s: nothing more is copied from here. %s", self.name, error)
+        self._release()
 
     # ---- for the parts of this package ----
 

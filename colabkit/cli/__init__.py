@@ -26,9 +26,12 @@ COMMANDS: dict[str, str] = {
     "doctor": "look for what is wrong with this runtime, and say what to do",
     "drive": "look at Drive's mount, unmount it, or ask whether files have reached Drive",
     "fetch": "fetch a file, whole and verified, resumable after an interruption",
+    "push": "push a file or a folder to a place that lasts, resumable after an interruption",
     "install": "install packages, planned first, without breaking the kernel",
     "lock": "write what is installed into a requirements file",
     "setup": "make everything ready that a set-up file asks for",
+    "run": "run a notebook or script headless, and again after a crash",
+    "launch": "train a script on several workers, which survives the death of one",
     "train": "train a reference model; the same command again continues it",
 }
 

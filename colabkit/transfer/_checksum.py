@@ -5,22 +5,62 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import importlib
+import importlib.util
 import os
 import re
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from colabkit._tools.optional import require
 from colabkit.errors import AddressError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
+DIGITS = {"md5": 32, "sha1": 40, "sha256": 64, "crc32c": 8}
 """The algorithms and how many hexadecimal digits each has."""
 
 _BLOCK = 1 << 20
+_SHORT = 16
+"""Digits that are too few to tell an algorithm by their number."""
+
+
+class Crc32c:
+    """The checksum of Google's storage, with the face of a hash of hashlib.
+
+    Example:
+        >>> crc = Crc32c()
+        >>> crc.update(b"123456789")
+        >>> crc.hexdigest()
+        'e3069283'
+    """
+
+    def __init__(self) -> None:
+        module: Any = require("google_crc32c", extra="gcs", why="checking CRC32C checksums needs it")
+        self._extend = module.extend
+        self._value = 0
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take more bytes."""
+        self._value = self._extend(self._value, bytes(data))
+
+    def hexdigest(self) -> str:
+        """Return the checksum of all bytes so far."""
+        return f"{self._value:08x}"
+
+
+def has_fast_crc32c() -> bool:
+    """Say whether the processor computes CRC32C here, ten times as fast as a disk reads."""
+    if importlib.util.find_spec("google_crc32c") is None:
+        return False
+    return bool(importlib.import_module("google_crc32c").implementation == "c")
+
+
+def _new(algorithm: str) -> Any:
+    return Crc32c() if algorithm == "crc32c" else hashlib.new(algorithm, usedforsecurity=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +75,7 @@ class Checksum:
 
 
 def parse(text: str) -> Checksum:
-    """Read "sha256:HEX"; sha1 and md5 work too, and bare digits are known by their number.
+    """Read "sha256:HEX"; sha1, md5 and crc32c work too, and bare digits are known by their number if they are many.
 
     Raises:
         AddressError: The text is no checksum.
@@ -46,12 +86,13 @@ def parse(text: str) -> Checksum:
     """
     name, colon, digits = text.strip().lower().partition(":")
     if not colon:
-        name, digits = next((known for known, count in DIGITS.items() if count == len(name)), ""), name
+        counts = {count: known for known, count in DIGITS.items() if count > _SHORT}
+        name, digits = counts.get(len(name), ""), name
     name = name.replace("-", "")
     if name not in DIGITS or not re.fullmatch(f"[0-9a-f]{{{DIGITS[name]}}}", digits, re.ASCII):
         raise AddressError(
             f"cannot read the checksum {text[:100]!r}",
-            why="it is not ALGORITHM:DIGITS with md5 (32 digits), sha1 (40) or sha256 (64)",
+            why="it is not ALGORITHM:DIGITS with crc32c (8 digits), md5 (32), sha1 (40) or sha256 (64)",
             do="write it as sha256:HEX, as sha256sum prints it",
         )
     return Checksum(algorithm=name, digits=digits)
@@ -71,7 +112,10 @@ def promised(headers: Mapping[str, str], *, whole: bool) -> Checksum | None:
         found |= _pairs(headers.get("Digest"), ",")
         if md5 := headers.get("Content-MD5"):
             found.setdefault("md5", md5.strip())
-    for name, algorithm in (("sha-256", "sha256"), ("md5", "md5")):
+    known = {"sha-256": "sha256", "md5": "md5", **({"crc32c": "crc32c"} if "crc32c" in found else {})}
+    for name, algorithm in known.items():
+        if algorithm == "crc32c" and not has_fast_crc32c():
+            continue
         try:
             digits = base64.b64decode(found.get(name, "").strip(":"), validate=True).hex()
         except (binascii.Error, ValueError):
@@ -89,7 +133,14 @@ def _pairs(text: str | None, separator: str) -> dict[str, str]:
 def of_file(path: Path, algorithm: str) -> Checksum:
     """Hash a file."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+        digest = hashlib.file_digest(file, lambda: _new(algorithm))
+    return Checksum(algorithm=algorithm, digits=digest.hexdigest())
+
+
+def of_bytes(data: bytes, algorithm: str) -> Checksum:
+    """Hash bytes."""
+    digest = _new(algorithm)
+    digest.update(data)
     return Checksum(algorithm=algorithm, digits=digest.hexdigest())
 
 
@@ -103,7 +154,7 @@ class PrefixHash:
     """
 
     def __init__(self, algorithm: str, descriptor: int, ready: Callable[[], int]) -> None:
-        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        self._hash = _new(algorithm)
         self._algorithm = algorithm
         self._descriptor = descriptor
         self._ready = ready

@@ -272,7 +272,10 @@ class Crew:
             self._expired_at = count
             if self._renewals >= _MOST_RENEWALS:
                 raise error.error
-            self._target = self._source.remote().target
+            renewed = self._source.remote().target
+            if renewed.version != refused.version:
+                raise ChangedError
+            self._target = renewed
 
     def _fail(self, error: BaseException) -> None:
         with self._state:

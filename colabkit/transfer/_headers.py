@@ -39,18 +39,27 @@ class Validator:
     Attributes:
         etag: A strong entity tag with its quotes.
         modified: A Last-Modified date that is old enough to be trusted.
+        version: The number that Google's storage gives each version of an object.
     """
 
     etag: str = ""
     modified: str = ""
+    version: str = ""
 
     @property
     def if_range(self) -> str:
         """The value of an If-Range header."""
         return self.etag or self.modified
 
+    @property
+    def trusted(self) -> bool:
+        """Whether it can tell versions apart."""
+        return bool(self.etag or self.modified or self.version)
+
     def contradicts(self, other: Validator) -> bool:
         """Say whether the two cannot belong to one version."""
+        if self.version and other.version:
+            return self.version != other.version
         if self.etag and other.etag:
             return self.etag != other.etag
         return bool(self.modified and other.modified and self.modified != other.modified)
@@ -104,11 +113,13 @@ def validator(headers: Mapping[str, str]) -> Validator:
     """Collect what these headers say about the version of the file; weak tags are never trusted."""
     etag = (headers.get("ETag") or "").strip()
     modified = (headers.get("Last-Modified") or "").strip()
+    generation = (headers.get("x-goog-generation") or "").strip()
     changed, now = _date(modified), _date(headers.get("Date"))
     settled = changed is not None and now is not None and now - changed >= _SETTLED
     return Validator(
         etag=etag if _STRONG_ETAG.fullmatch(etag) else "",
         modified=modified if settled else "",
+        version=generation if _LENGTH.fullmatch(generation) else "",
     )
 
 

@@ -8,7 +8,7 @@ import select
 import socket
 import urllib.parse
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from colabkit._version import __version__
@@ -22,7 +22,7 @@ from colabkit.transfer import _headers, _html
 from colabkit.transfer._checksum import Checksum, promised
 from colabkit.transfer._network import first_contact, translating
 from colabkit.transfer._url import may_keep_secrets, origin, shown
-from colabkit.transfer.base import ExpiredError, Target, TransientError
+from colabkit.transfer.base import ChangedError, ExpiredError, Target, TransientError
 
 if TYPE_CHECKING:
     import requests
@@ -192,14 +192,16 @@ class Client:
         """
         url, headers, body = target.url, dict(target.headers), target.body
         for _ in range(_MAX_REDIRECTS + 1):
-            send = {"User-Agent": f"colabkit/{__version__}", "Accept": "*/*", **headers, "Accept-Encoding": "identity"}
+            send = {"User-Agent": f"colabkit/{__version__}", "Accept": "*/*", **headers}
+            send["Accept-Encoding"] = "gzip" if target.stored else "identity"
             if first is not None:
                 send["Range"] = f"bytes={first}-" + ("" if last is None else str(last))
                 if if_range:
                     send["If-Range"] = if_range
             response = self.send(url, send, body, read_timeout)
             if response.status_code not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
-                return self._answer(response, url, first is not None), Target(url=url, headers=headers, body=body)
+                reached = replace(target, url=url, headers=headers, body=body)
+                return self._answer(response, reached, ranged=first is not None), reached
             response.close()
             old = url
             url, headers = _redirected(url, response.headers["Location"], headers)
@@ -246,7 +248,11 @@ class Client:
         self._settings[origin(url)] = settings
         return response
 
-    def _answer(self, response: requests.Response, url: str, ranged: bool) -> Answer:
+    def _answer(self, response: requests.Response, target: Target, *, ranged: bool) -> Answer:
+        url = target.url
+        if target.version and response.status_code in (404, 410):
+            response.close()
+            raise ChangedError  # that version is gone; the source knows whether there is another
         if response.status_code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and ranged:
             return _unsatisfied(response, url)
         if response.status_code not in (200, 206):
@@ -254,7 +260,7 @@ class Client:
             response.close()
             raise refusal
         try:
-            return _accepted(response, url, ranged)
+            return _accepted(response, target, ranged)
         except BaseException:
             response.close()
             raise
@@ -264,10 +270,12 @@ def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _accepted(response: requests.Response, url: str, ranged: bool) -> Answer:
-    headers = response.headers
+def _accepted(response: requests.Response, target: Target, ranged: bool) -> Answer:
+    headers, url = response.headers, target.url
     length = _headers.content_length(headers.get("Content-Length"))
     encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    if target.stored:
+        encoding = "identity"
     partial = response.status_code == http.HTTPStatus.PARTIAL_CONTENT
     span = _headers.content_range(headers.get("Content-Range")) if partial else None
     if partial and (span is None or not ranged):

@@ -14,7 +14,7 @@ from colabkit._tools.files import FileLock, sync_folder, writing_to
 from colabkit._tools.log import say
 from colabkit._tools.progress import amount
 from colabkit._tools.progress import progress as open_progress
-from colabkit.errors import OfflineError
+from colabkit.errors import ArchiveError, IntegrityError, OfflineError
 from colabkit.transfer import _checksum, _html, _local, cache
 from colabkit.transfer.base import key
 
@@ -192,6 +192,9 @@ class Job:
                     client=self._options.client,
                     page_expected=self._file is not None and self._file.name.lower().endswith(_html.PAGE_SUFFIXES),
                 ).run()
+            checksum = received.checksum
+            if received.packed or received.gzipped:
+                checksum = self._wanted  # what was verified on the way is another file than the one that is taken out
             path = self._publish(part.path, received)
         except KeyboardInterrupt:
             kept, size = part.count, part.size
@@ -199,13 +202,16 @@ class Job:
             of = f" of {amount(size)}" if size else ""
             note = f"{amount(kept)}{of} are kept; run the same again to go on" if part.resumable else ""
             raise KeyboardInterrupt(note) from None
+        except (ArchiveError, IntegrityError):
+            part.close(keep=False)  # what is taken out of it would be as wrong again
+            raise
         except BaseException:
             part.close(keep=True)
             raise
         part.close(keep=False)
         if self._options.use_cache:
-            cache.note(self._source.identity, self._to, path, self._source.shown, received.checksum)
-        return self._fetched(path, received.checksum, from_cache=False)
+            cache.note(self._source.identity, self._to, path, self._source.shown, checksum)
+        return self._fetched(path, checksum, from_cache=False)
 
     def _publish(self, part: Path, received: Received) -> Path:
         name = self._source.name if received.packed else received.name
@@ -214,10 +220,11 @@ class Job:
             if self._accepted(path) is None:
                 raise _local.taken(path, folder=path.is_dir())
             return path
-        if received.packed:
-            from colabkit.transfer.archive import take_out
+        if received.packed or received.gzipped:
+            from colabkit.transfer import archive
 
-            take_out(part, path)
+            take_out = archive.take_out if received.packed else archive.uncompress
+            take_out(part, path, self._wanted)
             return path
         with writing_to(path):
             os.replace(part, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from dataclasses import replace
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING, TypeVar
 from colabkit._tools.progress import progress as open_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    from colabkit.transfer._job import Fetched, Options
+    from colabkit.transfer._job import Fetched, Options, Show
+
+    Watch = Callable[[float, float | None], None]
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 AT_ONCE = 8
 """How many are fetched side by side; each then uses fewer connections."""
@@ -62,29 +67,60 @@ def fetch_many(
         at_once: How many are fetched side by side; each then uses fewer connections.
         pause: Seconds to wait after each, for servers that count requests.
     """
-    workers = min(at_once, len(items))
-    connections = options.connections or max(1, 16 // max(1, workers))
-    results: dict[int, Fetched] = {}
+    connections = options.connections or max(1, 16 // max(1, min(at_once, len(items))))
+
+    @contextlib.contextmanager
+    def worker() -> Iterator[Callable[[Item, Watch], Fetched]]:
+        from colabkit.transfer._http import Client
+
+        client = Client(connections)
+        mine = replace(options, connections=connections, client=client)
+        try:
+            yield lambda item, watch: fetch_one(item, replace(mine, show=watch))
+        finally:
+            client.close()
+
+    return side_by_side(
+        items, worker, options.show, at_once=at_once, rest=lambda done: 0.0 if done.from_cache else pause
+    )
+
+
+def side_by_side(
+    items: Sequence[Item],
+    worker: Callable[[], AbstractContextManager[Callable[[Item, Watch], Result]]],
+    show: Show,
+    *,
+    at_once: int,
+    rest: Callable[[Result], float] = lambda _: 0.0,
+) -> list[Result]:
+    """Do something with each item on several threads; the first error is raised when the others are done.
+
+    Args:
+        items: What to work on.
+        worker: Entered once on each thread; what it yields is called with an item and a function that takes progress.
+        show: How progress is shown.
+        at_once: How many threads.
+        rest: Tells how many seconds to rest after a result.
+    """
+    results: dict[int, Result] = {}
     errors: dict[int, BaseException] = {}
     numbers = itertools.count()  # next() of it is atomic
     amounts = _Sum()
 
     def work() -> None:
-        from colabkit.transfer._http import Client
+        with worker() as do:
+            while not amounts.stopped.is_set() and (number := next(numbers)) < len(items):
+                try:
+                    results[number] = do(items[number], amounts.of(number))
+                    if (pause := rest(results[number])) > 0:
+                        amounts.stopped.wait(pause)
+                except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
+                    errors[number] = error
 
-        client = Client(connections)
-        while not amounts.stopped.is_set() and (number := next(numbers)) < len(items):
-            try:
-                mine = replace(options, connections=connections, show=amounts.of(number), client=client)
-                results[number] = fetch_one(items[number], mine)
-                if pause and not results[number].from_cache:
-                    amounts.stopped.wait(pause)
-            except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
-                errors[number] = error
-        client.close()
-
-    threads = [threading.Thread(target=work, name="colabkit-many", daemon=True) for _ in range(workers)]
-    with open_progress(f"{len(items)} files", show=options.show) as bar:
+    threads = [
+        threading.Thread(target=work, name="colabkit-many", daemon=True) for _ in range(min(at_once, len(items)))
+    ]
+    with open_progress(f"{len(items)} files", show=show) as bar:
         try:
             for thread in threads:
                 thread.start()
@@ -95,11 +131,11 @@ def fetch_many(
         except BaseException:
             amounts.stopped.set()
             for thread in threads:
-                thread.join(2.0)  # each leaves its resumable part
+                thread.join(2.0)  # each leaves what can be gone on with
             raise
     if errors:
         first = errors[min(errors)]
         if len(errors) > 1:
-            first.add_note(f"{len(errors) - 1} more of the {len(items)} failed; the others are fetched")
+            first.add_note(f"{len(errors) - 1} more of the {len(items)} failed; the others are done")
         raise first
     return [results[number] for number in range(len(items))]

@@ -26,19 +26,20 @@ class Dialect:
     short: dict[str, str]
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
+    """Make a set of the words of a text."""
     return frozenset(text.split())
 
 
 # Besides the options that are obeyed (see _curl.py) these hold those that change nothing about which bytes arrive.
 CURL = Dialect(
-    bare=_names(
+    bare=names(
         "compressed create-dirs fail fail-early fail-with-body get globoff http1.0 http1.1 http2 ipv4 ipv6 location "
         "no-buffer no-keepalive no-progress-meter parallel progress-bar remote-header-name remote-name "
         "retry-all-errors retry-connrefused show-error silent ssl-reqd styled-output tcp-nodelay tlsv1.2 tlsv1.3 "
         "verbose"
     ),
-    valued=_names(
+    valued=names(
         "connect-timeout continue-at cookie data data-ascii data-binary data-raw data-urlencode header json "
         "keepalive-time max-redirs max-time oauth2-bearer output output-dir parallel-max referer request retry "
         "retry-delay retry-max-time speed-limit speed-time url user user-agent write-out"
@@ -75,11 +76,11 @@ CURL = Dialect(
     },
 )
 WGET = Dialect(
-    bare=_names(
+    bare=names(
         "clobber content-disposition continue inet4-only inet6-only no-cache no-clobber no-cookies no-hsts no-verbose "
         "quiet retry-connrefused show-progress timestamping verbose"
     ),
-    valued=_names(
+    valued=names(
         "connect-timeout directory-prefix header http-password http-user output-document password post-data progress "
         "read-timeout referer timeout tries user user-agent waitretry"
     ),

@@ -108,7 +108,7 @@ def _sidecar(value: Any, now: str) -> Sidecar | None:
     # A kill leaves all that was written; a crash of the machine only what had been flushed to the disk.
     same_boot = now != "" and value["boot"] == now
     size, done = value["size"], value["written" if same_boot else "synced"]
-    texts = [value[key] for key in ("identity", "etag", "modified", "name")]
+    texts = [value[key] for key in ("identity", "etag", "modified", "version", "name")]
     if value["format"] != _FORMAT or not _is_size(size) or not all(isinstance(text, str) for text in texts):
         return None
     if not isinstance(done, list) or len(done) > _MAX_SPANS:
@@ -118,11 +118,11 @@ def _sidecar(value: Any, now: str) -> Sidecar | None:
         if not (_is_size(start) and _is_size(stop) and at <= start < stop <= size):
             return None
         at = stop
-    identity, etag, modified, name = texts
+    identity, etag, modified, version, name = texts
     return Sidecar(
         identity=identity,
         size=size,
-        validator=Validator(etag=etag, modified=modified),
+        validator=Validator(etag=etag, modified=modified, version=version),
         name=safe_name(name),
         done=[(start, stop) for start, stop in done],
     )
@@ -270,6 +270,7 @@ class Part:
             "size": self.size,
             "etag": self.validator.etag,
             "modified": self.validator.modified,
+            "version": self.validator.version,
             "name": self.name,
             "boot": self._boot,
             "written": written,

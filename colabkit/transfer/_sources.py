@@ -40,8 +40,20 @@ class Row:
 SOURCES = (
     Row(
         module="_curl",
-        begins=_COMMAND + r"(?:curl(?:\.exe)?|wget|gsutil|gcloud)\s+\S",
+        begins=_COMMAND + r"(?:curl(?:\.exe)?|wget)\s+\S",
         takes="a curl or wget command",
+    ),
+    Row(
+        module="_gsutil",
+        begins=_COMMAND + r"(?:gsutil|gcloud)\s+\S",
+        takes="a gsutil cp or gcloud storage cp command",
+        extra="gcs",
+    ),
+    Row(
+        module="_gcs",
+        begins=r"\s*gs:|\s*https?://(?:storage\.cloud|console\.cloud)\.google\.com/",
+        takes="gs://BUCKET/OBJECT",
+        extra="gcs",
     ),
     Row(
         module="_kaggle",
@@ -55,6 +67,7 @@ SOURCES = (
         takes="a Google Drive link",
         extra="drive",
     ),
+    Row(module="_drive_path", begins=r"\s*drive:", takes="drive:PATH", extra="drive"),
     Row(module="_web", begins=r"\s*https?:", takes="an https or http address"),
 )
 

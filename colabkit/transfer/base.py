@@ -22,11 +22,15 @@ class Target:
         url: The address; its query may be a secret.
         headers: What is sent there; it never goes to another host.
         body: What is posted there; None asks with GET.
+        version: The one version of the file that the address names, or "" when it names whatever is there.
+        stored: The bytes are wanted as they are stored; a Content-Encoding is not taken off.
     """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    version: str = ""
+    stored: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,7 @@ class Remote:
         page_expected: The user asked for a web page, so one is no error.
         checksum: The hash that the source's own index gives; the user's goes before it, the server's after it.
         packed: It comes as a zip that holds this one file, which is taken out.
+        gzipped: It comes as it is stored, compressed, and is uncompressed when it has arrived.
     """
 
     target: Target
@@ -48,6 +53,7 @@ class Remote:
     page_expected: bool = False
     checksum: Checksum | None = None
     packed: bool = False
+    gzipped: bool = False
 
 
 class Source(Protocol):
@@ -100,14 +106,15 @@ class Folder(Protocol):
     It is asked for its files once a fetch. They come into a hidden folder beside the destination, each whole and
     verified; that folder gets its name when all are there. Run again after an interruption, the files whose `version`
     and size are still the same are kept. What comes as one archive is a `Source`, which is unpacked by its name.
-
-    Attributes:
-        at_once: How many files may be fetched side by side.
-        pause: Seconds to wait between two files on each connection, for servers that count requests.
     """
 
-    at_once: int
-    pause: float
+    @property
+    def at_once(self) -> int:
+        """How many files may be fetched side by side."""
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait between two files on each connection, for servers that count requests."""
 
     @property
     def identity(self) -> str:

@@ -37,12 +37,14 @@ class Received:
         size: Bytes.
         checksum: The hash that was verified, if one was promised.
         packed: It is a zip that holds the one file.
+        gzipped: It is compressed, as it is stored.
     """
 
     name: str
     size: int
     checksum: Checksum | None
     packed: bool = False
+    gzipped: bool = False
 
 
 class Download:
@@ -113,7 +115,7 @@ class Download:
         )
 
     def _attempt(self) -> Received:
-        if self._part.resumable and not (self._ranges and (self._part.validator.if_range or self._wanted)):
+        if self._part.resumable and not (self._ranges and (self._part.validator.trusted or self._wanted)):
             self._part.reset()  # nothing tells whether these bytes still belong to the file
         self._expected = self._wanted
         answer = self._first_answer()
@@ -130,6 +132,8 @@ class Download:
         remote = self._source.remote()
         self._url = remote.target.url
         self._posts = remote.target.body is not None
+        if self._part.resumable and remote.target.version not in ("", self._part.validator.version):
+            self._part.reset()
         self._ranges = self._ranges and not self._posts
         first = last = None
         if self._ranges:
@@ -178,7 +182,7 @@ class Download:
         if answer.start == 0:
             self._refuse_page(answer)
         self._need_room((part.size or 0) - part.count)
-        self._start_hash(self._wanted or self._promised(answer))
+        self._start_hash(self._to_check(answer))
         if not part.missing():
             return
         crew = Crew(
@@ -193,7 +197,7 @@ class Download:
 
     def _begin_parts(self, answer: Answer) -> None:
         """Decide whether a first part can be the beginning of a file in parts; if not, the whole is asked for."""
-        trusted = answer.validator.if_range or self._wanted
+        trusted = answer.validator.trusted or self._wanted
         whole = answer.stop == answer.total
         if answer.total is None or answer.start != 0 or answer.encoding or not (trusted or whole):
             self._ranges = False
@@ -202,6 +206,7 @@ class Download:
 
     def _take_stream(self, answer: Answer) -> None:
         """Take a whole file from a server that gives no parts; a failure means the beginning again."""
+        ended: tuple[int, str] | None = None
         while True:
             self._stop_hash()
             self._part.reset()
@@ -209,7 +214,7 @@ class Download:
             try:
                 self._refuse_page(answer)
                 self._need_room(answer.stop or 0)
-                self._start_hash(self._wanted or self._promised(answer))
+                self._start_hash(self._to_check(answer))
                 pace = Pace()
                 while data := answer.read():
                     self._part.write(offset, data)
@@ -218,6 +223,14 @@ class Download:
                     self._watch(offset, answer.stop)
             except TransientError as error:
                 answer.close()
+                if offset and ended == (offset, error.why):
+                    # Not the network, which breaks anywhere: a third whole download would end alike.
+                    raise TransferError(
+                        f"cannot fetch {self._source.shown}: both of 2 tries ended at the same byte",
+                        why=error.why,
+                        do="its server tells a wrong length or cuts the file; use another address of it",
+                    ) from None
+                ended = (offset, error.why)
                 if offset - self._furthest >= REAL_PROGRESS:
                     self._furthest = offset
                     self._backoff.renew()
@@ -256,8 +269,13 @@ class Download:
                 do="free some space there, or choose another folder with to=",
             )
 
-    def _promised(self, answer: Answer) -> Checksum | None:
-        return (self._remote and self._remote.checksum) or answer.checksum
+    def _to_check(self, answer: Answer) -> Checksum | None:
+        remote = self._remote
+        if remote is None:
+            return self._wanted or answer.checksum
+        # What the user wants is the file; what comes packed is another one until it is taken out.
+        wanted = None if remote.packed or remote.gzipped else self._wanted
+        return wanted or remote.checksum or answer.checksum
 
     def _start_hash(self, checksum: Checksum | None) -> None:
         self._expected = checksum
@@ -292,6 +310,11 @@ class Download:
                 why=f"{promise} said {self._expected}, the {size:,} bytes that arrived have {found}",
                 do="run the same again; if it fails alike, the file or the checksum has changed at the source",
             )
-        name = (self._remote and self._remote.name) or self._part.name or answer.name
-        packed = self._remote is not None and self._remote.packed
-        return Received(name=name, size=size, checksum=found, packed=packed)
+        remote = self._remote
+        return Received(
+            name=(remote and remote.name) or self._part.name or answer.name,
+            size=size,
+            checksum=found,
+            packed=remote is not None and remote.packed,
+            gzipped=remote is not None and remote.gzipped,
+        )

@@ -101,6 +101,20 @@ def test_a_storage_that_cannot_tell_is_never_called_confirmed(run, storage):
     assert steps(storage) == [7, 6, 5, 4, 3, 2, 1]
 
 
+def test_copies_nobody_can_confirm_are_pruned_late(run, storage, monkeypatch):
+    """Where the storage cannot tell, old copies go once newer ones have had time to arrive, so that it never fills."""
+    storage.arrives = "cannot tell"
+    save(run, 1, 2, 3, 4)
+    assert steps(storage) == [4, 3, 2, 1]
+    monkeypatch.setattr(mirror, "_SETTLED", -1.0)
+    save(run, 5)
+    assert steps(storage) == [5, 4, 3]
+    storage.arrives = "no"
+    run.save(state(6), step=6)
+    until(lambda: run.status().mirrored_step == 6)
+    assert steps(storage) == [6, 5, 4, 3]
+
+
 def test_only_the_newest_confirmed_stay(run, storage):
     """After many saves the storage holds `keep` checkpoints, the newest."""
     save(run, *range(1, 8))

@@ -33,12 +33,12 @@ def blob():
 
 @pytest.fixture
 def command():
-    """Start `colabkit fetch …` as a process of its own."""
+    """Start `colabkit fetch …`, or another verb, as a process of its own."""
     started = []
 
-    def start(*words: str, **env: str) -> subprocess.Popen:
+    def start(*words: str, verb: str = "fetch", **env: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            [sys.executable, "-m", "colabkit", "fetch", *map(str, words)],
+            [sys.executable, "-m", "colabkit", verb, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,0 +1,177 @@
+"""push(): decide where something goes, then let the one file that knows the place bring it there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from colabkit.errors import AddressError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from colabkit._types import StrPath
+    from colabkit.transfer._content import Content
+    from colabkit.transfer._job import Show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One kind of target.
+
+    Attributes:
+        module: The file of this folder that knows it, with `push_to(target, source, options) -> Pushed`.
+        begins: What the target begins with, in any case.
+        takes: What it is called in messages and in the documentation.
+        extra: The extra that brings the packages it needs, or "" when it needs none.
+    """
+
+    module: str
+    begins: str
+    takes: str
+    extra: str = ""
+
+
+TARGETS = (Row(module="_push_gcs", begins=r"\s*gs:", takes="gs://BUCKET/OBJECT", extra="gcs"),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushOptions:
+    """How to push.
+
+    Attributes:
+        overwrite: Replace what is there and differs.
+        show: How progress is shown.
+    """
+
+    overwrite: bool = False
+    show: Show = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """What a push did.
+
+    Attributes:
+        target: Where it is now.
+        files: How many files are there.
+        sent: How many of them had to be sent; the others were there already.
+        size: Bytes of all files.
+    """
+
+    target: str
+    files: int
+    sent: int
+    size: int
+
+
+def push(
+    path: StrPath | bytes | bytearray | memoryview | IO[bytes],
+    target: StrPath,
+    *,
+    overwrite: bool = False,
+    progress: Show = None,
+) -> str:
+    """Push a file, a folder, bytes or a stream to a place that lasts, and return its address there.
+
+    What is there appears whole and verified. What is there already, with the same content, is not sent again: run the
+    same line again after an interruption, in another process too, and it goes on where it stopped. Content that
+    differs is never replaced unless you say so.
+
+    Args:
+        path: A file, a folder, bytes, or a file that is open for reading in binary mode.
+        target: `gs://BUCKET/OBJECT`, or a path. One that ends with "/" is a folder that it is put into, under its
+            own name.
+        overwrite: Replace what is there and differs. Files of a folder that are not on this side are left alone.
+        progress: None shows a bar where one fits, False is silent, a function is called with (done, total).
+
+    Returns:
+        The address of what was pushed.
+
+    Raises:
+        AddressError: The target cannot be read, or something cannot have that name there.
+        NotFoundError: The file is not here, or the bucket is not there.
+        ExistsError: Something else is there, and `overwrite` is False.
+        AccessError: The place refuses us.
+        IntegrityError: What arrived is not what was sent; it was removed.
+        OfflineError: There is no network.
+        TransferError: Anything else on the way; what arrived is kept for the next try.
+        StorageError: Reading here or writing there failed.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> pathlib.Path(push(b"7,0,0", folder / "digits.csv")).read_text()
+        '7,0,0'
+    """
+    return push_details(path, target, overwrite=overwrite, progress=progress).target
+
+
+def push_details(
+    path: StrPath | bytes | bytearray | memoryview | IO[bytes],
+    target: StrPath,
+    *,
+    overwrite: bool = False,
+    progress: Show = None,
+) -> Pushed:
+    """Push like `push`, and tell what was done.
+
+    Args:
+        path: As in `push`.
+        target: As in `push`.
+        overwrite: As in `push`.
+        progress: As in `push`.
+
+    Returns:
+        Where it is, and how much had to be sent.
+
+    Raises:
+        ColabKitError: As in `push`.
+
+    Example:
+        >>> import tempfile
+        >>> push_details(b"7,0,0", f"{tempfile.mkdtemp()}/digits.csv").size
+        5
+    """
+    text = os.fspath(target)
+    if not text.strip() or "\0" in text:
+        raise AddressError("the target is empty or no text", do="pass an address or a path")
+    # A Path is a path, whatever it looks like.
+    module = _module(text) if isinstance(target, str) else "_push_local"
+    options = PushOptions(overwrite=overwrite, show=progress)
+    with _opened(path) as source:
+        pushed: Pushed = importlib.import_module(f"colabkit.transfer.{module}").push_to(text, source, options)
+    return pushed
+
+
+def _module(text: str) -> str:
+    for row in TARGETS:
+        if re.match(row.begins, text, re.IGNORECASE):
+            return row.module
+    if "://" in text:
+        raise AddressError(
+            f"cannot push to {text.partition('://')[0][:20]}:// addresses",
+            why=f"the places that can be pushed to are {', '.join(row.takes for row in TARGETS)}, and paths",
+            do="use one of those",
+        )
+    return "_push_local"
+
+
+@contextlib.contextmanager
+def _opened(path: StrPath | bytes | bytearray | memoryview | IO[bytes]) -> Iterator[Path | Content]:
+    if not isinstance(path, str | os.PathLike):
+        from colabkit.transfer._content import open_stream
+
+        yield open_stream(path)
+        return
+    local = Path(path).expanduser()
+    if not os.path.lexists(local):
+        raise NotFoundError(f"there is no file at {local}", do="check the path")
+    if not local.is_file() and not local.is_dir():
+        raise AddressError(f"{local} is no file and no folder", do="pass one of those, or an open stream")
+    yield local
