@@ -408,7 +408,8 @@ class Mirror:
         there = [name for name, _ in found]
         now = time.monotonic()
         good = {name.step for name in self._confirmed if name in there}
-        good |= {name.step for name, stored in found if now - self._copied.get(name, now) > _settling(stored.size)}
+        waited = {name: now - since for name, since in self._copied.items()}
+        good |= {name.step for name, stored in found if name in waited and waited[name] > _settling(stored.size)}
         old = policy.superseded({name.step for name in there}, good=good, keep=self._keep)
         borrowers = [name for name in there if name.thin and name.step not in old]
         bases = {self._borrows.get(name) for name in borrowers}
