@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from colabkit.checkpoint import open_run as open_run
     from colabkit.diagnosis import doctor as doctor
     from colabkit.models import train as train
+    from colabkit.models.plots import plot as plot
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from colabkit.setup_file import setup as setup
     from colabkit.transfer import fetch as fetch
     from colabkit.transfer import push as push
+    from colabkit.tracking import track as track
+    from colabkit.tracking.board import tensorboard as tensorboard
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
@@ -35,10 +38,13 @@ else:
         "install": "colabkit.packages",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
+        "plot": "colabkit.models.plots",
         "push": "colabkit.transfer",
         "secret": "colabkit.runtime.secrets",
         "setup": "colabkit.setup_file",
         "strategy": "colabkit.accelerator",
+        "tensorboard": "colabkit.tracking.board",
+        "track": "colabkit.tracking",
         "train": "colabkit.models",
     }
 
@@ -67,9 +73,12 @@ __all__ = [
     "install",
     "lock",
     "open_run",
+    "plot",
     "push",
     "secret",
     "setup",
     "strategy",
+    "tensorboard",
+    "track",
     "train",
 ]
