@@ -31,7 +31,7 @@ _SECRETS = (
         r"\1***",
     ),
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "***@***"),
-    (re.compile(r"\b\d{15,}\b"), "***"),
+    (re.compile(r"(?<!\d)\d{15,}(?!\d)"), "***"),
 )
 _CONTROL = re.compile(r"[^\x20-\x7e\u00a0-\uffff]")
 

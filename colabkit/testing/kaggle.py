@@ -52,7 +52,7 @@ class Storage(Site):
         if known is not None and known.etag == tag(data):
             return known
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        return self.put(name, data, headers={"x-goog-hash": f"crc32c=AAAAAA==,md5={digest}", "Accept-Ranges": "bytes"})
+        return self.put(name, data, headers={"x-goog-hash": f"md5={digest}", "Accept-Ranges": "bytes"})
 
     def grant(self, lives: int = 0) -> str:
         """Make the query of a signed address, which may be used `lives` times; 0 is for ever."""

@@ -259,6 +259,10 @@ class DriveFolder:
             if account is None:
                 raise
             say("%s; trying the account that is signed in", error.what)
+        return self.own_entries(account)
+
+    def own_entries(self, account: DriveAccount) -> tuple[str, Sequence[Entry]]:
+        """List them through an account."""
         return _walk(self.link, lambda link: self._private(account, link))
 
     def _public(self, link: Link) -> tuple[str, list[_Found]]:

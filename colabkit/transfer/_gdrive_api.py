@@ -118,6 +118,20 @@ class DriveAccount:
                 return
             query["pageToken"] = token
 
+    def child(self, folder: str, name: str) -> dict[str, Any]:
+        """Ask for what has a name in a folder, {} if nothing has; of several the one that was changed last."""
+        quoted = name.replace("\\", "\\\\").replace("'", "\\'")
+        query = {
+            "q": f"'{folder}' in parents and name = '{quoted}' and trashed = false",
+            "fields": f"files({_FIELDS})",
+            "orderBy": "modifiedTime desc",
+            "pageSize": "1",
+        }
+        files = self._ask("", "", query).get("files")
+        about = files[0] if isinstance(files, list) and files and isinstance(files[0], dict) else {}
+        details = about.get("shortcutDetails")
+        return self.about(str(details.get("targetId", ""))) if isinstance(details, dict) else about
+
     def remote(self, about: Mapping[str, Any], wanted: str, shown: str, resource_key: str = "") -> Remote:
         """Return where a file can be had, with the hash that Drive knows; a document is exported.
 

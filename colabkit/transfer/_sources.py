@@ -67,6 +67,7 @@ SOURCES = (
         takes="a Google Drive link",
         extra="drive",
     ),
+    Row(module="_drive_path", begins=r"\s*drive:", takes="drive:PATH", extra="drive"),
     Row(module="_web", begins=r"\s*https?:", takes="an https or http address"),
 )
 

@@ -206,6 +206,7 @@ class Download:
 
     def _take_stream(self, answer: Answer) -> None:
         """Take a whole file from a server that gives no parts; a failure means the beginning again."""
+        ended: tuple[int, str] | None = None
         while True:
             self._stop_hash()
             self._part.reset()
@@ -222,6 +223,14 @@ class Download:
                     self._watch(offset, answer.stop)
             except TransientError as error:
                 answer.close()
+                if offset and ended == (offset, error.why):
+                    # Not the network, which breaks anywhere: a third whole download would end alike.
+                    raise TransferError(
+                        f"cannot fetch {self._source.shown}: both of 2 tries ended at the same byte",
+                        why=error.why,
+                        do="its server tells a wrong length or cuts the file; use another address of it",
+                    ) from None
+                ended = (offset, error.why)
                 if offset - self._furthest >= REAL_PROGRESS:
                     self._furthest = offset
                     self._backoff.renew()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from colabkit.testing import DriveFolder
 from tests.docs.pages import PAGES, ROOT, blocks, run_blocks, trains
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 needs_keras = pytest.mark.skipif(
     importlib.util.find_spec("keras") is None, reason='trains with Keras: pip install -e ".[all,test]"'
 )
+
+needs_fuse = pytest.mark.skipif(bool(DriveFolder.missing()), reason=f"mounts a Drive: {DriveFolder.missing()}")
 
 # Runs in a process of its own: reads [page, [[line, source, printed], …]] from stdin.
 DRIVER = """
@@ -39,6 +42,8 @@ def _params() -> list[object]:
     for page in PAGES:
         if run_blocks(page):
             marks = [pytest.mark.slow, needs_keras] if trains(page) else []
+            if "colabkit.testing import" in page.read_text(encoding="utf-8"):
+                marks.append(needs_fuse)
             found.append(pytest.param(page, id=page.name, marks=marks))
     return found
 
@@ -51,7 +56,9 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path):
     if python:
         given = json.dumps([str(page.relative_to(ROOT)), python])
         # A page with a server of its own talks to nobody else, and offline it could not even do that.
-        offline = not any("FaultServer" in source or "FakeGCS" in source for _, source, _ in python)
+        offline = not any(
+            "FaultServer" in source or "FakeGCS" in source or "FakeWeb" in source for _, source, _ in python
+        )
         _run([sys.executable, "-c", DRIVER], tmp_path, given=given, offline=offline)
     for block in found:
         for command in block.commands if block.language == "console" else []:

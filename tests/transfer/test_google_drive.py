@@ -1,12 +1,13 @@
 """Google Drive: links, the pages in between, folders, documents, and files that only an account may open."""
 
 import json
+import types
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colabkit.errors import AccessError, AddressError, BusyError, ColabKitError, NotFoundError
+from colabkit.errors import AccessError, AddressError, BusyError, ColabKitError, NotFoundError, UnsupportedError
 from colabkit.testing.google_drive import CREDENTIALS, TOKEN, FakeDrive
 from colabkit.testing.http import Fault
 from colabkit.testing.web import FakeWeb
@@ -327,3 +328,43 @@ def test_no_token_is_in_a_file_or_a_log(drive, signed_in, tmp_path, isolated, ca
     kept = b"".join(path.read_bytes() for root in (tmp_path, isolated) for path in root.rglob("*") if path.is_file())
     assert TOKEN.encode() not in kept
     assert not any(TOKEN in record.getMessage() for record in caplog.records if record.name.startswith("colabkit"))
+
+
+def test_a_path_on_ones_own_drive_comes_through_the_account(drive, signed_in, tmp_path):
+    """drive:FOLDER/FILE off Colab: each name is looked up; with a slash at the end all that is inside comes."""
+    data = drive.folder("data", public=False)
+    drive.put("ada's digits.csv", b"7,0", parent=data, public=False)
+    assert fetch("drive:data/ada's digits.csv", f"{tmp_path}/").read_bytes() == b"7,0"
+    assert sizes(fetch("drive:data/", f"{tmp_path}/")) == {"ada's digits.csv": 3}
+    with pytest.raises(NotFoundError, match="'missing'"):
+        fetch("drive:data/missing")
+    with pytest.raises(AddressError, match="slash at its end"):
+        fetch("drive:data")
+
+
+def test_a_path_on_drive_declines_in_words_where_nobody_is_signed_in(drive):
+    """Off Colab and without an account the message names both ways."""
+    with pytest.raises(UnsupportedError, match=r"share link(.|\n)*application-default login"):
+        fetch("drive:data/digits.csv")
+
+
+@pytest.mark.parametrize("text", ["drive:", "drive:/etc/passwd", "drive:../x", "drive:a/../../b"])
+def test_a_path_that_leaves_ones_drive_is_refused(text):
+    """Before any network or file is touched."""
+    with pytest.raises(AddressError):
+        open_source(text)
+
+
+def test_on_a_mounted_drive_the_path_itself_is_returned(monkeypatch, tmp_path):
+    """In Colab nothing is copied unless a place is named; without a mount the line that mounts is told."""
+    from colabkit import runtime
+
+    (tmp_path / "MyDrive").mkdir()
+    (tmp_path / "MyDrive" / "a.csv").write_text("1")
+    found = types.SimpleNamespace(host="colab", persistent_dir=tmp_path / "MyDrive")
+    monkeypatch.setattr(runtime, "detect", lambda: found)
+    assert fetch("drive:a.csv") == tmp_path / "MyDrive" / "a.csv"
+    assert fetch("drive:a.csv", tmp_path / "copy.csv").read_text() == "1"
+    found.persistent_dir = None
+    with pytest.raises(UnsupportedError, match=r"drive\.mount"):
+        fetch("drive:a.csv")

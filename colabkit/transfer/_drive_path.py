@@ -1,0 +1,138 @@
+"""drive:FOLDER/FILE, a place on the user's own Drive: a path where it is mounted, else through the account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from colabkit.errors import AddressError, NotFoundError, UnsupportedError
+from colabkit.transfer import _gdrive_api
+from colabkit.transfer._gdrive import AT_ONCE, DriveFolder
+from colabkit.transfer._gdrive_link import Link
+from colabkit.transfer.base import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from colabkit.transfer._gdrive_api import DriveAccount
+    from colabkit.transfer.base import Entry, Remote
+
+    Find = Callable[[], DriveAccount | None]
+
+_MOUNT = 'in a cell, run: from colabkit import drive; drive.mount("/content/drive")'
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPath:
+    """A place on the user's own Drive that is not mounted here.
+
+    Attributes:
+        path: The names from My Drive down.
+        find: Looks for the account.
+    """
+
+    path: str
+    find: Find = _gdrive_api.account
+
+    @property
+    def identity(self) -> str:
+        """The path."""
+        return f"drive-path\0{self.path}"
+
+    @property
+    def shown(self) -> str:
+        """The path."""
+        return f"drive:{self.path}"
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.path).name
+
+    def here(self) -> None:
+        """It is not mounted."""
+
+    def account(self) -> DriveAccount:
+        """Return the account that is signed in.
+
+        Raises:
+            UnsupportedError: There is none.
+        """
+        account = self.find()
+        if account is None:
+            raise UnsupportedError(
+                f"{self.shown} cannot be opened here",
+                why="Google Drive is mounted in Colab only, and no Google account is signed in",
+                do=f"use a share link of it, or sign in: {_gdrive_api.SIGN_IN}; it needs the package google-auth",
+            )
+        return account
+
+    def found(self, account: DriveAccount) -> dict[str, Any]:
+        """Go down from My Drive, name by name.
+
+        Raises:
+            NotFoundError: One of the names is not there.
+        """
+        about: dict[str, Any] = {"id": "root", "mimeType": _gdrive_api.FOLDER}
+        for part in PurePosixPath(self.path).parts:
+            about = account.child(str(about["id"]), part)
+            if not about:
+                raise NotFoundError(
+                    f"there is no {self.shown}", why=f"nothing on that Drive is called {part!r} there", do="check it"
+                )
+        return about
+
+
+class OwnFile(OwnPath):
+    """One file of the user's own Drive."""
+
+    def remote(self) -> Remote:
+        """Ask for the file, with the hash that Drive knows."""
+        account = self.account()
+        about = self.found(account)
+        if about.get("mimeType") == _gdrive_api.FOLDER:
+            raise AddressError(f"{self.shown} is a folder", do=f'write it with a slash at its end: "{self.shown}/"')
+        return account.remote(about, "", self.shown)
+
+
+class OwnFolder(OwnPath):
+    """One folder of the user's own Drive."""
+
+    at_once = AT_ONCE
+    pause = 0.0
+
+    def entries(self) -> tuple[str, Sequence[Entry]]:
+        """List the folder and those inside it."""
+        account = self.account()
+        about = self.found(account)
+        if about.get("mimeType") != _gdrive_api.FOLDER:
+            raise AddressError(f"{self.shown}/ is no folder", do=f'write it without the slash: "{self.shown}"')
+        _, entries = DriveFolder(Link(kind="folder", id=str(about["id"])), self.find).own_entries(account)
+        return self.name, entries
+
+
+def open_source(text: str) -> Order:
+    """Read drive:PATH; a slash at its end says that it is a folder.
+
+    Raises:
+        AddressError: It names nothing below My Drive.
+        UnsupportedError: This is Colab, and Drive is not mounted.
+
+    Example:
+        >>> open_source("drive:data/digits.csv").source.shown
+        'drive:data/digits.csv'
+    """
+    rest = text.strip().partition(":")[2]
+    path = PurePosixPath(rest)
+    if not path.parts or ".." in path.parts or path.is_absolute() or not rest.isprintable():
+        raise AddressError(f"drive:{rest[:200]} is no place on your Drive", do='write it as "drive:data/digits.csv"')
+    from colabkit.runtime import detect
+
+    runtime = detect()
+    if runtime.host == "colab":
+        if runtime.persistent_dir is None:
+            raise UnsupportedError(f"drive:{path} cannot be opened", why="Google Drive is not mounted", do=_MOUNT)
+        return Order(source=Path(runtime.persistent_dir, path))
+    own = OwnFolder if rest.endswith("/") else OwnFile
+    return Order(source=own(path=str(path)))
