@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
     from colabkit.setup_file import setup as setup
-    from colabkit.transfer import fetch as fetch
-    from colabkit.transfer import push as push
     from colabkit.tracking import track as track
     from colabkit.tracking.board import tensorboard as tensorboard
+    from colabkit.transfer import fetch as fetch
+    from colabkit.transfer import push as push
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",

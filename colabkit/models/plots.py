@@ -27,7 +27,7 @@ def plot(history: Any, path: StrPath | None = None) -> Any:
         path: Where the picture goes as a PNG; not written when None.
 
     Returns:
-        The `matplotlib.figure.Figure`; a notebook shows it where it is the last line of a cell.
+        The `matplotlib.figure.Figure`.
 
     Raises:
         DataError: There is nothing to draw.

@@ -1,7 +1,7 @@
 """TensorBoard's event files, written without TensorBoard or TensorFlow.
 
 The format is small: records of a length, a payload and their checksums, the payload a protocol buffer `Event`.
-Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto
+Source: record_writer.h, event.proto and summary.proto of TensorFlow.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def read(path: Path) -> list[Record]:
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     found = []
     for line in lines:

@@ -87,7 +87,7 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._step = self._base + done
         kept = [record for record in records if record.step <= self._step]
         for tracker in self._trackers:
-            self._try(lambda one=tracker: one.resume(kept, epoch=self._epoch))  # type: ignore[misc]
+            self._try(lambda one=tracker: one.resume(kept, epoch=self._epoch))
         self._begun = True
 
     def _write(self, epoch: int | None, logs: Any) -> None:
@@ -95,7 +95,7 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
             step=self._step, epoch=epoch, values={name: float(value) for name, value in (logs or {}).items()}
         )
         for tracker in self._trackers:
-            self._try(lambda one=tracker: one.log(record))  # type: ignore[misc]
+            self._try(lambda one=tracker: one.log(record))
 
     def _try(self, act: Any) -> None:
         """A log that cannot be written is told once, and never ends the training."""
