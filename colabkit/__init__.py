@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from colabkit.tracking.board import tensorboard as tensorboard
     from colabkit.transfer import fetch as fetch
     from colabkit.transfer import push as push
+    from colabkit.models.saving import load_model as load_model
+    from colabkit.models.saving import save_model as save_model
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
@@ -36,10 +38,12 @@ else:
         "errors": "colabkit",
         "fetch": "colabkit.transfer",
         "install": "colabkit.packages",
+        "load_model": "colabkit.models.saving",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
         "plot": "colabkit.models.plots",
         "push": "colabkit.transfer",
+        "save_model": "colabkit.models.saving",
         "secret": "colabkit.runtime.secrets",
         "setup": "colabkit.setup_file",
         "strategy": "colabkit.accelerator",
@@ -71,10 +75,12 @@ __all__ = [
     "errors",
     "fetch",
     "install",
+    "load_model",
     "lock",
     "open_run",
     "plot",
     "push",
+    "save_model",
     "secret",
     "setup",
     "strategy",
