@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from colabkit.diagnosis import doctor as doctor
     from colabkit.models import train as train
     from colabkit.models.plots import plot as plot
+    from colabkit.models.saving import load_model as load_model
+    from colabkit.models.saving import save_model as save_model
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
     from colabkit.runtime import detect as detect
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from colabkit.tracking.board import tensorboard as tensorboard
     from colabkit.transfer import fetch as fetch
     from colabkit.transfer import push as push
-    from colabkit.models.saving import load_model as load_model
-    from colabkit.models.saving import save_model as save_model
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",

@@ -65,7 +65,7 @@ def save_model(model: Any, where: StrPath) -> Path:
             )
         write_bundle(classifier, path)
         return path
-    bare = getattr(model, "model", model) if isinstance(model, (Result, Classifier)) else model
+    bare: Any = model.model if isinstance(model, (Result, Classifier)) else model
     with staged(path) as temporary:
         if kind == _WEIGHTS:
             bare.save_weights(temporary)
@@ -145,5 +145,5 @@ def _not_there(path: Path) -> AddressError:
         if path.with_name(f"{path.name}{ending}").is_file():
             return AddressError(f"{path} has no ending", do=f"load {path}{ending}, which is there")
     if _ending(path) is None and path.exists():
-        return AddressError(f"{path} is no model file", do=f"pass a file that ends with {_WHOLE}, {_WEIGHTS} or {_BUNDLE}")
+        return AddressError(f"{path} is no model file", do=f"its name must end with {_WHOLE}, {_WEIGHTS} or {_BUNDLE}")
     return AddressError(f"there is no file {path}", do="check the path")

@@ -113,7 +113,9 @@ def _description(data: bytes, name: str) -> dict[str, Any]:
             f"the member {_DESCRIPTION!r} of {name} cannot be read", why=repr(error)[:200], do="save the bundle again"
         ) from error
     if known > _FORMAT:
-        raise NewerFormatError(f"{name} has the format {known}", why=f"this colabkit reads {_FORMAT}", do="update colabkit")
+        raise NewerFormatError(
+            f"{name} has the format {known}", why=f"this colabkit reads {_FORMAT}", do="update colabkit"
+        )
     if not valid:
         raise ModelFileError(f"the member {_DESCRIPTION!r} of {name} has values of the wrong type", do="save it again")
     result: dict[str, Any] = found

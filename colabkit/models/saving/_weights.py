@@ -55,7 +55,9 @@ def _walk(h5py: Any, group: Any, place: str, name: str) -> int:
         elif isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
                 raise UnsafeModelError(
-                    f"{place}/{key} in {name} is stored in another file", why="weights never are", do="do not use this file"
+                    f"{place}/{key} in {name} is stored in another file",
+                    why="weights never are",
+                    do="do not use this file",
                 )
             stored += item.size * item.dtype.itemsize
     return stored

@@ -74,7 +74,9 @@ def _object(data: bytes, member: str, name: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"the member {member!r} of {name} is no JSON", why=str(error), do="save it again") from error
+        raise ModelFileError(
+            f"the member {member!r} of {name} is no JSON", why=str(error), do="save it again"
+        ) from error
     if not isinstance(value, dict):
         raise ModelFileError(f"the member {member!r} of {name} holds no object", do="save it again")
     return value

@@ -17,7 +17,9 @@ _MOST_PACKED = 200  # times; weights hardly pack at all
 
 
 @contextlib.contextmanager
-def opened(file: IO[bytes], name: str, *, needed: tuple[str, ...], allowed: tuple[str, ...]) -> Iterator[zipfile.ZipFile]:
+def opened(
+    file: IO[bytes], name: str, *, needed: tuple[str, ...], allowed: tuple[str, ...]
+) -> Iterator[zipfile.ZipFile]:
     """Open a zip of a known form.
 
     Args:
@@ -40,7 +42,9 @@ def opened(file: IO[bytes], name: str, *, needed: tuple[str, ...], allowed: tupl
             climbs = inside.startswith(("/", "\\")) or ".." in inside.replace("\\", "/").split("/") or ":" in inside
             if climbs or member.external_attr >> 28 == 0xA:
                 raise UnsafeModelError(
-                    f"{name} has a member {inside[:100]!r}", why="it would be written outside", do="do not use this file"
+                    f"{name} has a member {inside[:100]!r}",
+                    why="it would be written outside",
+                    do="do not use this file",
                 )
             if inside not in needed and not any(inside == one or inside.startswith(one) for one in allowed):
                 raise UnsafeModelError(
