@@ -11,7 +11,15 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── DiskFullError            12
 │   ├── NotStoredError           13   a storage has no object of that name (FileNotFoundError)
 │   ├── ChangedError             14   another writer was there first
-│   └── UnreachableError         15   the storage does not answer; try later (ConnectionError)
+│   ├── UnreachableError         15   the storage does not answer; try later (ConnectionError)
+│   └── DriveError               70   Google Drive failed (ValueError)
+│       ├── DriveConsentError    71   access was refused (PermissionError)
+│       ├── DriveUnansweredError 72   nobody answered, or can be asked (TimeoutError)
+│       ├── DrivePolicyError     73   the administrator has switched it off (PermissionError)
+│       ├── DriveTimeoutError    74   it does not answer in time (TimeoutError)
+│       ├── DriveQuotaError      75   room, or what may be moved in a day, is used up
+│       ├── DriveStoppedError    76   its program on this machine has ended (ConnectionError)
+│       └── MountPointError      77   it cannot be mounted at this folder
 ├── TransferError                20   a download or upload failed (OSError)
 │   ├── OfflineError             21   no network (ConnectionError)
 │   ├── NotFoundError            22   (FileNotFoundError)
@@ -41,7 +49,10 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
 │   ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
 │   └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
-└── SetupFileError               90   a set-up that cannot be read, or is for another Python (ValueError)
+├── SetupFileError               90   a set-up that cannot be read, or is for another Python (ValueError)
+├── NotebookError                91   a notebook that cannot be run: no JSON, an old format, no kernel (ValueError)
+├── CellError                    92   a cell of a headless run raised an error (RuntimeError)
+└── KernelDiedError              93   the process of a headless run was killed too often (RuntimeError)
 ```
 
 0 is success, 2 a usage error, 130 Ctrl-C.
@@ -54,6 +65,7 @@ __all__ = [
     "AddressError",
     "ArchiveError",
     "BusyError",
+    "CellError",
     "ChangedError",
     "CheckpointError",
     "ColabKitError",
@@ -72,6 +84,7 @@ __all__ = [
     "InstallError",
     "InstallerError",
     "IntegrityError",
+    "KernelDiedError",
     "MissingDependencyError",
     "MountPointError",
     "NewerFormatError",
@@ -80,6 +93,7 @@ __all__ = [
     "NotFoundError",
     "NotStoredError",
     "NotWritableError",
+    "NotebookError",
     "OfflineError",
     "PackageNotFoundError",
     "ProtectedPackageError",
@@ -427,3 +441,21 @@ class SetupFileError(ColabKitError, ValueError):
     """A set-up that cannot be read or is for another Python; the message names file, line and column."""
 
     exit_code = 90
+
+
+class NotebookError(ColabKitError, ValueError):
+    """A notebook that cannot be run: it is no JSON, of an old format, or its kernel is not there."""
+
+    exit_code = 91
+
+
+class CellError(ColabKitError, RuntimeError):
+    """A cell of a headless run raised an error; its outputs are saved."""
+
+    exit_code = 92
+
+
+class KernelDiedError(ColabKitError, RuntimeError):
+    """The process of a headless run was killed more often than it may begin again."""
+
+    exit_code = 93

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,41 @@ def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, st
         _leave(process)
         raise
     return Completed(code=process.returncode, out=out, err=err)
+
+
+def stream(command: Sequence[str], take: Callable[[str], object]) -> int:
+    """Run a program and hand on what it prints, line by line as it comes; its errors are among it.
+
+    Args:
+        command: The program and its arguments.
+        take: Is given each piece of text.
+
+    Returns:
+        Its exit code; negative when a signal ended it.
+
+    Example:
+        >>> import sys
+        >>> stream([sys.executable, "-c", "print(6 * 7)"], lambda text: print(text, end=""))
+        42
+        0
+    """
+    with subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        try:
+            for line in process.stdout:
+                take(line)
+            return process.wait()
+        except BaseException:
+            process.terminate()  # it saves what it has, as at Ctrl-C
+            process.wait()
+            raise
 
 
 def _leave(process: subprocess.Popen[str]) -> None:

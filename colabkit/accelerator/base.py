@@ -68,7 +68,7 @@ class Strategy:
             if self.device != "cpu" or self.avoids:
                 stack.enter_context(importlib.import_module(f"colabkit.accelerator._{self.backend}").devices(self))
             if self.policy is not None:
-                stack.enter_context(_dtype_policy(self.policy))
+                stack.enter_context(dtype_policy(self.policy))
             yield
 
     def __enter__(self) -> Self:
@@ -193,7 +193,8 @@ def _reason(
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Make a dtype policy current; the former one is back at the end."""
     import keras
 
     former = keras.config.dtype_policy()

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "install": "install packages, planned first, without breaking the kernel",
     "lock": "write what is installed into a requirements file",
     "setup": "make everything ready that a set-up file asks for",
+    "run": "run a notebook or script headless, and again after a crash",
     "train": "train a reference model; the same command again continues it",
 }
 

@@ -9,7 +9,8 @@ from colabkit._tools.optional import require
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
-    from colabkit.models.base import Result
+    from colabkit.models.base import Array, Result
+    from colabkit.models.classifier import Prediction
 
 _DPI = 120
 _BLUE, _RED, _GREEN = "#1f5fa8", "#b3261e", "#2e7d32"
@@ -55,10 +56,31 @@ def save_predictions_plot(result: Result, path: StrPath, *, columns: int = 8, ro
         axes.axis("off")
     for axes, index in zip(figure.axes, shown, strict=False):
         said, true = images.labels[predicted[index]], images.labels[images.y_test[index]]
-        axes.imshow(images.x_test[index], cmap="gray_r")
+        axes.imshow(images.x_test[index].squeeze(), cmap="gray_r")
         text = said if said == true else f"{said}, not {true}"
         axes.set_title(text, color=_GREEN if said == true else _RED, fontsize=11)
     figure.suptitle(f"{len(right):,} of {len(predicted):,} test images are right", fontsize=11)
+    _save(figure, path)
+
+
+def save_prediction_plot(image: Array, said: Prediction, path: StrPath) -> None:
+    """Draw one image beside the probability of each class.
+
+    Args:
+        image: Shape (height, width).
+        said: What the model says of it.
+        path: Where the PNG goes; it appears whole.
+    """
+    figure = _figure(6.4, 2.6)
+    shown, bars = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    shown.imshow(image, cmap="gray_r")
+    shown.axis("off")
+    shown.set_title(f"{said.label}: {said.probability:.1%}", fontsize=11)
+    names = list(said.probabilities)
+    colors = [_BLUE if name == said.label else "#b8c4d0" for name in names]
+    bars.bar(names, list(said.probabilities.values()), color=colors)
+    bars.set(ylim=(0, 1), ylabel="probability")
+    bars.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

@@ -4,5 +4,18 @@ from colabkit.testing._drive_settings import DriveSettings
 from colabkit.testing.drive_folder import DriveFolder
 from colabkit.testing.fake_colab import FakeColab, Request
 from colabkit.testing.gcs import FakeGCS, GcsFault
+from colabkit.testing.google_drive import FakeDrive
+from colabkit.testing.kaggle import FakeKaggle
+from colabkit.testing.web import FakeWeb
 
-__all__ = ["DriveFolder", "DriveSettings", "FakeColab", "FakeGCS", "GcsFault", "Request"]
+__all__ = [
+    "DriveFolder",
+    "DriveSettings",
+    "FakeColab",
+    "FakeDrive",
+    "FakeGCS",
+    "FakeKaggle",
+    "FakeWeb",
+    "GcsFault",
+    "Request",
+]

@@ -18,6 +18,8 @@ from colabkit.transfer._unpacked import fetch_unpacked, wants_unpacking
 from colabkit.transfer.base import Folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from colabkit._types import StrPath
     from colabkit.transfer._checksum import Checksum
     from colabkit.transfer._job import Show
@@ -42,7 +44,7 @@ def fetch(
     source: list[str] | list[Path] | tuple[StrPath, ...],
     to: StrPath | None = None,
     *,
-    checksum: None = None,
+    checksum: Sequence[str | None] | None = None,
     unpack: bool | Literal["auto"] = "auto",
     overwrite: bool = False,
     connections: int | None = None,
@@ -52,7 +54,7 @@ def fetch(
     source: StrPath | list[str] | list[Path] | tuple[StrPath, ...],
     to: StrPath | None = None,
     *,
-    checksum: str | None = None,
+    checksum: str | Sequence[str | None] | None = None,
     unpack: bool | Literal["auto"] = "auto",
     overwrite: bool = False,
     connections: int | None = None,
@@ -69,7 +71,8 @@ def fetch(
             never run; an option that fetch does not know is refused by name). A list fetches side by side.
         to: A file name, or a folder (one that exists, or a name that ends with "/"). Without it the file lies in
             the cache, which all runs share; a local path is then returned as it is.
-        checksum: What the file must have, as "sha256:HEX"; sha1 and md5 work too.
+        checksum: What the file must have, as "sha256:HEX"; sha1, md5 and crc32c work too. For a list of sources a
+            list of them, None for a file whose checksum you do not know.
         unpack: "auto" unpacks zip and tar archives to a folder of their name, unless `to` names a file; True unpacks
             single files (.gz, .bz2, .xz, .zst) too; False never.
         overwrite: Fetch again even if it is there, and replace what is at `to`.
@@ -98,15 +101,15 @@ def fetch(
         >>> fetch(folder / "digits.csv", to=folder / "copy.csv").read_text()
         '7,0,0'
     """
-    options = Options(
-        unpack=unpack, overwrite=overwrite, connections=_counted(connections), show=progress, wanted=_wanted(checksum)
-    )
+    options = Options(unpack=unpack, overwrite=overwrite, connections=_counted(connections), show=progress)
     if isinstance(source, list | tuple):
-        if checksum is not None:
-            raise AddressError("checksum= is for one file", do="fetch the files with checksums one by one")
         place = None if to is None else f"{os.fspath(to).rstrip(os.sep)}{os.sep}"
-        several = fetch_many(source, options, lambda one, mine: _fetch_one(one, place, mine))
+        pairs = list(zip(source, _wanted_of_each(checksum, len(source)), strict=True))
+        several = fetch_many(pairs, options, lambda one, mine: _fetch_one(one[0], place, replace(mine, wanted=one[1])))
         return [fetched.path for fetched in several]
+    if not isinstance(checksum, str | None):
+        raise AddressError("checksum= is a list, and there is one source", do='pass one text, as in "sha256:HEX"')
+    options = replace(options, wanted=_wanted(checksum))
     return _fetch_one(source, to, options).path
 
 
@@ -161,6 +164,18 @@ def fetch_details(
 
 def _wanted(checksum: str | None) -> Checksum | None:
     return None if checksum is None else _checksum.parse(checksum)
+
+
+def _wanted_of_each(checksum: str | Sequence[str | None] | None, count: int) -> list[Checksum | None]:
+    if checksum is None:
+        return [None] * count
+    if isinstance(checksum, str) or len(checksum) != count:
+        raise AddressError(
+            f"checksum= does not fit the {count} sources",
+            why="a list of sources takes a list with one checksum for each, in the same order",
+            do="put None for those that you do not know",
+        )
+    return [_wanted(one) for one in checksum]
 
 
 def _counted(connections: int | None) -> int | None:
