@@ -21,6 +21,9 @@ MACHINE_ROOT = "COLABKIT_MACHINE_ROOT"
 OFFLINE = "COLABKIT_OFFLINE"
 """Any value but empty and `0`: never try the network."""
 
+WORKER_REPORT = "COLABKIT_WORKER_REPORT"
+"""Set by `colabkit launch`: the open pipe on which a worker says why colabkit refused."""
+
 RUNS_DIR = "colabkit-runs"
 """The folder of a named run where no address was given."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping, Sequence
 
 
@@ -154,3 +155,26 @@ def _leave(process: subprocess.Popen[str]) -> None:
         if pipe is not None:
             pipe.close()
     _left.append(process)
+
+
+async def spawn(
+    command: Sequence[str], *, env: Mapping[str, str], keep: Sequence[int] = ()
+) -> asyncio.subprocess.Process:
+    """Start a program that runs on, in a process group of its own, with its output in pipes.
+
+    Args:
+        command: The program and its arguments.
+        env: Variables on top of the present ones.
+        keep: Descriptors that stay open in it.
+    """
+    import asyncio  # not above: detect() runs programs too, and is to answer in milliseconds
+
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **env},
+        start_new_session=True,
+        pass_fds=tuple(keep),
+    )
