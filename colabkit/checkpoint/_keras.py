@@ -143,7 +143,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._run.submit(snapshot)
         self._saved_step = self._step
         if wait:
-            self._run.flush()
+            self._run.written()
         self._saved_at = time.monotonic()
 
     def _meta(self, model: Any) -> dict[str, Any]:
@@ -257,7 +257,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._signals.restore()
         self.model._initial_epoch = None  # noqa: SLF001 - see on_train_end
         try:
-            self._run.flush()
+            self._run.written()
         except ColabKitError as error:
             warn("%s", error)
         self._run.end_writing()
