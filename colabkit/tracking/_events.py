@@ -45,7 +45,7 @@ def checksum(data: bytes) -> int:
 
     Example:
         >>> hex(checksum(b"123456789"))  # 0xe3069283 before masking, RFC 3720
-        '0xc78b0bbf'
+        '0xc78ab0e5'
     """
     crc = 0xFFFFFFFF
     for byte in data:
