@@ -125,8 +125,8 @@ class Run:
     def resume(self, *, seed: int | None = None, check_data: bool = True) -> Any:
         """Make a Keras callback that saves as training goes and continues where the run stopped.
 
-        Arrays continue at the exact step, with the same result, bit for bit, as without the interruption; other data
-        continues at the start of the epoch. The callback says which of the two holds.
+        Arrays, `keras.utils.PyDataset` and most of `tf.data` continue at the exact step, with the same result, bit for
+        bit, as without the interruption. The callback says when that cannot be had.
 
         Args:
             seed: Fixes the order of the samples in a new run. When None it follows from the state of Python's `random`,
@@ -145,12 +145,12 @@ class Run:
         return self._callback(seed=seed, check_data=check_data, exact=False)
 
     def fit(self, model: Any, x: Any = None, y: Any = None, *, seed: int | None = None, **options: Any) -> Any:
-        """Train a compiled Keras model on arrays, resumable at the exact step.
+        """Train a compiled Keras model, resumable at the exact step.
 
         Args:
             model: A compiled `keras.Model`.
-            x: Input arrays, as for `model.fit`.
-            y: Target arrays, as for `model.fit`.
+            x: Inputs, as for `model.fit`.
+            y: Targets, as for `model.fit`.
             seed: Fixes the order of the samples in a new run, as for `resume`.
             options: Everything else that `model.fit` takes.
 
@@ -158,7 +158,7 @@ class Run:
             The `History` of the whole run, earlier processes included.
 
         Raises:
-            UnsupportedError: The data is not made of arrays, so that its order cannot be continued.
+            UnsupportedError: The data cannot be continued exactly; the message says why.
         """
         callbacks = [*(options.pop("callbacks", None) or []), self._callback(seed=seed, check_data=True, exact=True)]
         return model.fit(x, y, callbacks=callbacks, **options)
