@@ -56,6 +56,7 @@ class Remote:
     gzipped: bool = False
 
 
+@runtime_checkable
 class Source(Protocol):
     """One file that can be fetched: one class a kind of address.
 
