@@ -11,6 +11,7 @@ from colabkit._tools.files import FileLock, unpublished, writing_to
 from colabkit._tools.log import say, warn
 from colabkit._tools.optional import require
 from colabkit.checkpoint import copies, manifest, snapshot
+from colabkit.checkpoint.into import fill
 from colabkit.checkpoint.mirror import Mirror, open_mirror
 from colabkit.checkpoint.place import place_of
 from colabkit.checkpoint.policy import Every, parse_every
@@ -211,7 +212,7 @@ class Run:
     # ---- any state ----
 
     def save(self, state: Any, *, step: int) -> None:
-        """Save any state: dicts, lists and tuples of arrays and plain values, nested as you like.
+        """Save any state: dicts, lists and tuples of arrays and plain values, torch modules and optimizers, JAX trees.
 
         Returns as soon as the arrays are copied; a background thread writes the file. `flush` waits for it.
 
@@ -227,21 +228,28 @@ class Run:
         self.begin_writing()
         self.submit(taken)
 
-    def restore(self) -> Saved | None:
+    def restore(self, *, into: Any = None) -> Saved | None:
         """Read the newest state that is whole, or None when there is none.
+
+        Args:
+            into: The state made anew, as it was given to `save`: its torch modules and optimizers are loaded in place,
+                its JAX arrays, tensors, named tuples and dataclasses come back as such. Without it the state comes
+                back in NumPy arrays, dicts, lists and tuples.
 
         Raises:
             CorruptCheckpointError: The file is whole, but holds no state that `save` could have written.
-            RunMismatchError: The run holds the state of a Keras model, which `resume` continues.
+            RunMismatchError: The run holds the state of a Keras model, which `resume` continues, or `into` has another
+                shape.
             NewerFormatError: A newer colabkit wrote it.
         """
         found = self.newest("state")
         if found is None:
             return None
         try:
-            return Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
+            saved = Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
         except (KeyError, TypeError, ValueError) as error:  # the hash is right, yet no colabkit wrote this
             raise CorruptCheckpointError(f"the checkpoint of {self.name} holds no state", why=repr(error)) from error
+        return saved if into is None else replace(saved, state=fill(into, saved.state))
 
     def checkpoints(self) -> list[manifest.Entry]:
         """List the checkpoint files, the furthest trained first; whether they are whole is not checked."""
