@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 from colabkit._tools.log import say
 from colabkit._tools.progress import progress as open_progress
@@ -15,7 +15,6 @@ from colabkit.transfer._folder import fetch_folder
 from colabkit.transfer._job import Fetched, Job, Options, names_folder
 from colabkit.transfer._many import fetch_many
 from colabkit.transfer._unpacked import fetch_unpacked, wants_unpacking
-from colabkit.transfer.base import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.transfer._checksum import Checksum
     from colabkit.transfer._job import Show
-    from colabkit.transfer.base import Source
+    from colabkit.transfer.base import Folder, Source
 
 MOST_CONNECTIONS = 64
 
@@ -200,8 +199,8 @@ def _fetch_one(source: StrPath, to: StrPath | None, options: Options) -> Fetched
     if not options.overwrite and (path := found.here()) is not None:
         say("%s is on this machine already, in %s", found.shown, path)
         return replace(_fetch_path(path, to, options), source=found.shown, from_cache=True)
-    if isinstance(found, Folder):
-        return fetch_folder(found, to, options)
+    if hasattr(found, "entries"):  # isinstance of a protocol takes a tenth of the time of a small file
+        return fetch_folder(cast("Folder", found), to, options)
     return _fetch_file(found, to, options)
 
 
