@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from colabkit.models import train as train
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
+    from colabkit.panel import setup_panel as setup_panel
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
     from colabkit.setup_file import setup as setup
@@ -38,6 +39,7 @@ else:
         "push": "colabkit.transfer",
         "secret": "colabkit.runtime.secrets",
         "setup": "colabkit.setup_file",
+        "setup_panel": "colabkit.panel",
         "strategy": "colabkit.accelerator",
         "train": "colabkit.models",
     }
@@ -70,6 +72,7 @@ __all__ = [
     "push",
     "secret",
     "setup",
+    "setup_panel",
     "strategy",
     "train",
 ]
