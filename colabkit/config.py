@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 CACHE_DIR = "COLABKIT_CACHE"
 """Where downloads are kept; default `~/.cache/colabkit`, or under `XDG_CACHE_HOME`."""
 
-DRIVE_API = "COLABKIT_DRIVE_API"
-"""Another address of the Drive API, for tests; no credentials are sent there."""
-
 MACHINE_ROOT = "COLABKIT_MACHINE_ROOT"
 """Where to look for the files that tell a host, instead of `/`; `colabkit.testing.FakeColab` sets it."""
 
 OFFLINE = "COLABKIT_OFFLINE"
 """Any value but empty and `0`: never try the network."""
+
+WORKER_REPORT = "COLABKIT_WORKER_REPORT"
+"""Set by `colabkit launch`: the open pipe on which a worker says why colabkit refused."""
 
 RUNS_DIR = "colabkit-runs"
 """The folder of a named run where no address was given."""

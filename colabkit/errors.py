@@ -35,6 +35,8 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── CorruptCheckpointError   33   the file is not what was written (ValueError)
 │   └── NewerFormatError         34   written by a newer colabkit
 ├── DataError                    40   the data does not fit the model (ValueError)
+├── ModelFileError               41   a model file is damaged, or of another form (ValueError)
+│   └── UnsafeModelError         42   it would run code, or reach other files
 ├── InstallError                 50   installing packages failed (RuntimeError)
 │   ├── RequirementError         51   a requirement that cannot be read, or that carries an option (ValueError)
 │   ├── ConflictError            52   versions that cannot go together
@@ -49,6 +51,10 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── SecretAccessError        62   it is there, and this notebook may not read it (PermissionError)
 │   ├── SecretTimeoutError       63   the place that keeps it did not answer (TimeoutError)
 │   └── NoBrowserError           64   Colab's secrets answer to a browser only, and there is none
+├── ClusterError                 80   several workers cannot train together (RuntimeError)
+│   ├── ClusterConfigError       81   workers, ports or TF_CONFIG that cannot be read, or name one twice (ValueError)
+│   ├── WorkerUnreachableError   82   a worker does not come, or does not answer (ConnectionError)
+│   └── WorkerMismatchError      83   a worker has another script or other versions (ValueError)
 ├── SetupFileError               90   a set-up that cannot be read, or is for another Python (ValueError)
 ├── NotebookError                91   a notebook that cannot be run: no JSON, an old format, no kernel (ValueError)
 ├── CellError                    92   a cell of a headless run raised an error (RuntimeError)
@@ -68,6 +74,8 @@ __all__ = [
     "CellError",
     "ChangedError",
     "CheckpointError",
+    "ClusterConfigError",
+    "ClusterError",
     "ColabKitError",
     "ConflictError",
     "CorruptCheckpointError",
@@ -86,6 +94,7 @@ __all__ = [
     "IntegrityError",
     "KernelDiedError",
     "MissingDependencyError",
+    "ModelFileError",
     "MountPointError",
     "NewerFormatError",
     "NoBrowserError",
@@ -111,8 +120,11 @@ __all__ = [
     "TransferError",
     "UnknownNameError",
     "UnreachableError",
+    "UnsafeModelError",
     "UnsupportedError",
     "WebPageError",
+    "WorkerMismatchError",
+    "WorkerUnreachableError",
 ]
 
 
@@ -305,6 +317,18 @@ class DataError(ColabKitError, ValueError):
     exit_code = 40
 
 
+class ModelFileError(ColabKitError, ValueError):
+    """A model file is damaged, or of another form; the message names the member."""
+
+    exit_code = 41
+
+
+class UnsafeModelError(ModelFileError):
+    """A model file would run code, or reach other files; the message names the layer or the member."""
+
+    exit_code = 42
+
+
 class InstallError(ColabKitError, RuntimeError):
     """Installing packages failed; the message says whether anything was changed."""
 
@@ -435,6 +459,30 @@ class MountPointError(DriveError):
     """Drive cannot be mounted at this folder; the message says what is in the way."""
 
     exit_code = 77
+
+
+class ClusterError(ColabKitError, RuntimeError):
+    """Several workers cannot train together."""
+
+    exit_code = 80
+
+
+class ClusterConfigError(ClusterError, ValueError):
+    """Workers, ports, ranks or a TF_CONFIG that cannot be read, or that name one worker twice."""
+
+    exit_code = 81
+
+
+class WorkerUnreachableError(ClusterError, ConnectionError):
+    """A worker does not come in time, or cannot reach the first one; the message names it."""
+
+    exit_code = 82
+
+
+class WorkerMismatchError(ClusterError, ValueError):
+    """A worker would run another script or other versions; the message names the difference."""
+
+    exit_code = 83
 
 
 class SetupFileError(ColabKitError, ValueError):

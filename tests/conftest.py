@@ -45,7 +45,7 @@ def gcs(monkeypatch):
     from colabkit.transfer import _gcs_api, engine
 
     for module in (_gcs_api, engine):
-        monkeypatch.setattr(module, "Backoff", lambda: Backoff(first=0.025, longest=1.0))
+        monkeypatch.setattr(module, "Backoff", lambda **options: Backoff(first=0.025, longest=1.0, **options))
     with FakeGCS() as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.endpoint)
         yield running

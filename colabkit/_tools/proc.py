@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping, Sequence
 
 
@@ -73,7 +74,8 @@ _left: list[subprocess.Popen[str]] = []
 def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Completed:
     """Run a program that a stalled file system may hold, and go on without it when it does not come back.
 
-    A process that waits for FUSE cannot even be killed before FUSE answers; `run` would wait for its end.
+    A process that waits for FUSE cannot even be killed before FUSE answers; `run` would wait for its end. It runs in
+    `/`, since the working folder may be on the very file system that hangs.
 
     Args:
         command: The program and its arguments.
@@ -97,6 +99,7 @@ def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, st
             text=True,
             errors="replace",
             env={**os.environ, **env} if env is not None else None,
+            cwd="/",
         )
     except OSError as error:
         return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
@@ -154,3 +157,26 @@ def _leave(process: subprocess.Popen[str]) -> None:
         if pipe is not None:
             pipe.close()
     _left.append(process)
+
+
+async def spawn(
+    command: Sequence[str], *, env: Mapping[str, str], keep: Sequence[int] = ()
+) -> asyncio.subprocess.Process:
+    """Start a program that runs on, in a process group of its own, with its output in pipes.
+
+    Args:
+        command: The program and its arguments.
+        env: Variables on top of the present ones.
+        keep: Descriptors that stay open in it.
+    """
+    import asyncio  # not above: detect() runs programs too, and is to answer in milliseconds
+
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **env},
+        start_new_session=True,
+        pass_fds=tuple(keep),
+    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from colabkit.errors import UnsupportedError
+from colabkit.errors import UnsupportedError, WorkerUnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from colabkit.accelerator.base import Strategy
 
 
@@ -17,7 +19,9 @@ def devices(chosen: Strategy) -> contextlib.AbstractContextManager[Any]:
     import keras
 
     scope: contextlib.AbstractContextManager[Any]
-    if chosen.device == "cpu":
+    if chosen.workers > 1:
+        _join()
+    elif chosen.device == "cpu":
         scope = keras.device("cpu:0")
         return scope
     seen = [device for device in jax.devices() if device.platform == chosen.device]
@@ -34,8 +38,68 @@ def devices(chosen: Strategy) -> contextlib.AbstractContextManager[Any]:
 
 def shared(device: str) -> contextlib.AbstractContextManager[Any]:
     """Return the scope in which all devices of a kind share each batch."""
+    import jax
     import keras
 
-    names = keras.distribution.list_devices(device)
-    scope: contextlib.AbstractContextManager[Any] = keras.distribution.DataParallel(devices=names).scope()
+    distribution = keras.distribution.DataParallel(devices=keras.distribution.list_devices(device))
+    if jax.process_count() > 1:
+        # True would refuse arrays, which `_shares` shares out; a tf.data.Dataset is still cut by Keras.
+        distribution.auto_shard_dataset = False
+        distribution.distribute_dataset = distribution.distribute_tf_dataset
+    scope: contextlib.AbstractContextManager[Any] = distribution.scope()
     return scope
+
+
+def _join() -> None:
+    """Bring this process together with the other workers, once."""
+    import jax
+    import keras
+
+    if jax.distributed.is_initialized():
+        return
+    try:
+        keras.distribution.initialize()  # reads the variables of `cluster`
+    except RuntimeError as error:
+        if "before any JAX" in str(error):
+            raise UnsupportedError(
+                "the workers cannot be joined any more",
+                why="JAX has already computed in this process",
+                do="enter ck.strategy() before the first line that makes an array of JAX or a model",
+            ) from error
+        raise WorkerUnreachableError(
+            "JAX could not join the workers",
+            why=str(error).splitlines()[0],
+            do="check that every worker was started, and that the coordinator's port is open between them",
+        ) from error
+
+
+class Collectives:
+    """What JAX's processes tell each other, see `crew`."""
+
+    def __init__(self) -> None:
+        import jax
+
+        self.index: int = jax.process_index()
+        self.count: int = jax.process_count()
+
+    def gather(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Give every worker's numbers to all."""
+        import numpy as np
+        from jax.experimental import multihost_utils
+
+        found: list[list[int]] = multihost_utils.process_allgather(np.array(numbers, np.int32)).tolist()
+        return found
+
+    def broadcast(self, data: bytes | None) -> bytes:
+        """Give the chief's bytes to all."""
+        import numpy as np
+        from jax.experimental import multihost_utils
+
+        size = self.gather([len(data or b"") >> 30, len(data or b"") & (1 << 30) - 1])[0]
+        length = (size[0] << 30) + size[1]
+        words = np.zeros(length, np.uint8)
+        if self.index == 0 and data is not None:
+            words[:] = np.frombuffer(data, np.uint8)
+        if not length:
+            return b""
+        return bytes(np.asarray(multihost_utils.broadcast_one_to_all(words)).tobytes())

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from colabkit._tools.log import say
+from colabkit.accelerator import keras_20585
 from colabkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Sequence
 
     from colabkit.accelerator.base import Strategy
+
+_PIECE = 1 << 26  # bytes sent to the other workers at once
 
 
 def devices(chosen: Strategy) -> contextlib.AbstractContextManager[Any]:
@@ -18,11 +23,12 @@ def devices(chosen: Strategy) -> contextlib.AbstractContextManager[Any]:
     import tensorflow as tf
 
     if chosen.device == "cpu":
-        return distribute(["/cpu:0"])
+        return workers() if chosen.workers > 1 else distribute(["/cpu:0"])
     gpus = tf.config.list_physical_devices("GPU")
-    if len(gpus) < chosen.replicas:
+    wanted = chosen.replicas // chosen.workers
+    if len(gpus) < wanted:
         raise UnsupportedError(
-            f"TensorFlow sees {len(gpus)} of {chosen.replicas} GPUs",
+            f"TensorFlow sees {len(gpus)} of {wanted} GPUs",
             why="the driver lists them, but TensorFlow could not load its CUDA libraries or was told to hide them",
             do="install tensorflow[and-cuda] and restart the kernel, or pass prefer='cpu'",
         )
@@ -32,7 +38,7 @@ def devices(chosen: Strategy) -> contextlib.AbstractContextManager[Any]:
         except RuntimeError:  # the GPU is in use already, and its memory taken
             say("TensorFlow already uses the GPU: it keeps the memory it took")
             break
-    return distribute([f"/gpu:{number}" for number in range(chosen.replicas)])
+    return workers() if chosen.workers > 1 else distribute([f"/gpu:{number}" for number in range(wanted)])
 
 
 def distribute(names: list[str]) -> contextlib.AbstractContextManager[Any]:
@@ -42,3 +48,83 @@ def distribute(names: list[str]) -> contextlib.AbstractContextManager[Any]:
     chosen = tf.distribute.OneDeviceStrategy(names[0]) if len(names) == 1 else tf.distribute.MirroredStrategy(names)
     scope: contextlib.AbstractContextManager[Any] = chosen.scope()
     return scope
+
+
+def workers() -> contextlib.AbstractContextManager[Any]:
+    """Return the scope of all workers that TF_CONFIG names."""
+    scope: contextlib.AbstractContextManager[Any] = _workers().scope()
+    return scope
+
+
+@functools.cache  # the servers of a process can be started once
+def _workers() -> Any:
+    import tensorflow as tf
+
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise UnsupportedError(
+            "the workers cannot be joined any more",
+            why=f"TensorFlow has already computed in this process ({error})",
+            do="enter ck.strategy() before the first line that makes a tensor or a model",
+        ) from error
+    keras_20585.mend(strategy)
+    return strategy
+
+
+def spans_workers(strategy: Any) -> bool:
+    """Say whether a strategy of tf.distribute joins several processes."""
+    extended = getattr(strategy, "extended", None)
+    return getattr(extended, "_num_workers", 1) > 1
+
+
+class Collectives:
+    """What TensorFlow's workers tell each other, see `crew`.
+
+    Args:
+        strategy: A `tf.distribute.MultiWorkerMirroredStrategy`.
+    """
+
+    def __init__(self, strategy: Any) -> None:
+        resolver = strategy.cluster_resolver
+        self._strategy = strategy
+        self.count: int = strategy.extended._num_workers
+        spec = resolver.cluster_spec().as_dict()
+        chiefs = len(spec.get("chief", []))
+        self.index = int(resolver.task_id) + (chiefs if resolver.task_type == "worker" else 0)
+
+    def gather(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Give every worker's numbers to all."""
+        import numpy as np
+
+        table = np.zeros((self.count, len(numbers)), np.int32)
+        table[self.index] = numbers
+        found: list[list[int]] = self._sum(table).tolist()
+        return found
+
+    def broadcast(self, data: bytes | None) -> bytes:
+        """Give the chief's bytes to all, as a sum in which the others are zero."""
+        import numpy as np
+
+        size = self.gather([len(data or b"") >> 30, len(data or b"") & (1 << 30) - 1])[0]
+        length = (size[0] << 30) + size[1]
+        received = []
+        for start in range(0, length, _PIECE):
+            words = np.zeros(-(-min(_PIECE, length - start) // 4), np.int32)
+            if self.index == 0 and data is not None:
+                piece = data[start : start + _PIECE]
+                words[:] = np.frombuffer(piece + bytes(-len(piece) % 4), np.int32)
+            received.append(self._sum(words).tobytes())
+        return b"".join(received)[:length]
+
+    def _sum(self, words: Any) -> Any:
+        import tensorflow as tf
+
+        def add() -> Any:
+            context = tf.distribute.get_replica_context()
+            # Where a worker has several devices, one of them speaks for it.
+            first = context.replica_id_in_sync_group % self._strategy.extended._num_devices_per_worker == 0
+            return context.all_reduce("SUM", tf.where(first, words, tf.zeros_like(words)))
+
+        total = self._strategy.experimental_local_results(self._strategy.run(tf.function(add)))[0]
+        return total.numpy()

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from colabkit.accelerator import backends
+from colabkit.accelerator import backends, cluster, determinism
 from colabkit.accelerator.backends import TITLES, Backends
 from colabkit.accelerator.precision import policy_for
 from colabkit.errors import UnknownNameError, UnsupportedError
@@ -28,14 +28,17 @@ class Strategy:
     """Where training runs; enter it around the lines that build, compile and fit the model.
 
     Attributes:
-        name: "plain", "OneDeviceStrategy", "MirroredStrategy" or "DataParallel".
+        name: "plain", "OneDeviceStrategy", "MirroredStrategy", "MultiWorkerMirroredStrategy" or "DataParallel".
         backend: What Keras computes with: "tensorflow", "jax" or "torch".
         device: "cpu", "gpu" or "tpu".
-        replicas: How many devices share a batch.
+        replicas: How many devices share a batch, those of all workers together.
         policy: The dtype policy that the scope sets; None where it leaves Keras' own.
         avoids: An accelerator is there and is not to be used.
         reason: Why this one, in one sentence.
         warnings: What could be better, one sentence each.
+        workers: How many processes train together.
+        worker: Which of them this one is; 0 is the chief, who alone writes checkpoints.
+        deterministic: The same run gives the same bits, at the cost of slower kernels.
     """
 
     name: str
@@ -46,6 +49,9 @@ class Strategy:
     avoids: bool
     reason: str
     warnings: tuple[str, ...] = ()
+    workers: int = 1
+    worker: int = 0
+    deterministic: bool = False
     _entered: list[contextlib.ExitStack] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def batch_size(self, per_replica: int) -> int:
@@ -65,10 +71,14 @@ class Strategy:
         # Left as it is afterwards: Keras reads it at its import, which may come at any line of the scope.
         os.environ[backends.VARIABLE] = self.backend
         with contextlib.ExitStack() as stack:
-            if self.device != "cpu" or self.avoids:
+            if self.deterministic:
+                determinism.demand(self.backend)
+            if self.device != "cpu" or self.avoids or self.workers > 1:
                 stack.enter_context(importlib.import_module(f"colabkit.accelerator._{self.backend}").devices(self))
+            if self.workers > 1:
+                importlib.import_module("colabkit.accelerator.joined").begin(self)
             if self.policy is not None:
-                stack.enter_context(_dtype_policy(self.policy))
+                stack.enter_context(dtype_policy(self.policy))
             yield
 
     def __enter__(self) -> Self:
@@ -84,7 +94,12 @@ class Strategy:
 
 
 def choose(
-    runtime: Runtime, found: Backends, *, prefer: str = "auto", mixed_precision: str | bool = "auto"
+    runtime: Runtime,
+    found: Backends,
+    *,
+    prefer: str = "auto",
+    mixed_precision: str | bool = "auto",
+    deterministic: bool = False,
 ) -> Strategy:
     """Choose a strategy; nothing is imported and no device touched."""
     if prefer not in PREFER:
@@ -107,16 +122,29 @@ def choose(
         warnings = (*warnings, f"Keras with PyTorch trains on one of the {replicas} GPUs only")
         usable, replicas = usable[:1], 1
     policy, words = policy_for(usable, mixed_precision)
-    name = _name(backend, kind, replicas)
+    joined = cluster.current(found.env)
+    workers, worker = (joined.count, joined.index) if joined else (1, 0)
+    if joined and backend == "torch":
+        raise UnsupportedError(
+            f"{workers} workers cannot train together on PyTorch",
+            why="Keras with PyTorch trains in one process only",
+            do="ask for prefer='tensorflow' or prefer='jax'",
+        )
+    reason = _reason(runtime, prefer, here, usable, f"{TITLES[backend]}{f', {policy}' if policy else ''}")
+    if joined:
+        reason = f"{workers} workers share each batch, and this is worker {worker}; {reason}"
     return Strategy(
-        name=name,
+        name=_name(backend, kind, replicas, workers),
         backend=backend,
         device=kind,
-        replicas=replicas,
+        replicas=replicas * workers,
         policy=policy,
         avoids=not usable and bool(here),
-        reason=_reason(runtime, prefer, here, usable, f"{TITLES[backend]}{f', {policy}' if policy else ''}"),
+        reason=reason,
         warnings=(*warnings, *words),
+        workers=workers,
+        worker=worker,
+        deterministic=deterministic,
     )
 
 
@@ -166,7 +194,9 @@ def _refusal(
     )
 
 
-def _name(backend: str, kind: str, replicas: int) -> str:
+def _name(backend: str, kind: str, replicas: int, workers: int) -> str:
+    if workers > 1:
+        return "MultiWorkerMirroredStrategy" if backend == "tensorflow" else "DataParallel"
     if backend == "tensorflow" and kind == "gpu":
         return "MirroredStrategy" if replicas > 1 else "OneDeviceStrategy"
     return "DataParallel" if replicas > 1 else "plain"
@@ -193,7 +223,8 @@ def _reason(
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Make a dtype policy current; the former one is back at the end."""
     import keras
 
     former = keras.config.dtype_policy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit.errors import UnknownNameError
@@ -43,6 +44,18 @@ def policy_for(devices: Sequence[Accelerator], asked: str | bool) -> tuple[str |
     policies = {_fast(device) for device in devices}
     # Devices that share a batch compute alike.
     return (policies.pop(), ()) if len(policies) == 1 else (None, ())
+
+
+def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Say whether this CPU multiplies bfloat16 itself; False where that cannot be told.
+
+    It gains with convolutions only, and only on TensorFlow, so no policy follows from it in general.
+    """
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+    except OSError:
+        return False
+    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
 
 
 def _fast(device: Accelerator) -> str | None:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "lock": "write what is installed into a requirements file",
     "setup": "make everything ready that a set-up file asks for",
     "run": "run a notebook or script headless, and again after a crash",
+    "launch": "train a script on several workers, which survives the death of one",
     "train": "train a reference model; the same command again continues it",
 }
 

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 from colabkit._tools.progress import amount
 from colabkit.cli import Outcome
-from colabkit.transfer import fetch_details
+from colabkit.errors import AddressError
+from colabkit.transfer import fetch_details, listing
+from colabkit.transfer.cache import folder
 
 if TYPE_CHECKING:
     import argparse
+
+    from colabkit.transfer.cache import Receipt
 
 EXAMPLE = "colabkit fetch https://example.org/digits.zip --to data/ --checksum sha256:HEX"
 
@@ -18,28 +22,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "source",
-        help="an https, http or gs:// address, a path, a file: address, or a quoted curl, wget or gsutil command",
+        nargs="?",
+        help="an https, http or gs:// address, kaggle:OWNER/DATASET, a Google Drive link, drive:PATH, a path, or a "
+        "quoted curl, wget, kaggle, gsutil or gcloud command",
     )
     parser.add_argument("--to", metavar="PATH", help="a file name, or a folder (ends with /); default: the cache")
     parser.add_argument(
         "--checksum", metavar="ALGORITHM:HEX", help="what the file must have: sha256, sha1, md5 or crc32c"
     )
-    parser.add_argument("--no-unpack", action="store_true", help="leave an archive packed")
+    packed = parser.add_mutually_exclusive_group()
+    packed.add_argument("--unpack", action="store_true", help="unpack single files and nameless links as well")
+    packed.add_argument("--no-unpack", action="store_true", help="leave an archive packed")
     parser.add_argument("--overwrite", action="store_true", help="fetch again, and replace what is at PATH")
     parser.add_argument(
         "--no-cache", action="store_true", help="neither use nor note earlier fetches; default place: this folder"
     )
     parser.add_argument("--connections", type=int, metavar="N", help="connections at most; default: up to 16")
+    parser.add_argument("--list", action="store_true", help="list what the cache holds instead, newest first")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Fetch, and print the path alone, so that a shell can use it."""
+    if args.list:
+        if args.source is not None:
+            raise AddressError("--list goes without a source", do="run: colabkit fetch --list")
+        return _listed(listing())
+    if args.source is None:
+        raise AddressError("nothing is named to fetch", do=f"run: {EXAMPLE}")
     done = fetch_details(
         args.source,
         args.to,
         checksum=args.checksum,
-        unpack=False if args.no_unpack else "auto",
+        unpack=True if args.unpack else False if args.no_unpack else "auto",
         overwrite=args.overwrite,
         connections=args.connections,
         progress=False if args.quiet else None,
@@ -54,3 +69,9 @@ def run(args: argparse.Namespace) -> Outcome:
         "size_text": amount(done.size),
     }
     return Outcome(value, str(done.path))
+
+
+def _listed(receipts: list[Receipt]) -> Outcome:
+    value = [{**vars(receipt), "path": str(receipt.path)} for receipt in receipts]
+    lines = [f"{one.fetched[:16]}  {amount(one.size):>9}  {one.source}  {one.path}" for one in receipts]
+    return Outcome({"files": value, "folder": str(folder())}, "\n".join(lines) or "nothing was fetched yet")

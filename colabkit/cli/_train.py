@@ -1,4 +1,7 @@
-"""Train a reference model in a run that survives a kill; the same command again continues it."""
+"""Train a reference model in a run that survives a kill; the same command again continues it.
+
+The models are mnist-mlp and digits-cnn.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", metavar="WHERE", help="the run's folder, or drive:FOLDER (default: colabkit-runs/NAME)"
     )
-    parser.add_argument("--data", metavar="FILE", help="a file with the data (default: fetched)")
+    parser.add_argument("--data", metavar="PATH", help="a file or folder with the data (default: fetched)")
+    parser.add_argument(
+        "--recipe", default="same", help="same (default), tutorial (to the letter) or sprint (the fewest seconds)"
+    )
     parser.add_argument("--epochs", type=int, help="how often to go through the data")
     parser.add_argument("--batch-size", type=int, help="samples a step")
     parser.add_argument("--seed", type=int, default=0, help="fixes weights, dropout and order (default: %(default)s)")
+    parser.add_argument("--test", metavar="CSV", help="a test.csv to classify; writes submission.csv into the run")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -29,12 +36,19 @@ def run(args: argparse.Namespace) -> Outcome:
     from colabkit.models import train
 
     result = train(
-        args.name, data=args.data, run=args.run, epochs=args.epochs, batch_size=args.batch_size, seed=args.seed
+        args.name,
+        data=args.data,
+        run=args.run,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        recipe=args.recipe,
     )
     value = {
         "model": result.name,
         "data": result.data.source,
         "strategy": result.strategy,
+        "recipe": result.recipe,
         "resumed_from": result.resumed_from,
         "history": result.history,
         "metrics": result.metrics,
@@ -42,4 +56,9 @@ def run(args: argparse.Namespace) -> Outcome:
         "run": str(result.run_dir),
     }
     text = ", ".join(f"{name} {number:.4f}" for name, number in sorted(result.metrics.items()))
-    return Outcome(value=value, text=f"{result.name} on the test data: {text}\nrun: {result.run_dir}")
+    text = f"{result.name} on the test data: {text}\nrun: {result.run_dir}"
+    if args.test:
+        submission = result.classifier.write_submission(args.test, result.run_dir / "submission.csv")
+        value["submission"] = str(submission)
+        text += f"\nsubmission: {submission}"
+    return Outcome(value=value, text=text)

@@ -8,16 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from colabkit.models.base import ImageData
-from colabkit.models.datasets import load_mnist
+from colabkit.models.datasets import LABELS, load_mnist
+from colabkit.models.recipes import Sprint
 
 if TYPE_CHECKING:
-    from colabkit._types import StrPath
+    from colabkit.models.base import Data
 
 EPOCHS = 5
 BATCH_SIZE = 32
+STEPS_AT_ONCE = 32
+FASTEST_ON_CPU = "jax"
+SPRINT = Sprint(epochs=5, batch_size=256, learning_rate=6e-3)
 
 
-def load(data: StrPath | None) -> ImageData:
+def load(data: Data | None) -> ImageData:
     """Load the digits and scale their pixels to 0 to 1."""
     digits = load_mnist(data)
     return ImageData(
@@ -25,12 +29,13 @@ def load(data: StrPath | None) -> ImageData:
         y_train=digits.y_train,
         x_test=digits.x_test.astype("float32") / 255,
         y_test=digits.y_test,
-        labels=tuple("0123456789"),
+        labels=LABELS,
         source=digits.source,
+        divided_by=255,
     )
 
 
-def build() -> Any:
+def build(learning_rate: Any = 1e-3) -> Any:
     """Build and compile the model; it gives one logit a digit."""
     import keras
 
@@ -45,7 +50,7 @@ def build() -> Any:
         name="mnist_mlp",
     )
     model.compile(
-        optimizer="adam",
+        optimizer=keras.optimizers.Adam(learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

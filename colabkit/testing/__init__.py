@@ -1,7 +1,23 @@
 """Doubles that behave like the real thing, for the tests of colabkit and of those who build on it."""
 
 from colabkit.testing._drive_settings import DriveSettings
+from colabkit.testing.drive_cloud import CloudDrive
 from colabkit.testing.drive_folder import DriveFolder
 from colabkit.testing.fake_colab import FakeColab, Request
+from colabkit.testing.gcs import FakeGCS, GcsFault
+from colabkit.testing.google_drive import FakeDrive
+from colabkit.testing.kaggle import FakeKaggle
+from colabkit.testing.web import FakeWeb
 
-__all__ = ["DriveFolder", "DriveSettings", "FakeColab", "Request"]
+__all__ = [
+    "CloudDrive",
+    "DriveFolder",
+    "DriveSettings",
+    "FakeColab",
+    "FakeDrive",
+    "FakeGCS",
+    "FakeKaggle",
+    "FakeWeb",
+    "GcsFault",
+    "Request",
+]

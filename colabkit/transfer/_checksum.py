@@ -137,6 +137,13 @@ def of_file(path: Path, algorithm: str) -> Checksum:
     return Checksum(algorithm=algorithm, digits=digest.hexdigest())
 
 
+def of_bytes(data: bytes, algorithm: str) -> Checksum:
+    """Hash bytes."""
+    digest = _new(algorithm)
+    digest.update(data)
+    return Checksum(algorithm=algorithm, digits=digest.hexdigest())
+
+
 class PrefixHash:
     """Hashes a file on a thread of its own while it grows, so that verifying costs no second pass.
 

@@ -111,12 +111,13 @@ class GcsFile:
         address: Where it is.
         known: What a listing has told of it already.
         api: Sends the requests; the one that fits the environment by default.
+        asked: The generations that were asked for so far, the newest last.
     """
 
     address: GcsAddress
     known: GcsObject | None = field(default=None, repr=False)
     api: Api | None = field(default=None, repr=False)
-    _asked: list[GcsObject] = field(default_factory=list, init=False, repr=False, compare=False)
+    asked: list[GcsObject] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def identity(self) -> str:
@@ -156,8 +157,8 @@ class GcsFile:
         )
 
     def _now(self, api: Api) -> GcsObject:
-        if self.known is not None and not self._asked:
-            self._asked.append(self.known)
+        if self.known is not None and not self.asked:
+            self.asked.append(self.known)
             return self.known
         try:
             found = api.object(self.address.bucket, self.address.name, self.address.generation)
@@ -168,7 +169,7 @@ class GcsFile:
             raise NotFoundError(
                 f"{self.shown} is no object", why="it is a folder", do=f"write it as {self.shown}/ to fetch all of it"
             ) from error
-        self._asked.append(found)
+        self.asked.append(found)
         return found
 
 

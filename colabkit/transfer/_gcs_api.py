@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from colabkit import config
 from colabkit._tools.retry import Backoff
 from colabkit._version import __version__
-from colabkit.errors import AccessError, AddressError, NotFoundError, OfflineError, TransferError
+from colabkit.errors import AccessError, AddressError, IntegrityError, NotFoundError, OfflineError, TransferError
 from colabkit.transfer import _headers, _html
+from colabkit.transfer._checksum import of_bytes, promised
 from colabkit.transfer._gcs_auth import CREDENTIALS, EMULATOR, PAYING_PROJECT, SIGN_IN, Caller
 from colabkit.transfer._network import first_contact, too_busy, translating
 from colabkit.transfer.base import TransientError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SERVICE = "https://storage.googleapis.com"
 CONNECT, READ = 15.0, 60.0
+PATIENT = 6
+_NO_RANGE = 416
 _MOST_REFUSALS = 3
 """An anonymous try, one with an old token, one with a new one, and one that names who pays."""
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
@@ -36,11 +39,17 @@ _FIELDS = "name,bucket,generation,size,crc32c,md5Hash,contentEncoding,contentTyp
 _PAGE = 1000
 _SETTINGS = (CREDENTIALS, PAYING_PROJECT, "CLOUDSDK_CONFIG", "HOME")
 _MOST_WORDS = 65536
-_NO_BUCKET = "there is no bucket"
+NO_BUCKET = "there is no bucket"
 
 
 class ConditionError(Exception):
-    """A 412: the object is not the generation that the request was for."""
+    """A 412: the object is not the generation that the request was for.
+
+    Attributes:
+        perhaps_ours: An earlier try of the same request may have arrived, and only its answer was lost.
+    """
+
+    perhaps_ours = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +88,11 @@ class Api:
     Args:
         caller: Who asks.
         endpoint: The service, or an emulator.
+        tries: Failures in a row that are forgiven.
     """
 
-    def __init__(self, caller: Caller, endpoint: str = SERVICE) -> None:
+    def __init__(self, caller: Caller, endpoint: str = SERVICE, *, tries: int = PATIENT) -> None:
+        self._tries = tries
         self.caller = caller
         self.endpoint = endpoint
         self._paying: set[str] = set()
@@ -104,7 +115,7 @@ class Api:
         try:
             return self.object(bucket, name)
         except NotFoundError as error:
-            if error.what.startswith(_NO_BUCKET):
+            if error.what.startswith(NO_BUCKET):
                 raise
             return None
 
@@ -131,8 +142,31 @@ class Api:
         try:
             self.call("DELETE", f"/storage/v1/{_place(bucket, name)}", bucket, name, query=query)
         except NotFoundError as error:
-            if error.what.startswith(_NO_BUCKET):
+            if error.what.startswith(NO_BUCKET):
                 raise
+
+    def read(self, bucket: str, name: str, size: int | None = None) -> bytes:
+        """Return a small object in one request, or its first bytes; the whole is checked by its checksum.
+
+        Raises:
+            NotFoundError: There is no such object or bucket.
+            IntegrityError: What came is not what is stored.
+        """
+        headers = {"Accept-Encoding": "identity", **({} if size is None else {"Range": f"bytes=0-{max(0, size - 1)}"})}
+        path = f"/download/storage/v1/{_place(bucket, name)}"
+        # A range of an empty object cannot be had.
+        answer = self.call("GET", path, bucket, name, query={"alt": "media"}, headers=headers, also=_NO_RANGE)
+        if answer.status_code == _NO_RANGE or size == 0:
+            return b""
+        content: bytes = answer.content
+        wanted = promised(answer.headers, whole=size is None)
+        if size is None and wanted is not None and (found := of_bytes(content, wanted.algorithm)) != wanted:
+            raise IntegrityError(
+                f"gs://{bucket}/{name} did not arrive as it is stored",
+                why=f"the service said {wanted}, the {len(content):,} bytes that came have {found}",
+                do="run the same again",
+            )
+        return content
 
     def media(self, found: GcsObject) -> tuple[str, dict[str, str]]:
         """Return the address of exactly these bytes, and the headers to ask for them."""
@@ -154,6 +188,7 @@ class Api:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
+        also: int = 0,
     ) -> requests.Response:
         """Send one request, again while it fails in passing, and return the answer of a success.
 
@@ -167,7 +202,7 @@ class Api:
             shown = f"gs://{bucket}/{name}"
             try:
                 answer = self.send(method, url, {**self.caller.headers(), **(headers or {})}, data, shown)
-                if answer.status_code < 300:
+                if answer.status_code < 300 or answer.status_code == also:
                     return answer
                 if refusals < _MOST_REFUSALS and self._may_be_asked_again(answer, bucket):
                     refusals += 1
@@ -175,6 +210,9 @@ class Api:
                 raise self.refusal(answer, bucket, name)
             except TransientError as error:
                 self.wait(backoff, error, shown)
+            except ConditionError as error:
+                error.perhaps_ours = backoff.failures > 0
+                raise
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], data: Any, shown: str, *, read: float = READ
@@ -198,7 +236,7 @@ class Api:
 
     def tries(self) -> Backoff:
         """Return a fresh budget of tries."""
-        return Backoff()
+        return Backoff(tries=self._tries)
 
     def wait(self, backoff: Backoff, error: TransientError, shown: str) -> None:
         """Wait before the next try.
@@ -233,7 +271,7 @@ class Api:
         if status == 403:
             return AccessError(f"{self.caller.name} may not do this with {shown}", why=why, do=_remedy(said))
         if status == 404 and (not name or "specified bucket" in said):
-            return NotFoundError(f"{_NO_BUCKET} {bucket}", why=why, do="check its name: gs://BUCKET/OBJECT")
+            return NotFoundError(f"{NO_BUCKET} {bucket}", why=why, do="check its name: gs://BUCKET/OBJECT")
         if status == 404:
             return NotFoundError(f"there is no object {shown}", why=why, do="check its name; a folder ends with /")
         if status == 400:
@@ -269,20 +307,21 @@ class Api:
         return found
 
 
-def connect(project: str = "", env: Mapping[str, str] = os.environ) -> Api:
+def connect(project: str = "", *, tries: int = PATIENT, env: Mapping[str, str] = os.environ) -> Api:
     """Return the API that this environment asks for; calls with the same settings share it.
 
     Args:
         project: The project that pays where a bucket demands it, or "" for the environment's.
+        tries: Failures in a row that are forgiven.
         env: The environment.
     """
-    return _connect(env.get(EMULATOR, ""), project, *(env.get(name, "") for name in _SETTINGS))
+    return _connect(env.get(EMULATOR, ""), project, tries, *(env.get(name, "") for name in _SETTINGS))
 
 
 @functools.lru_cache(maxsize=4)
-def _connect(emulator: str, project: str, *_settings: str) -> Api:
+def _connect(emulator: str, project: str, tries: int, *_settings: str) -> Api:
     endpoint = emulator.rstrip("/") if "://" in emulator or not emulator else f"http://{emulator}"
-    return Api(Caller(project=project), endpoint or SERVICE)
+    return Api(Caller(project=project), endpoint or SERVICE, tries=tries)
 
 
 def read_object(value: Any, bucket: str) -> GcsObject:

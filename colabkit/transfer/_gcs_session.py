@@ -12,7 +12,6 @@ from colabkit.errors import ColabKitError
 from colabkit.transfer.base import key
 
 if TYPE_CHECKING:
-    import os
     from pathlib import Path
 
 _FORMAT = 1
@@ -25,13 +24,13 @@ class Note:
     disappears when the upload is done.
 
     Args:
-        path: The file that is sent.
-        status: Its size and time: what is resumed must be the same file.
+        path: The file that is sent; its size and time are noted, as what is gone on with must be the same file.
         target: Where it goes, with the service's address.
         generation: What the session may replace.
     """
 
-    def __init__(self, path: Path, status: os.stat_result, target: str, generation: str) -> None:
+    def __init__(self, path: Path, target: str, generation: str) -> None:
+        status = path.stat()
         folder = config.cache_dir() / "push"
         self.path = folder / f"{key(str(path.absolute()), target)}.json"
         self._fits = {

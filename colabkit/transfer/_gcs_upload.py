@@ -39,7 +39,7 @@ class Place:
     Attributes:
         bucket: The bucket.
         name: The object.
-        generation: The generation that may be replaced; "0" means that nothing may be there.
+        generation: The generation that may be replaced; "0" means that nothing may be there, "" that anything may.
         content_type: The label that it gets.
     """
 
@@ -84,7 +84,7 @@ class Upload:
         self._watch = watch
         self._note = note
         self._path = f"/upload/storage/v1/b/{urllib.parse.quote(place.bucket, safe='')}/o"
-        self._condition = {"ifGenerationMatch": place.generation}
+        self._condition = {"ifGenerationMatch": place.generation} if place.generation else {}
 
     def run(self) -> GcsObject:
         """Send it, and return the object that was made and checked.
@@ -128,9 +128,8 @@ class Upload:
                 headers=headers,
                 data=body,
             )
-        except ConditionError:
-            # Perhaps it was our own first try that arrived, and only its answer was lost.
-            found = self._api.find(place.bucket, place.name)
+        except ConditionError as error:
+            found = self._api.find(place.bucket, place.name) if error.perhaps_ours else None
             if found is None or (found.size, found.crc32c) != (len(data), content.crc32c()):
                 raise
             return found

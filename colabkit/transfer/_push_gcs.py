@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._tools.progress import progress as open_progress
-from colabkit.errors import AddressError, ExistsError, TransferError
+from colabkit.errors import AddressError, ExistsError
 from colabkit.transfer import _checksum, _gcs_api
-from colabkit.transfer._content import FileContent, open_file
+from colabkit.transfer._content import FileContent, open_file, open_stream
 from colabkit.transfer._gcs import GcsAddress, check_name, parse
 from colabkit.transfer._gcs_api import ConditionError
 from colabkit.transfer._gcs_session import Note
@@ -21,6 +21,8 @@ from colabkit.transfer._many import side_by_side
 from colabkit.transfer._push import Pushed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from colabkit.transfer._content import Content
     from colabkit.transfer._gcs_api import Api, GcsObject
     from colabkit.transfer._many import Watch
@@ -93,27 +95,43 @@ def send_file(api: Api, address: GcsAddress, path: Path, watch: Watch, *, overwr
     if found is not None and not overwrite:
         raise _taken(str(address))
     generation = ABSENT if found is None else found.generation
-    upload_file(api, _place(address.bucket, address.name, generation), path, watch)
+    with _told(str(address)):
+        upload_file(api, _place(address.bucket, address.name, generation), path, watch)
     return True
 
 
 def upload_file(api: Api, place: Place, path: Path, watch: Watch) -> GcsObject:
-    """Send one file to a place; a large one can be gone on with by another process."""
-    status = path.stat()
-    note = None
-    if status.st_size > ONE_REQUEST:
-        note = Note(path, status, f"{api.endpoint}/{place.bucket}/{place.name}", place.generation)
+    """Send one file to a place; a large one can be gone on with by another process.
+
+    Raises:
+        ConditionError: The place holds another generation than it may.
+        TransferError: Or one of its kinds.
+    """
     content = open_file(path)
     try:
-        return Upload(api, place, content, watch=watch, note=note).run()
-    except ConditionError:
-        if note is not None:
-            note.forget()
-        raise _written_meanwhile(place.shown) from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("what arrived is kept; run the same again to go on" if note else "") from None
+        note = None
+        if content.size > ONE_REQUEST:
+            note = Note(path, f"{api.endpoint}/{place.bucket}/{place.name}", place.generation)
+        try:
+            return Upload(api, place, content, watch=watch, note=note).run()
+        except ConditionError:
+            if note is not None:
+                note.forget()
+            raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("what arrived is kept; run the same again to go on" if note else "") from None
     finally:
         content.close()
+
+
+def upload_bytes(api: Api, place: Place, content: bytes, watch: Watch) -> GcsObject:
+    """Send bytes to a place.
+
+    Raises:
+        ConditionError: The place holds another generation than it may.
+        TransferError: Or one of its kinds.
+    """
+    return Upload(api, place, open_stream(content), watch=watch).run()
 
 
 def is_same(path: Path, found: GcsObject) -> bool:
@@ -164,7 +182,9 @@ def _push_folder(api: Api, address: GcsAddress, folder: Path, options: PushOptio
     plan = plan_folder(files, there, prefix, overwrite=options.overwrite)
 
     def send(sending: Sending, watch: Watch) -> GcsObject:
-        return upload_file(api, _place(address.bucket, sending.name, sending.generation), sending.file.path, watch)
+        place = _place(address.bucket, sending.name, sending.generation)
+        with _told(place.shown):
+            return upload_file(api, place, sending.file.path, watch)
 
     side_by_side(plan.sendings, lambda: contextlib.nullcontext(send), options.show, at_once=_AT_ONCE)
     target = f"gs://{address.bucket}/{prefix}"
@@ -179,11 +199,8 @@ def _push_content(api: Api, address: GcsAddress, content: Content, options: Push
     if found is not None and not options.overwrite:
         raise _taken(str(address))
     place = _place(address.bucket, address.name, ABSENT if found is None else found.generation)
-    try:
-        with open_progress(address.name.rpartition("/")[2][:40], show=options.show) as bar:
-            made = Upload(api, place, content, watch=bar.update).run()
-    except ConditionError:
-        raise _written_meanwhile(str(address)) from None
+    with _told(place.shown), open_progress(address.name.rpartition("/")[2][:40], show=options.show) as bar:
+        made = Upload(api, place, content, watch=bar.update).run()
     return Pushed(target=str(address), files=1, sent=1, size=made.size)
 
 
@@ -206,9 +223,13 @@ def _taken(shown: str) -> ExistsError:
     )
 
 
-def _written_meanwhile(shown: str) -> TransferError:
-    return ExistsError(
-        f"{shown} was written by someone else meanwhile",
-        why="it is not the object any more that was there when the push began",
-        do="look at what is there now, then run the same again, with overwrite=True to replace it",
-    )
+@contextlib.contextmanager
+def _told(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except ConditionError:
+        raise ExistsError(
+            f"{shown} was written by someone else meanwhile",
+            why="it is not the object any more that was there when the push began",
+            do="look at what is there now, then run the same again, with overwrite=True to replace it",
+        ) from None

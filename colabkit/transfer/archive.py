@@ -38,6 +38,7 @@ _ARCHIVES = {
     ".txz": "tar.xz",
     ".tar.zst": "tar.zst",
     ".tzst": "tar.zst",
+    ".7z": "7z",
 }
 _SINGLE = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst"}
 
@@ -55,7 +56,7 @@ _DAMAGE = (
 
 
 def kind_of(name: str) -> str:
-    """Tell the kind of an archive by its name: zip, tar, tar.gz …; "" for anything else.
+    """Tell the kind of an archive by its name: zip, tar, tar.gz, 7z …; "" for anything else.
 
     Example:
         >>> kind_of("Images.TGZ"), kind_of("digits.csv.gz"), kind_of("model.keras")
@@ -111,12 +112,16 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}{PART}", dir=target.parent))
     try:
         made = staging / "new"
-        room = _Room(archive, target.parent)
+        room = Room(archive, target.parent)
         with _damage(name):
             if kind == "zip":
-                _unpack_zip(archive, _Tree(made, name, room))
+                _unpack_zip(archive, Tree(made, name, room))
             elif kind.startswith("tar"):
-                _unpack_tar(archive, kind, _Tree(made, name, room))
+                _unpack_tar(archive, kind, Tree(made, name, room))
+            elif kind == "7z":
+                from colabkit.transfer._seven_zip import unpack_into
+
+                unpack_into(archive, Tree(made, name, room), room)
             else:
                 _unpack_single(archive, kind, made, room, name)
         with writing_to(target):
@@ -151,7 +156,7 @@ def take_out(packed: Path, target: Path, wanted: Checksum | None = None) -> None
                 do="fetch the whole folder or dataset instead",
             )
         with archive.open(members[0]) as reader:
-            _put(reader, target, _Room(packed, target.parent), wanted)
+            _put(reader, target, Room(packed, target.parent), wanted)
 
 
 def uncompress(packed: Path, target: Path, wanted: Checksum | None = None) -> None:
@@ -172,10 +177,10 @@ def uncompress(packed: Path, target: Path, wanted: Checksum | None = None) -> No
     with packed.open("rb") as plain:
         is_gzip = plain.read(2) == _GZIP
     with _damage(target.name), _opened(packed, "gz" if is_gzip else "") as reader:
-        _put(reader, target, _Room(packed, target.parent), wanted)
+        _put(reader, target, Room(packed, target.parent), wanted)
 
 
-def _put(reader: IO[bytes], target: Path, room: _Room, wanted: Checksum | None) -> None:
+def _put(reader: IO[bytes], target: Path, room: Room, wanted: Checksum | None) -> None:
     with atomic(target) as writer:
         while block := reader.read(_BLOCK):
             room.take(len(block), target.name)
@@ -206,8 +211,16 @@ def _damage(name: str) -> Iterator[None]:
         raise ArchiveError(f"cannot unpack {name}", why=str(error), do="unpack it with 7z or unzip") from error
 
 
-class _Room:
-    """Counts what is written, and stops an archive that explodes or does not fit."""
+class Room:
+    """Counts what is written, and stops an archive that explodes or does not fit.
+
+    Args:
+        archive: The archive, whose size decides what is too much.
+        folder: Where it is unpacked.
+
+    Attributes:
+        written: The bytes so far.
+    """
 
     def __init__(self, archive: Path, folder: Path) -> None:
         self._most = max(_SMALL, _RATIO * archive.stat().st_size)
@@ -216,6 +229,12 @@ class _Room:
         self.written = 0
 
     def take(self, size: int, member: str) -> None:
+        """Count bytes that are about to be written.
+
+        Raises:
+            ArchiveError: They are too many for an archive of this size.
+            DiskFullError: There is no room for them.
+        """
         self.written += size
         if self.written > self._most:
             raise ArchiveError(
@@ -234,10 +253,16 @@ class _Room:
             self._check_at = self.written + min(64 << 20, max(_BLOCK, free // 8))
 
 
-class _Tree:
-    """Writes members below one folder, and refuses each that would leave it or meet another."""
+class Tree:
+    """Writes members below one folder, and refuses each that would leave it or meet another.
 
-    def __init__(self, root: Path, archive: str, room: _Room) -> None:
+    Args:
+        root: The folder; it is made.
+        archive: The name of the archive, for messages.
+        room: Counts what is written.
+    """
+
+    def __init__(self, root: Path, archive: str, room: Room) -> None:
         self._root = root
         self._archive = archive
         self._room = room
@@ -248,12 +273,18 @@ class _Tree:
         root.mkdir()
 
     def folder(self, name: str) -> None:
+        """Make a folder."""
         self._make(self._parts(name), name)
 
     def file(self, name: str, reader: IO[bytes], mode: int) -> None:
-        path = self._new(name)
+        """Write a file from what can be read."""
+        path = self.claim(name)
         _copy(reader, path, self._room, name)
-        path.chmod((0o777 if mode & stat.S_IXUSR else 0o666) & ~self._mask)
+        self.settle(path, executable=bool(mode & stat.S_IXUSR))
+
+    def settle(self, path: Path, *, executable: bool) -> None:
+        """Give a complete file its mode, which the umask decides but for whether it can be run."""
+        path.chmod((0o777 if executable else 0o666) & ~self._mask)
 
     def link(self, name: str, target: str) -> None:
         """Note a symbolic link; all are made at the end, so that nothing is ever written through one."""
@@ -268,24 +299,31 @@ class _Tree:
         # From a real folder up, then only down: no link in between can turn the way.
         if target.startswith("/") or "\\" in target or ".." in steps[ups:] or climbs >= len(parts) or not target:
             raise self._refused(name, f"it is a link that leads out, to {target[:100]!r}")
-        self._new(name)
+        self.claim(name)
         self._links[parts] = (name, target)
 
     def hard_link(self, name: str, target: str) -> None:
+        """Make a second name of a file that was written before."""
         original = self._parts(target)
         if original not in self._files or original in self._links:
             raise self._refused(name, f"it is a link to {target[:100]!r}, which is no file before it")
-        path = self._new(name)
+        path = self.claim(name)
         with writing_to(path):
             os.link(self._root.joinpath(*original), path)
 
     def finish(self) -> None:
+        """Make the links, after all that could have been written through one."""
         for parts, (_, target) in self._links.items():
             path = self._root.joinpath(*parts)
             with writing_to(path):
                 path.symlink_to(target)
 
-    def _new(self, name: str) -> Path:
+    def claim(self, name: str) -> Path:
+        """Return where a member is to be written, and keep the place.
+
+        Raises:
+            ArchiveError: The member is refused.
+        """
         parts = self._parts(name)
         if not parts or parts in self._files or parts in self._folders:
             raise self._refused(name, "another member has the same name")
@@ -325,7 +363,7 @@ class _Tree:
         )
 
 
-def _unpack_zip(archive: Path, tree: _Tree) -> None:
+def _unpack_zip(archive: Path, tree: Tree) -> None:
     with zipfile.ZipFile(archive) as packed:
         for member in packed.infolist():
             mode = member.external_attr >> 16
@@ -348,7 +386,7 @@ def _unpack_zip(archive: Path, tree: _Tree) -> None:
     tree.finish()
 
 
-def _unpack_tar(archive: Path, kind: str, tree: _Tree) -> None:
+def _unpack_tar(archive: Path, kind: str, tree: Tree) -> None:
     with _opened(archive, kind.partition(".")[2]) as stream, tarfile.open(fileobj=stream, mode="r|") as packed:
         for member in packed:
             if member.isdir():
@@ -371,12 +409,12 @@ def _unpack_tar(archive: Path, kind: str, tree: _Tree) -> None:
     tree.finish()
 
 
-def _unpack_single(archive: Path, kind: str, made: Path, room: _Room, name: str) -> None:
+def _unpack_single(archive: Path, kind: str, made: Path, room: Room, name: str) -> None:
     with _opened(archive, kind) as reader:
         _copy(reader, made, room, name)
 
 
-def _copy(reader: IO[bytes], path: Path, room: _Room, member: str) -> None:
+def _copy(reader: IO[bytes], path: Path, room: Room, member: str) -> None:
     with contextlib.ExitStack() as stack:
         with writing_to(path):
             writer = stack.enter_context(open(path, "xb"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from colabkit._tools.log import say
+from colabkit._tools.log import warn
 from colabkit.errors import DataError
 from colabkit.panel import _html, setup_panel
 from colabkit.panel._work import Worker
@@ -50,7 +50,7 @@ def test_no_exception_and_no_word_of_a_thread_is_lost():
         return said[-1]
 
     def fails():
-        say("colabkit: %s", "half done")
+        warn("colabkit: %s", "half done")
         raise DataError("row 3 is short", do="mend it")
 
     def breaks():

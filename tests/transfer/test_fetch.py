@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError, OfflineError
+from colabkit.testing.kaggle import packed
 from colabkit.transfer import fetch, fetch_details, listing
 
 MIB = 1 << 20
+PACKED = packed({"7.txt": b"seven"})
 
 
 def sha256(data: bytes) -> str:
@@ -251,3 +253,34 @@ def test_the_command_prints_the_path_or_one_json_object(server, tmp_path, comman
     out, errors = process.communicate(timeout=30)
     assert (process.returncode, json.loads(out)["error"]["type"]) == (22, "NotFoundError")
     assert "there is no file at" in errors
+
+
+def run(*words: str, cwd=None) -> dict:
+    """Run `colabkit fetch … --json` and return the object that it prints."""
+    command = [sys.executable, "-m", "colabkit", "fetch", *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    return {"code": done.returncode, **json.loads(done.stdout)}
+
+
+def test_the_list_tells_what_the_cache_holds(server, tmp_path):
+    """`colabkit fetch --list` names each file with its source, size and path; a spoilt one is left out."""
+    server.put("a.csv", b"7,0,0")
+    server.put("b.csv", b"1")
+    assert run("--list")["files"] == []
+    path, other = (run(server.url(name), "--quiet")["path"] for name in ("a.csv", "b.csv"))
+    Path(other).write_bytes(b"spoilt")
+    (one,) = run("--list")["files"]
+    assert (one["path"], one["source"], one["size"]) == (path, server.url("a.csv"), 5)
+    assert run("--list", server.url("a.csv"))["code"] == 6
+    assert run()["code"] == 6
+
+
+def test_no_cache_leaves_no_trace(server, tmp_path, isolated):
+    """`--no-cache` puts a file, or what an archive unpacks to, into this folder; nothing is noted or looked up."""
+    server.put("a.csv", b"old")
+    server.put("data.zip", PACKED)
+    assert run(server.url("a.csv"), "--no-cache", cwd=tmp_path)["from_cache"] is False
+    assert run(server.url("data.zip"), "--no-cache", cwd=tmp_path)["path"] == "data"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "data"]
+    assert not (isolated / ".cache" / "colabkit").exists()
+    assert run("--list")["files"] == []

@@ -1,5 +1,6 @@
 """A list of sources comes side by side, in order, and one failure does not cost the others."""
 
+import hashlib
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from colabkit.errors import AddressError, NotFoundError
+from colabkit.errors import AddressError, IntegrityError, NotFoundError
 from colabkit.testing.http import Fault
 from colabkit.transfer import fetch
 
@@ -42,10 +43,24 @@ def test_an_empty_list_is_an_empty_list():
     assert fetch([]) == []
 
 
-def test_one_checksum_for_many_files_is_refused():
-    """A checksum belongs to one file."""
-    with pytest.raises(AddressError, match="one file"):
-        fetch(["https://a.org/1", "https://a.org/2"], checksum="md5:" + "0" * 32)
+@pytest.mark.parametrize("checksum", ["md5:" + "0" * 32, ["md5:" + "0" * 32], []])
+def test_checksums_that_do_not_fit_the_list_are_refused(checksum):
+    """Each source has its own: one for all, or fewer than sources, is a mistake that is told before any network."""
+    with pytest.raises(AddressError, match="2 sources"):
+        fetch(["https://a.org/1", "https://a.org/2"], checksum=checksum)
+
+
+def test_each_file_of_a_list_has_its_own_checksum(server, tmp_path):
+    """The wrong one is refused, and the others stay; None checks nothing."""
+    sums = []
+    for name in ("a", "b", "c"):
+        server.put(name, name.encode())
+        sums.append("sha256:" + hashlib.sha256(name.encode()).hexdigest())
+    urls = [server.url(name) for name in ("a", "b", "c")]
+    with pytest.raises(IntegrityError, match="/b is not"):
+        fetch(urls, tmp_path, checksum=[sums[0], sums[0], None])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
+    assert len(fetch(urls, tmp_path, checksum=sums)) == 3
 
 
 def test_progress_adds_up(server, tmp_path):

@@ -1,0 +1,59 @@
+"""What workers that train together tell each other: small facts to agree on, and one worker's bytes to all.
+
+The words go by the collectives of the engine that trains, so that they come in the same order as its steps on every
+worker, and nothing else must be reachable. Every worker must make the same calls in the same order.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Engine(Protocol):
+    """The collectives of one engine."""
+
+    index: int
+    count: int
+
+    def gather(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Give every worker's numbers to all; as many from each, of 31 bits."""
+
+    def broadcast(self, data: bytes | None) -> bytes:
+        """Give the chief's bytes to all."""
+
+
+class Alone:
+    """The one worker of a training that is not shared; it agrees with itself."""
+
+    index, count = 0, 1
+
+    def gather(self, numbers: Sequence[int]) -> list[list[int]]:
+        """Give the numbers back."""
+        return [list(numbers)]
+
+    def broadcast(self, data: bytes | None) -> bytes:
+        """Give the bytes back."""
+        return data or b""
+
+
+def of(model: Any) -> Engine:
+    """Return what joins the workers that train a model, or those of the present scope; `Alone` where there is one.
+
+    Args:
+        model: A Keras model; None for the present scope.
+    """
+    if (tensorflow := sys.modules.get("tensorflow")) is not None:
+        backend = importlib.import_module("colabkit.accelerator._tensorflow")
+        strategy = getattr(model, "distribute_strategy", None) or tensorflow.distribute.get_strategy()
+        if backend.spans_workers(strategy):
+            return cast("Engine", backend.Collectives(strategy))
+    # A JAX that was not initialised for several processes must not open its devices for this question.
+    state = getattr(sys.modules.get("jax._src.distributed"), "global_state", None)
+    if (getattr(state, "num_processes", None) or 1) > 1:
+        return cast("Engine", importlib.import_module("colabkit.accelerator._jax").Collectives())
+    return Alone()

@@ -1,0 +1,156 @@
+"""The side of a launch that starts a worker: it does what the lead says, and reports how the worker ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from colabkit import errors
+from colabkit.accelerator.cluster import Cluster, check_address
+from colabkit.errors import ClusterConfigError, ClusterError, WorkerUnreachableError
+from colabkit.launch import _wire, process
+from colabkit.launch.report import Report, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from colabkit.launch.plan import Plan
+
+_PAUSE = 0.5
+"""Seconds between two tries to reach the lead."""
+
+
+class Member:
+    """One worker's keeper.
+
+    Args:
+        plan: The launch.
+        rank: Which worker it keeps.
+        lead: Where the lead listens.
+        fingerprint: What must be the same everywhere.
+        cores: How many cores its worker may use.
+        output: Takes the worker's lines.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        rank: int,
+        lead: tuple[str, int],
+        *,
+        fingerprint: Mapping[str, str],
+        cores: float,
+        output: process.Output,
+    ) -> None:
+        self._plan = plan
+        self._rank = rank
+        self._lead = lead
+        self._fingerprint = fingerprint
+        self._cores = cores
+        self._output = output
+        self._worker: process.WorkerProcess | None = None
+
+    async def run(self) -> Report:
+        """Serve until the lead says that it is over.
+
+        Raises:
+            WorkerUnreachableError: The lead cannot be reached, or was lost and did not come back.
+            ClusterError: The lead refuses this worker; the class and the words are the lead's.
+        """
+        try:
+            while True:
+                link = await self._reach()
+                try:
+                    if (report := await self._serve(link)) is not None:
+                        return report
+                finally:
+                    link.close()
+                self._output(f"[{self._rank}] lost worker 0; waiting for it to come back", True)
+        finally:
+            if self._worker is not None:
+                self._worker.kill()
+                await self._worker.wait()
+
+    async def _reach(self) -> _wire.Link:
+        deadline = time.monotonic() + self._plan.timeout
+        while True:
+            try:
+                link = await _wire.connect(*self._lead, timeout=max(1.0, min(10.0, self._plan.timeout)))
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise WorkerUnreachableError(
+                        f"worker 0 does not answer at {self._lead[0]}:{self._lead[1]}",
+                        why=f"tried for {self._plan.timeout:g} s: {error or type(error).__name__}",
+                        do="start the same command there too, and open that port between the hosts",
+                    ) from error
+                await asyncio.sleep(_PAUSE)
+                continue
+            await link.send(hello=self._rank, fingerprint=dict(self._fingerprint))
+            return link
+
+    async def _serve(self, link: _wire.Link) -> Report | None:
+        ending: asyncio.Task[None] | None = None
+        while (message := await link.receive()) is not None:
+            match message:
+                case {"refused": dict(words)}:
+                    raise _refusal(words)
+                case {"done": dict(report)}:
+                    return from_json(report)
+                case {"start": int(attempt), "index": int(index), "addresses": list(names), "coordinator": str(name)}:
+                    cluster = _cluster(names, index, name)
+                    self._worker = await process.start(
+                        self._plan, cluster, self._rank, cores=self._cores, output=self._output
+                    )
+                    ending = asyncio.ensure_future(self._report(link, self._worker, attempt))
+                case {"stop": bool(gently)} if self._worker is not None:
+                    self._worker.interrupt() if gently else self._worker.kill()
+        if self._worker is not None:
+            self._worker.kill()
+        if ending is not None:
+            await ending
+        return None
+
+    async def _report(self, link: _wire.Link, worker: process.WorkerProcess, attempt: int) -> None:
+        code, error = await worker.wait()
+        self._worker = None
+        await link.send(ended=code, attempt=attempt, error=error)
+
+
+def _cluster(names: list[Any], index: int, coordinator: str) -> Cluster:
+    addresses: list[str] = []
+    for name in names:
+        addresses.append(check_address(name, seen=addresses))
+    if not 0 <= index < len(addresses):
+        raise ClusterConfigError(f"the lead gives this worker the place {index} of {len(addresses)}")
+    return Cluster(addresses=tuple(addresses), index=index, coordinator=check_address(coordinator))
+
+
+def _refusal(words: Mapping[str, Any]) -> ClusterError:
+    kind = getattr(errors, str(words.get("type")), None)
+    if not (isinstance(kind, type) and issubclass(kind, ClusterError)):
+        kind = ClusterError
+    return kind(str(words.get("what", "")), why=str(words.get("why", "")), do=str(words.get("do", "")))
+
+
+def check_ports(plan: Plan) -> None:
+    """Refuse to begin where another program listens at the port of this host's worker.
+
+    Raises:
+        ClusterConfigError: The port is taken.
+    """
+    for rank in plan.ranks if plan.workers else ():
+        port = int(plan.workers[rank].rpartition(":")[2])
+        for number in (port, port + 1) if rank == 0 else (port,):
+            with contextlib.closing(socket.socket()) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("", number))
+                except OSError as error:
+                    raise ClusterConfigError(
+                        f"the port {number} of this host cannot be used",
+                        why=error.strerror or str(error),
+                        do="end what listens there, or give the worker another port, as in host1:9000",
+                    ) from error

@@ -1,0 +1,78 @@
+"""A binary copy of a file that is slow to read, kept in the cache folder and used as long as the file is the same.
+
+The same is: same path, size, time of change, and content at its head, its tail and 16 places between. Hashing all of it
+would take longer than reading the copy does; so an edit that changes neither size nor time nor any of those places is
+not noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from colabkit._tools.files import atomic
+from colabkit._tools.log import say
+from colabkit.config import cache_dir
+from colabkit.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Array = np.ndarray[Any, Any]
+
+_FORMAT = 1
+_PLACES, _BYTES = 18, 1 << 14
+
+
+def with_copy(path: Path, read: Callable[[], Array], *, variant: str = "") -> Array:
+    """Read an array, from its binary copy where that is up to date.
+
+    Args:
+        path: The file.
+        read: Reads it the slow way.
+        variant: What else the array depends on.
+
+    Returns:
+        The array.
+    """
+    try:
+        mark = fingerprint(path)
+    except OSError:
+        return read()  # it says better what is wrong
+    copy = place_of(path, variant)
+    with contextlib.suppress(OSError, ValueError, EOFError), open(copy, "rb") as file:
+        if json.loads(file.readline(1 << 10)) == mark:
+            kept: Array = np.load(file, allow_pickle=False)
+            return kept
+    array = read()
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(copy) as file:
+            file.write(json.dumps(mark).encode() + b"\n")
+            np.save(file, array, allow_pickle=False)
+    except (OSError, StorageError) as error:  # a full or read-only disk costs time, not the training
+        say("no binary copy of %s is kept, so that it is read anew each time: %s", path.name, error)
+    return array
+
+
+def place_of(path: Path, variant: str = "") -> Path:
+    """Name the copy of a file: one a path, so that a changed file replaces its old copy."""
+    key = hashlib.sha256(f"{path.absolute()}\n{variant}".encode()).hexdigest()
+    return cache_dir() / "arrays" / f"{key[:24]}.npy"
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Identify a file's content without reading all of it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        for start in np.linspace(0, max(0, status.st_size - _BYTES), _PLACES).astype(np.int64).tolist():
+            file.seek(start)
+            digest.update(file.read(_BYTES))
+    return {"format": _FORMAT, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "content": digest.hexdigest()}

@@ -1,0 +1,220 @@
+"""How to train a reference model: to the letter of its tutorial, the same but faster, or in a sprint."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from colabkit._tools.files import write_json
+from colabkit.accelerator import strategy
+from colabkit.accelerator.backends import TITLES, VARIABLE, look
+from colabkit.accelerator.base import dtype_policy
+from colabkit.accelerator.precision import cpu_has_bfloat16
+from colabkit.errors import RunMismatchError, UnknownNameError, UnsupportedError
+from colabkit.runtime import detect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from colabkit.accelerator import Strategy
+    from colabkit.accelerator.backends import Backends
+    from colabkit.models.base import ReferenceModel
+
+Recipe = Literal["same", "tutorial", "sprint"]
+RECIPES: tuple[str, ...] = get_args(Recipe)
+
+_FILE = "training.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sprint:
+    """The recipe `sprint` of a model.
+
+    Attributes:
+        epochs: How often to go through the data.
+        batch_size: Samples a step.
+        learning_rate: Where it begins; it falls to 0 along a cosine.
+        bfloat16_on_cpu: Whether the model is faster in bfloat16 on a CPU that computes it.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    bfloat16_on_cpu: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be done.
+
+    Attributes:
+        recipe: Its name.
+        strategy: The devices and the backend.
+        epochs: How often to go through the data.
+        batch_size: Samples a step.
+        steps_per_execution: Steps that run without returning to Python; None leaves it as the model was compiled.
+            TensorFlow starts each execution from Python, which of a small model is half the time.
+        learning_rate: Where the cosine begins; None for the model's own.
+        policy: A dtype policy beside the strategy's own; None for none.
+        changes: What differs from the tutorial, one phrase each.
+    """
+
+    recipe: str
+    strategy: Strategy
+    epochs: int
+    batch_size: int
+    steps_per_execution: int | None
+    learning_rate: float | None
+    policy: str | None
+    changes: tuple[str, ...]
+
+
+def plan(
+    name: str, reference: ReferenceModel, recipe: str, *, epochs: int | None, batch_size: int | None, begun: str | None
+) -> Plan:
+    """Decide how to train; nothing is imported and no device touched.
+
+    Args:
+        name: The model's name, for messages.
+        reference: The model.
+        recipe: One of `RECIPES`.
+        epochs: The user's own number, or None.
+        batch_size: The user's own number, or None.
+        begun: The backend that the run was begun with, or None.
+
+    Raises:
+        UnknownNameError: There is no such recipe.
+        UnsupportedError: The model has no such recipe.
+    """
+    check(recipe)
+    sprint = reference.SPRINT if recipe == "sprint" else None
+    if recipe == "sprint" and sprint is None:
+        raise UnsupportedError(
+            f"{name} has no recipe 'sprint'",
+            why="its batch and learning rate must be tried out for each model",
+            do="use recipe='same', and set the learning rate in the function that builds the model",
+        )
+    backend = _backend(reference, look(), recipe, begun)
+    chosen = strategy(backend or "auto", mixed_precision="auto" if sprint else False)
+    changes = []
+    if backend is not None and backend == reference.FASTEST_ON_CPU:
+        changes.append(f"{TITLES[backend]}, the fastest backend for this model on a CPU")
+    at_once = reference.STEPS_AT_ONCE if recipe != "tutorial" and chosen.backend == "tensorflow" else None
+    if at_once:
+        changes.append(f"{at_once} steps at once, without returning to Python between them")
+    epochs = epochs or (sprint.epochs if sprint else reference.EPOCHS)
+    batch_size = batch_size or (sprint.batch_size if sprint else reference.BATCH_SIZE)
+    policy = None
+    if sprint:
+        changes += [
+            f"{epochs} epochs with batches of {batch_size}",
+            f"a learning rate that falls from {sprint.learning_rate} to 0 along a cosine",
+        ]
+        if sprint.bfloat16_on_cpu and chosen.device == "cpu" and chosen.backend == "tensorflow" and cpu_has_bfloat16():
+            policy = "mixed_bfloat16"
+        if policy or chosen.policy:
+            changes.append(f"the dtype policy {policy or chosen.policy}")
+    return Plan(
+        recipe=recipe,
+        strategy=chosen,
+        epochs=epochs,
+        batch_size=batch_size,
+        steps_per_execution=at_once,
+        learning_rate=sprint.learning_rate if sprint else None,
+        policy=policy,
+        changes=tuple(changes),
+    )
+
+
+def check(recipe: str) -> None:
+    """Refuse a recipe that does not exist.
+
+    Raises:
+        UnknownNameError: There is no such recipe.
+    """
+    if recipe not in RECIPES:
+        raise UnknownNameError(f"there is no recipe {recipe!r}", do=f"choose one of: {', '.join(RECIPES)}")
+
+
+def _backend(reference: ReferenceModel, found: Backends, recipe: str, begun: str | None) -> str | None:
+    """Choose a backend where the user has not: the run's own, else the fastest; None leaves it to `strategy`."""
+    if found.loaded or found.env.get(VARIABLE):
+        return None
+    if begun in found.installed:
+        return begun
+    if recipe == "tutorial" or reference.FASTEST_ON_CPU not in found.installed or detect().accelerators:
+        return None
+    return reference.FASTEST_ON_CPU
+
+
+def current_policy(plan: Plan) -> contextlib.AbstractContextManager[None]:
+    """Return the scope of the dtype policy that is not the strategy's own."""
+    return dtype_policy(plan.policy) if plan.policy else contextlib.nullcontext()
+
+
+def build(plan: Plan, reference: ReferenceModel, *, samples: int) -> Any:
+    """Build and compile the model as planned; keras is imported here.
+
+    Args:
+        plan: The plan.
+        reference: The model.
+        samples: How many there are to train on.
+    """
+    import keras
+
+    if plan.learning_rate is None:
+        model = reference.build()
+    else:
+        steps = plan.epochs * -(-samples // plan.batch_size)
+        model = reference.build(keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps))
+    if plan.steps_per_execution:
+        # As compile(steps_per_execution=...) sets it: part of how it runs, not of what is computed.
+        model.steps_per_execution = plan.steps_per_execution
+    return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """How a run was begun, so that it is continued alike.
+
+    Attributes:
+        model: The model's name.
+        recipe: The recipe.
+        backend: The backend of Keras.
+    """
+
+    model: str
+    recipe: str
+    backend: str
+
+
+def read_begun(folder: Path) -> Begun | None:
+    """Read how a run was begun; None for a new one, or one that an older colabkit began."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        values = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return Begun(model=str(values["model"]), recipe=str(values["recipe"]), backend=str(values["backend"]))
+    return None
+
+
+def check_begun(folder: Path, begun: Begun | None, *, model: str, recipe: str) -> None:
+    """Refuse to continue a run in another way.
+
+    Raises:
+        RunMismatchError: It was begun with another model or recipe.
+    """
+    if begun is None or (begun.model, begun.recipe) == (model, recipe):
+        return
+    what = f"the model {begun.model}" if begun.model != model else f"the recipe {begun.recipe!r}"
+    now = model if begun.model != model else repr(recipe)
+    raise RunMismatchError(
+        f"the run {folder.name} was begun with {what}",
+        why=f"going on with {now} would be another training",
+        do=f"ask for {what}, or open a run under another name",
+    )
+
+
+def write_begun(folder: Path, begun: Begun) -> None:
+    """Note how a run is begun."""
+    write_json(folder / _FILE, asdict(begun))
