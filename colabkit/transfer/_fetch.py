@@ -66,14 +66,15 @@ def fetch(
     the source is still the same one; it starts over otherwise.
 
     Args:
-        source: An https or http address, a path, a file: address, or a pasted curl or wget command (it is read,
-            never run; an option that fetch does not know is refused by name). A list fetches side by side.
+        source: An https, http or gs:// address, kaggle:OWNER/DATASET or a page of kaggle.com, a Google Drive link,
+            drive:PATH, a path, a file: address, or a pasted curl, wget, kaggle, gsutil or gcloud command (it is
+            read, never run; an option that fetch does not know is refused by name). A list fetches side by side.
         to: A file name, or a folder (one that exists, or a name that ends with "/"). Without it the file lies in
             the cache, which all runs share; a local path is then returned as it is.
         checksum: What the file must have, as "sha256:HEX"; sha1, md5 and crc32c work too. For a list of sources a
             list of them, None for a file whose checksum you do not know.
-        unpack: "auto" unpacks zip and tar archives to a folder of their name, unless `to` names a file; True unpacks
-            single files (.gz, .bz2, .xz, .zst) too; False never.
+        unpack: "auto" unpacks zip, tar and 7z archives to a folder of their name, unless `to` names a file; True
+            unpacks single files (.gz, .bz2, .xz, .zst) too; False never.
         overwrite: Fetch again even if it is there, and replace what is at `to`.
         connections: How many connections at most; without it as many as the server likes, up to 16.
         progress: None shows a bar where one fits, False is silent, a function is called with (done, total).

@@ -194,7 +194,7 @@ class Download:
             self._source,
             part,
             self._target,
-            connections=self._connections,
+            connections=self._connections or (self._remote and self._remote.connections) or None,
             backoff=self._backoff,
         )
         crew.run(answer, self._watch)
