@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from colabkit.models.saving import save_model as save_model
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
+    from colabkit.panel import setup_panel as setup_panel
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
     from colabkit.setup_file import setup as setup
@@ -46,6 +47,7 @@ else:
         "save_model": "colabkit.models.saving",
         "secret": "colabkit.runtime.secrets",
         "setup": "colabkit.setup_file",
+        "setup_panel": "colabkit.panel",
         "strategy": "colabkit.accelerator",
         "tensorboard": "colabkit.tracking.board",
         "track": "colabkit.tracking",
@@ -83,6 +85,7 @@ __all__ = [
     "save_model",
     "secret",
     "setup",
+    "setup_panel",
     "strategy",
     "tensorboard",
     "track",

@@ -101,7 +101,7 @@ def test_every_fifth_step_and_each_epoch_is_logged(whole):
     "kills",
     [
         pytest.param([{"at": 59}], id="in the middle of an epoch"),
-        pytest.param([{"at_end_of": 2}], id="between the log of an epoch and its checkpoint"),
+        pytest.param([{"at_end_of": 2}], id="between the log of an epoch and its checkpoint", marks=pytest.mark.slow),
         pytest.param([{"at": 3}, {"at": 90}, {"at": 20}], id="three times", marks=pytest.mark.slow),
     ],
 )
@@ -124,6 +124,7 @@ def test_several_steps_at_once_log_at_the_first_moment_after(whole, tmp_path):
     assert [step for step, epoch, _ in logged(tmp_path / "run") if epoch is None][:3] == [16, 32, 40]
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_behind_what_is_there(whole, tmp_path):
     """A finished run that gets another epoch has the old records and the new ones."""
     assert train(tmp_path / "run", epochs=1) == 0
