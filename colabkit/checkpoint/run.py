@@ -11,6 +11,7 @@ from colabkit._tools.files import FileLock, unpublished, writing_to
 from colabkit._tools.log import say, warn
 from colabkit._tools.optional import require
 from colabkit.checkpoint import copies, manifest, snapshot
+from colabkit.checkpoint.into import fill
 from colabkit.checkpoint.mirror import Mirror, open_mirror
 from colabkit.checkpoint.place import place_of
 from colabkit.checkpoint.policy import Every, parse_every
@@ -164,8 +165,8 @@ class Run:
     def resume(self, *, seed: int | None = None, check_data: bool = True) -> Any:
         """Make a Keras callback that saves as training goes and continues where the run stopped.
 
-        Arrays continue at the exact step, with the same result, bit for bit, as without the interruption; other data
-        continues at the start of the epoch. The callback says which of the two holds.
+        Arrays, `keras.utils.PyDataset` and most of `tf.data` continue at the exact step, with the same result, bit for
+        bit, as without the interruption. The callback says when that cannot be had.
 
         Args:
             seed: Fixes the order of the samples in a new run. When None it follows from the state of Python's `random`,
@@ -184,12 +185,12 @@ class Run:
         return self._callback(seed=seed, check_data=check_data, exact=False)
 
     def fit(self, model: Any, x: Any = None, y: Any = None, *, seed: int | None = None, **options: Any) -> Any:
-        """Train a compiled Keras model on arrays, resumable at the exact step.
+        """Train a compiled Keras model, resumable at the exact step.
 
         Args:
             model: A compiled `keras.Model`.
-            x: Input arrays, as for `model.fit`.
-            y: Target arrays, as for `model.fit`.
+            x: Inputs, as for `model.fit`.
+            y: Targets, as for `model.fit`.
             seed: Fixes the order of the samples in a new run, as for `resume`.
             options: Everything else that `model.fit` takes.
 
@@ -197,7 +198,7 @@ class Run:
             The `History` of the whole run, earlier processes included.
 
         Raises:
-            UnsupportedError: The data is not made of arrays, so that its order cannot be continued.
+            UnsupportedError: The data cannot be continued exactly; the message says why.
         """
         callbacks = [*(options.pop("callbacks", None) or []), self._callback(seed=seed, check_data=True, exact=True)]
         return model.fit(x, y, callbacks=callbacks, **options)
@@ -211,7 +212,7 @@ class Run:
     # ---- any state ----
 
     def save(self, state: Any, *, step: int) -> None:
-        """Save any state: dicts, lists and tuples of arrays and plain values, nested as you like.
+        """Save any state: dicts, lists and tuples of arrays and plain values, torch modules and optimizers, JAX trees.
 
         Returns as soon as the arrays are copied; a background thread writes the file. `flush` waits for it.
 
@@ -227,21 +228,28 @@ class Run:
         self.begin_writing()
         self.submit(taken)
 
-    def restore(self) -> Saved | None:
+    def restore(self, *, into: Any = None) -> Saved | None:
         """Read the newest state that is whole, or None when there is none.
+
+        Args:
+            into: The state made anew, as it was given to `save`: its torch modules and optimizers are loaded in place,
+                its JAX arrays, tensors, named tuples and dataclasses come back as such. Without it the state comes
+                back in NumPy arrays, dicts, lists and tuples.
 
         Raises:
             CorruptCheckpointError: The file is whole, but holds no state that `save` could have written.
-            RunMismatchError: The run holds the state of a Keras model, which `resume` continues.
+            RunMismatchError: The run holds the state of a Keras model, which `resume` continues, or `into` has another
+                shape.
             NewerFormatError: A newer colabkit wrote it.
         """
         found = self.newest("state")
         if found is None:
             return None
         try:
-            return Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
+            saved = Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
         except (KeyError, TypeError, ValueError) as error:  # the hash is right, yet no colabkit wrote this
             raise CorruptCheckpointError(f"the checkpoint of {self.name} holds no state", why=repr(error)) from error
+        return saved if into is None else replace(saved, state=fill(into, saved.state))
 
     def checkpoints(self) -> list[manifest.Entry]:
         """List the checkpoint files, the furthest trained first; whether they are whole is not checked."""

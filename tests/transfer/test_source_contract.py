@@ -1,4 +1,4 @@
-"""Every source keeps the contract."""
+"""Every source keeps the contract; gs:// does in a file of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import json
 
 import pytest
 
-from colabkit.testing.gcs import FakeGCS
 from colabkit.testing.google_drive import CREDENTIALS, FakeDrive
 from colabkit.testing.google_drive import TOKEN as DRIVE_TOKEN
 from colabkit.testing.http import Fault
 from colabkit.testing.kaggle import TOKEN, FakeKaggle
 from colabkit.testing.source_contract import DATA, Served, SourceContract
 from colabkit.testing.web import FakeWeb
-from colabkit.transfer import _gcs_api
 
 
 def broken(resource):
@@ -126,28 +124,3 @@ class TestDriveAccount(SourceContract):
 
         how["replace"] = replace
         return Served(text="drive:data/file.bin", secret=DRIVE_TOKEN, **counted(drive.interface), **how)
-
-
-class TestGcs(SourceContract):
-    """An object of Cloud Storage."""
-
-    @pytest.fixture
-    def served(self, monkeypatch):
-        """Run the emulator."""
-        with FakeGCS() as gcs:
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.endpoint)
-            _gcs_api._connect.cache_clear()
-            gcs.put("bucket", "file.bin", DATA)
-
-            def break_at(at, times):
-                gcs.fail("download", "reset", at=at, times=times)
-
-            yield Served(
-                text="gs://bucket/file.bin",
-                asked=lambda: len(gcs.seen),
-                sent=lambda: gcs.sent,
-                break_at=break_at,
-                repair=gcs.faults.clear,
-                replace=lambda data: gcs.put("bucket", "file.bin", data),
-            )
-            _gcs_api._connect.cache_clear()
