@@ -287,7 +287,8 @@ def _stored(name: str, status: os.stat_result) -> Stored:
 
 
 def _is_hidden(part: str) -> bool:
-    return part.startswith(".") and PART in part
+    # The second is how a FUSE mount names a file that was deleted while a program still had it open.
+    return part.startswith(".") and (PART in part or part.startswith(".fuse_hidden"))
 
 
 def _copy(source: bytes | StrPath, file: IO[bytes], progress: Progress | None) -> tuple[int, int]:
