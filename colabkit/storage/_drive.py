@@ -115,6 +115,10 @@ class DriveStorage(LocalStorage):
     def _is_visible(self, status: os.stat_result) -> bool:
         return status.st_size > 0
 
+    def _was_whole(self, before: os.stat_result, after: os.stat_result) -> bool:
+        # The old file is emptied when it is replaced; who is reading it then gets zeros for the rest.
+        return after.st_size == before.st_size > 0
+
     def _check_alive(self) -> None:
         try:
             alive = self._mount.stat().st_dev == self._device
