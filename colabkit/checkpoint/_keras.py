@@ -8,25 +8,36 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from colabkit._tools.log import say, warn
-from colabkit.checkpoint import _keras_data as data
+from colabkit.checkpoint import _keras_fit, _rng
 from colabkit.checkpoint import _keras_state as state
-from colabkit.checkpoint import _rng
+from colabkit.checkpoint._keras_callbacks import Callbacks
+from colabkit.checkpoint._keras_code import fingerprints
+from colabkit.checkpoint._keras_data import Source, source_of
 from colabkit.checkpoint._signals import StopSignals
 from colabkit.checkpoint.snapshot import Snapshot, versions
-from colabkit.errors import ColabKitError, CorruptCheckpointError, RunMismatchError, UnsupportedError
+from colabkit.errors import ColabKitError, CorruptCheckpointError, UnsupportedError
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    import numpy as np
+
     from colabkit.checkpoint.container import Checkpoint
     from colabkit.checkpoint.run import Run
 
+    Array = np.ndarray[Any, Any]
+
 KIND = "keras"
 _NEEDED = {"step", "epoch", "step_in_epoch", "epochs", "complete", "seconds", "history", "data", "layout", "settings"}
+_MODEL = ("model/", "optimizer/", "optimizers/")
 
 
 class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Saves the training state as it goes, and at the start of `fit` continues from the newest saved state.
+
+    A state is one of three: between two steps of an epoch; after the last step of an epoch, when its validation and
+    the callbacks of its end are still owed; between two epochs. In the first two the epoch was begun by an earlier
+    process, so what the callbacks did at its beginning is part of the state and is not done again.
 
     Args:
         run: The run that keeps the checkpoints.
@@ -46,9 +57,14 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._check_data = check_data
         self._exact = exact
         self.resumed_from: dict[str, int] | None = None
-        self._order: data.Order | None = None
+        self._source: Source | None = None
+        self._epochs: _keras_fit.Epochs | None = None
+        self._others = Callbacks([])
         self._restored: Checkpoint | None = None
-        self._data: dict[str, Any] = {}
+        self._owed: tuple[dict[str, Array], dict[str, Any]] | None = None
+        self._logs: dict[str, float] = {}
+        self._code: dict[str, str] = {}
+        self._settings: dict[str, str] = {}
         self._epoch = 0
         self._step_in_epoch = 0
         self._step = 0
@@ -62,60 +78,83 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         self._run.begin_writing()
         try:
-            self._begin(data.running_fit(self.model))
+            self._begin(_keras_fit.running_fit(self.model))
         except BaseException:
             self._run.close()
             raise
         self._began = self._saved_at = time.monotonic()
         self._signals.install()
 
-    def _begin(self, fit: data.Fit | None) -> None:
-        data.build(self.model, fit)
+    def _begin(self, fit: _keras_fit.Fit | None) -> None:
+        _keras_fit.build(self.model, fit)
+        others = [callback for callback in fit.callbacks.callbacks if callback is not self] if fit is not None else []
+        self._others = Callbacks(others)
+        self._code = fingerprints(self.model, others)
+        self._settings = state.settings(self.model)  # as given, before a callback changes the learning rate
         saved = self._run.newest(KIND)
         if saved is not None:
-            self._check_model(saved.meta)
-        why_inexact = data.why_inexact(fit)
-        if fit is None or why_inexact:
-            self._decline(why_inexact)
-        else:
-            self._take_over(fit, saved.meta if saved is not None else None)
+            self._check(saved.meta)
+        self._take_over(fit, saved.meta if saved is not None else None)
         if saved is not None:
             self._restore(saved)
         else:
             self._save(wait=True)
         if fit is not None:
-            # Last, so that what the other callbacks change at the end of an epoch is saved too. A new list, since
-            # Keras is going through the old one just now.
-            others = [callback for callback in fit.callbacks.callbacks if callback is not self]
-            fit.callbacks.callbacks = [*others, self]
+            # Last, so that what the other callbacks change is saved too; first as well, to restore before they see an
+            # epoch. A new list, since Keras is going through the old one just now.
+            fit.callbacks.callbacks = [_First(self), *others, self]
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        if self._order is not None:
-            self._order.epoch, self._order.first_step = epoch, self._step_in_epoch
-        if self._restored is not None:
-            self._restore_late(self._restored)
+    def before_epoch(self) -> None:
+        """Restore a state between two epochs, before any callback sees that the epoch begins."""
+        if self._restored is not None and not self._step_in_epoch:
+            self._restore_rest(self._restored)
+            _rng.restore(self._restored.tensors)
             self._restored = None
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        done = batch + 1
-        if self._order is not None and done > self._order.steps:  # the last execution of several steps may be short
-            done = self._order.steps
+    def before_train_end(self) -> None:
+        """Give the callbacks their state when no epoch was left: EarlyStopping brings the best weights back."""
+        if self._restored is not None:
+            self._restore_rest(self._restored)
+            _rng.restore(self._restored.tensors)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        if self._source is not None:
+            self._source.go_to(epoch=epoch, done=self._step_in_epoch)
+        saved, self._restored = self._restored, None
+        if saved is not None and self._epochs is not None:  # in an epoch that was begun before
+            state.apply(self.model, saved.tensors, groups=_MODEL)  # a callback may have changed it at the beginning
+            self._restore_rest(saved)
+            state.apply(self.model, saved.tensors, groups=("metrics/",))
+            self.model.stop_training = bool(saved.meta.get("stopped"))
+            self._logs = saved.meta.get("logs", {})
+            tensors = saved.tensors
+            self._epochs.skip(self._step_in_epoch, self._logs, then=lambda: _rng.restore(tensors))
+        self._others.begin()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        done, steps = batch + 1, self._epochs.steps if self._epochs is not None else None
+        if steps is not None:
+            done = min(done, steps)  # the last execution of several steps may be short
         self._step += done - self._step_in_epoch
         self._step_in_epoch = done
-        # After the last step the epoch still owes its validation and its callbacks: it is saved when they are done.
-        can_save = self._order is not None and done < self._order.steps
+        self._logs = {name: float(value) for name, value in (logs or {}).items()}
         stopping = self._signals.received is not None
-        if can_save and (stopping or self._due()):
-            self._save(wait=stopping)
+        if self._epochs is not None:
+            if done == steps:
+                self._owed = self._take_small()
+            if stopping or self._due():
+                self._save(wait=stopping)
         if stopping:
             self._stop()
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         if self._signals.received is not None:
+            if self._owed is not None and self._saved_step < self._step:
+                self._save(wait=True)
             self._stop()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        self._epoch, self._step_in_epoch = epoch + 1, 0
+        self._epoch, self._step_in_epoch, self._owed, self._logs = epoch + 1, 0, None, {}
         stopping = self._signals.received is not None
         if stopping or self._is_complete() or self._run.every.due_at_epoch(self._epoch):
             self._save(wait=stopping)
@@ -124,11 +163,15 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         self._signals.restore()
-        self.model._initial_epoch = None  # noqa: SLF001 - set in _restore; a second fit must not see it
-        if self._restored is not None:  # no epoch was left to train
-            self._restore_late(self._restored)
-        if self.model.stop_training:
-            self._save(wait=False)  # EarlyStopping brings back the best weights only now
+        self.model._initial_epoch = None  # set in _restore; a second fit must not see it
+        saved, self._restored = self._restored, None
+        if saved is not None and saved.meta.get("ended"):  # no epoch was left to train, and nothing was owed
+            state.apply(self.model, saved.tensors, groups=_MODEL)
+            _rng.restore(saved.tensors)
+        elif (
+            self.model.stop_training or (saved is not None and saved.meta.get("stopped")) or self._others.change_at_end
+        ):
+            self._save(wait=False, ended=True)  # EarlyStopping brings back the best weights only now
         self._run.end_writing()
 
     # ---- saving ----
@@ -137,31 +180,46 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         now = time.monotonic()
         return self._run.every.due(seconds=now - self._saved_at, steps=self._step - self._saved_step)
 
-    def _save(self, *, wait: bool) -> None:
+    def _take_small(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Take what validation would change, and what is not worth a second copy of the model."""
+        tensors: dict[str, Array] = state.capture(self.model, groups=("metrics/",)) | _rng.capture()
+        callbacks = self._others.capture(tensors)
+        source = self._source.capture(tensors) if self._source is not None else None
+        return tensors, {"callbacks": callbacks, "data_state": source}
+
+    def _save(self, *, wait: bool, ended: bool = False) -> None:
         model = self.model  # on JAX this brings the state back into the model
-        snapshot = Snapshot(step=self._step, tensors=state.capture(model) | _rng.capture(), meta=self._meta(model))
-        self._run.submit(snapshot)
+        small, states = self._owed or self._take_small()
+        tensors = state.capture(model, groups=_MODEL) | small
+        self._run.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(model, states, ended=ended)))
         self._saved_step = self._step
         if wait:
-            self._run.flush()
+            self._run.written()
         self._saved_at = time.monotonic()
 
-    def _meta(self, model: Any) -> dict[str, Any]:
-        history = getattr(model, "history", None)
+    def _meta(self, model: Any, states: dict[str, Any], *, ended: bool) -> dict[str, Any]:
         return {
             "kind": KIND,
             "step": self._step,
             "epoch": self._epoch,
             "step_in_epoch": self._step_in_epoch,
+            "steps": self._epochs.steps if self._epochs is not None else None,
+            "steps_seen": self._epochs.steps_seen if self._epochs is not None else 0,
             "epochs": self.params["epochs"],
             "complete": self._is_complete(),
+            "stopped": bool(model.stop_training),
+            "ended": ended,
+            "logs": self._logs,
             "saved_at": time.time(),
             "seconds": self._spent + time.monotonic() - self._began,
-            "history": _plain_history(history),
-            "data": self._data,
+            "history": _plain_history(getattr(model, "history", None)),
+            "data": self._source.identity() if self._source is not None else {},
+            "optimizers": state.trained_by(model),
             "layout": state.layout(model),
-            "settings": state.settings(model),
+            "settings": self._settings,
             "versions": versions(backend=keras.backend.backend()),
+            "code": self._code,
+            **states,
         }
 
     def _is_complete(self) -> bool:
@@ -169,56 +227,50 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     # ---- restoring ----
 
-    def _check_model(self, meta: dict[str, Any]) -> None:
+    def _check(self, meta: dict[str, Any]) -> None:
         name = self._run.name
         if missing := _NEEDED - meta.keys():
             raise CorruptCheckpointError(f"the checkpoint of {name} lacks {', '.join(sorted(missing))}")
+        state.build_optimizers(self.model, meta.get("optimizers", {}))
         state.check_same_model(name, meta["layout"], state.layout(self.model))
-        if changed := state.changed_settings(meta["settings"], state.settings(self.model)):
+        if changed := state.changed_settings(meta["settings"], self._settings):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             kept = "what is saved, such as a learning rate, goes on with its saved value"
             warn("%s: settings changed since the checkpoint: %s%s; %s", name, "; ".join(changed[:3]), more, kept)
         now = versions(backend=keras.backend.backend())
         if changed := state.changed_settings(meta["versions"], now):
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", name, "; ".join(changed))
+        before = meta.get("code", {})
+        if changed := sorted(part for part, code in self._code.items() if before.get(part, code) != code):
+            warn("%s: the code changed since the checkpoint, of %s", name, ", ".join(changed))
+
+    def _take_over(self, fit: _keras_fit.Fit | None, meta: dict[str, Any] | None) -> None:
+        seed = _rng.peek() if self._seed is None else self._seed
+        source = source_of(fit, seed=seed, saved=meta["data"] if meta is not None else {})
+        if fit is None or source is None or source.why_inexact:
+            self._decline(source.why_inexact if source is not None else None)
+            return
+        if source.caveat:
+            if self._exact:
+                self._decline(source.caveat)
+            warn("%s: continues at the exact batch, but not bit for bit: %s", self._run.name, source.caveat)
+        in_epoch = meta is not None and meta["step_in_epoch"] > 0
+        source.check(self._run.name, in_epoch=in_epoch, check_data=self._check_data)
+        self._source, self._epochs = source, _keras_fit.Epochs(self.model, fit, source)
 
     def _decline(self, why: str | None) -> None:
+        why = why or "colabkit does not know this version of Keras"
         if self._exact:
             raise UnsupportedError(
                 "run.fit promises to continue at the exact sample, and cannot do so here",
-                why=why or "",
+                why=why,
                 do="use model.fit(..., callbacks=[run.resume()]), which continues at whole epochs",
             )
         say("%s: a killed run continues at the start of its epoch, since %s", self._run.name, why)
 
-    def _take_over(self, fit: data.Fit, meta: dict[str, Any] | None) -> None:
-        before = meta["data"] if meta is not None else {}
-        seed = before.get("seed", self._seed)
-        order = data.take_over(fit, seed=_rng.peek() if seed is None else seed)
-        now = {
-            "fingerprint": data.fingerprint(fit),
-            "seed": order.seed,
-            "samples": order.samples,
-            "batch_size": order.batch_size,
-        }
-        if before and self._check_data and before["fingerprint"] != now["fingerprint"]:
-            raise RunMismatchError(
-                f"the run {self._run.name} was trained on other data",
-                why=f"its {before['samples']} samples have the fingerprint {before['fingerprint']}, the "
-                f"{now['samples']} given now {now['fingerprint']}",
-                do="pass the same data, open a run under another name, or use run.resume(check_data=False)",
-            )
-        if before and meta is not None and meta["step_in_epoch"] and before["batch_size"] != now["batch_size"]:
-            raise RunMismatchError(
-                f"the run {self._run.name} stopped in the middle of an epoch, in batches of {before['batch_size']}",
-                why=f"batches of {now['batch_size']} do not continue it at the same sample",
-                do=f"use batch_size={before['batch_size']}, or open a run under another name",
-            )
-        self._data, self._order = now, order
-
     def _restore(self, saved: Checkpoint) -> None:
         meta, epochs, name = saved.meta, self.params["epochs"], self._run.name
-        state.apply(self.model, saved.tensors, groups=("model/", "optimizer/"))
+        state.apply(self.model, saved.tensors, groups=_MODEL)
         self._restored = saved
         self._epoch, self._step_in_epoch = meta["epoch"], meta["step_in_epoch"]
         self._step = self._saved_step = meta["step"]
@@ -227,42 +279,59 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._epoch >= epochs or (meta["complete"] and epochs <= meta["epochs"]):
             say("%s: already trained, %s epochs; raise epochs= to go on", name, meta["epoch"])
             self._epoch = epochs
-        elif self._step_in_epoch and self._order is None:
+        elif self._step_in_epoch and self._epochs is None:
             raise UnsupportedError(
                 f"the run {name} stopped in the middle of an epoch, and this data cannot continue it there",
-                do="pass the arrays that it was begun with",
+                do="pass data of the kind that it was begun with",
             )
         elif self._step_in_epoch:
             text = "%s: continuing in epoch %s of %s after step %s"
             say(text, name, self._epoch + 1, epochs, self._step_in_epoch)
         else:
             say("%s: continuing with epoch %s of %s", name, self._epoch + 1, epochs)
-        self.model._initial_epoch = self._epoch  # noqa: SLF001 - as keras.callbacks.BackupAndRestore does
+        if self._epoch < epochs and self._source is not None and self._epochs is not None:
+            data_state, done = meta.get("data_state"), self._step_in_epoch
+            self._source.restore(data_state, saved.tensors, steps=self._step, done=done)
+            seen = int(meta.get("steps_seen") or 0)
+            self._epochs.begin_at(steps=meta.get("steps"), steps_seen=seen, opened=self._source.opened)
+        self.model._initial_epoch = self._epoch  # as keras.callbacks.BackupAndRestore does
 
-    def _restore_late(self, saved: Checkpoint) -> None:
-        """Bring back what `fit` itself has reset since `on_train_begin`."""
-        if self._step_in_epoch:
-            state.apply(self.model, saved.tensors, groups=("metrics/",))
+    def _restore_rest(self, saved: Checkpoint) -> None:
+        """Bring back what `fit` and the callbacks themselves have reset since `on_train_begin`."""
         if (history := getattr(self.model, "history", None)) is not None:
             history.epoch = list(saved.meta["history"].get("epoch", []))
             history.history = {key: list(values) for key, values in saved.meta["history"].get("values", {}).items()}
-        _rng.restore(saved.tensors)
+        self._others.restore(saved.meta.get("callbacks", {}), saved.tensors)
 
     # ---- stopping ----
 
     def _is_running(self, frame: FrameType | None) -> bool:
-        return data.running_fit(self.model, frame) is not None
+        return _keras_fit.running_fit(self.model, frame) is not None
 
     def _stop(self) -> None:
         self._signals.restore()
-        self.model._initial_epoch = None  # noqa: SLF001 - see on_train_end
+        self.model._initial_epoch = None  # see on_train_end
         try:
-            self._run.flush()
+            self._run.written()
         except ColabKitError as error:
             warn("%s", error)
         self._run.end_writing()
         step = self._run.status().saved_step
         self._signals.deliver(f"{self._run.name} is saved at step {step}; run the same again and it continues there")
+
+
+class _First(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells the callback that resumes before the others are told."""
+
+    def __init__(self, resume: ResumeCallback) -> None:
+        super().__init__()
+        self._resume = resume
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        self._resume.before_epoch()
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        self._resume.before_train_end()
 
 
 def _plain_history(history: Any) -> dict[str, Any]:

@@ -25,13 +25,15 @@ _AUTO_NUMBER = re.compile(r"_\d+(?=[_/]|$)")
 def variables(model: Any) -> Iterator[tuple[str, Any]]:
     """Go through all variables, each once, under a name that is the same in every process.
 
-    The names begin with `model/`, `optimizer/` or `metrics/`, then a running number, since paths alone repeat.
+    The names begin with `model/`, `optimizer/`, `optimizers/NAME/` or `metrics/`, then a running number, since paths
+    alone repeat.
     """
     seen: set[int] = set()
     groups = {
         "metrics": model.metrics_variables,
         "model": model.variables,
         "optimizer": model.optimizer.variables if model.optimizer is not None else [],
+        **{f"optimizers/{name}": optimizer.variables for name, optimizer in more_optimizers(model).items()},
     }
     for group, members in groups.items():
         number = 0
@@ -42,9 +44,50 @@ def variables(model: Any) -> Iterator[tuple[str, Any]]:
                 number += 1
 
 
-def capture(model: Any) -> dict[str, np.ndarray[Any, Any]]:
-    """Copy every variable to memory that training does not touch."""
-    return {name: _copy(variable) for name, variable in variables(model)}
+def more_optimizers(model: Any) -> dict[str, Any]:
+    """Find the optimizers that a model with a `train_step` of its own keeps beside `model.optimizer`."""
+    found: dict[str, Any] = {}
+    seen = {id(model.optimizer)}
+    for layer in model._flatten_layers():
+        for name, value in vars(layer).items():
+            several = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+            for key, item in [("", value), *several]:
+                if isinstance(item, keras.optimizers.Optimizer) and id(item) not in seen:
+                    seen.add(id(item))
+                    found[f"{len(found)}_{name}{key}"] = item
+    return found
+
+
+def trained_by(model: Any) -> dict[str, list[str]]:
+    """Name the variables that each of `more_optimizers` trains; empty for one that has not trained yet."""
+    names = {id(variable): name for name, variable in variables(model)}
+    return {
+        name: [names.get(id(variable), "") for variable in _trained(optimizer)]
+        for name, optimizer in more_optimizers(model).items()
+    }
+
+
+def build_optimizers(model: Any, trained: Mapping[str, list[str]]) -> None:
+    """Create the variables of `more_optimizers`, which Keras leaves to their first step.
+
+    Args:
+        model: The model.
+        trained: What `trained_by` gave when it was saved.
+    """
+    named = dict(variables(model))
+    for name, optimizer in more_optimizers(model).items():
+        wanted = trained.get(name, [])
+        if wanted and not optimizer.built and all(each in named for each in wanted):
+            optimizer.build([named[each] for each in wanted])
+
+
+def _trained(optimizer: Any) -> list[Any]:
+    return list(getattr(getattr(optimizer, "inner_optimizer", optimizer), "_trainable_variables", None) or [])
+
+
+def capture(model: Any, *, groups: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
+    """Copy the variables of some groups to memory that training does not touch."""
+    return {name: _copy(variable) for name, variable in variables(model) if name.startswith(groups)}
 
 
 def _copy(variable: Any) -> np.ndarray[Any, Any]:

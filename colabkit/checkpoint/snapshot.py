@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import math
 import platform
 import sys
@@ -50,35 +51,54 @@ def of_state(state: Any, *, step: int) -> Snapshot:
 
     Args:
         state: Dicts, lists and tuples of arrays (NumPy, or anything that NumPy can read, like tensors and JAX arrays),
-            numbers, strings, bytes, booleans and None, nested as deep as you like. Arrays are copied.
+            numbers, strings, bytes, booleans and None, nested as deep as you like; objects with a `state_dict()` and
+            dataclasses, as dicts; JAX random keys. Arrays are copied.
         step: Steps trained so far.
 
     Raises:
         CheckpointError: A value of another kind; the message names its place.
     """
     tensors: dict[str, Array] = {}
-    tree = _take(state, "state", tensors)
+    tree = take_apart(state, "state", tensors)
     meta = {"kind": "state", "step": step, "saved_at": time.time(), "versions": versions(), "state": tree}
     return Snapshot(step=step, tensors=tensors, meta=meta)
 
 
 def to_state(tensors: Mapping[str, Array], meta: Mapping[str, Any]) -> Any:
     """Put together again what `of_state` took apart; arrays come back as NumPy arrays."""
-    return _give(meta["state"], tensors)
+    return put_together(meta["state"], tensors)
 
 
-def _take(value: Any, place: str, tensors: dict[str, Array]) -> Any:
+def take_apart(value: Any, place: str, tensors: dict[str, Array]) -> Any:
+    """Take a nested value apart into arrays and what JSON can hold.
+
+    Args:
+        value: As for `of_state`.
+        place: Where the value is in the state; its arrays get names that begin so.
+        tensors: The arrays are added here.
+
+    Raises:
+        CheckpointError: It holds something else; the message names its place.
+    """
     if value is None or isinstance(value, bool | str) or type(value) is int:
         return value
     if type(value) is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
+    if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):  # torch's modules, optimizers, schedulers
+        value = value.state_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     if isinstance(value, dict):
         return _take_dict(value, place, tensors)
     if isinstance(value, list | tuple):
-        items = [_take(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
+        items = [take_apart(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
+    if str(getattr(value, "dtype", "")).startswith("key<"):  # a JAX random key is no array until it is unwrapped
+        import jax
+
+        return {"$key": [str(jax.random.key_impl(value)), _take_array(jax.random.key_data(value), place, tensors)]}
     if hasattr(value, "__array__"):
         return _take_array(value, place, tensors)
     raise CheckpointError(
@@ -89,17 +109,17 @@ def _take(value: Any, place: str, tensors: dict[str, Array]) -> Any:
 
 
 def _take_dict(value: dict[Any, Any], place: str, tensors: dict[str, Array]) -> Any:
-    taken = {key: _take(item, f"{place}/{key}", tensors) for key, item in value.items()}
+    taken = {key: take_apart(item, f"{place}/{key}", tensors) for key, item in value.items()}
     if all(isinstance(key, str) and not key.startswith("$") for key in value):
         return taken
-    return {"$dict": [[_take(key, f"{place} (a key)", tensors), item] for key, item in taken.items()]}
+    return {"$dict": [[take_apart(key, f"{place} (a key)", tensors), item] for key, item in taken.items()]}
 
 
 def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
     import numpy as np
 
-    if hasattr(value, "detach"):  # a torch tensor may live on a device and carry a graph; NumPy can't read it then
-        value = value.detach().cpu()
+    if hasattr(value, "detach"):
+        value = _of_torch(value)
     array = np.array(value)  # a copy: training goes on while it is written
     if array.dtype.hasobject:
         raise CheckpointError(
@@ -114,9 +134,21 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
     return {"$scalar" if isinstance(value, np.generic) else "$tensor": name}
 
 
-def _give(tree: Any, tensors: Mapping[str, Array]) -> Any:
+def _of_torch(tensor: Any) -> Any:
+    """See a torch tensor, which may live on a device and carry a graph, as NumPy does."""
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) != "torch.bfloat16":
+        return tensor.numpy(force=True)
+    import ml_dtypes
+    import torch
+
+    return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+
+def put_together(tree: Any, tensors: Mapping[str, Array]) -> Any:
+    """Put together again what `take_apart` took apart."""
     if isinstance(tree, list):
-        return [_give(item, tensors) for item in tree]
+        return [put_together(item, tensors) for item in tree]
     if not isinstance(tree, dict):
         return tree
     match next(iter(tree.items()), None):
@@ -125,11 +157,15 @@ def _give(tree: Any, tensors: Mapping[str, Array]) -> Any:
         case ("$scalar", str(name)):
             return tensors[name][()]
         case ("$tuple", list(items)):
-            return tuple(_give(item, tensors) for item in items)
+            return tuple(put_together(item, tensors) for item in items)
         case ("$dict", list(pairs)):
-            return {_give(key, tensors): _give(item, tensors) for key, item in pairs}
+            return {put_together(key, tensors): put_together(item, tensors) for key, item in pairs}
+        case ("$key", [str(kind), data]):
+            import jax
+
+            return jax.random.wrap_key_data(jax.numpy.asarray(put_together(data, tensors)), impl=kind)
         case ("$float", str(text)):
             return float(text)
         case ("$bytes", str(text)):
             return base64.b64decode(text)
-    return {key: _give(item, tensors) for key, item in tree.items()}
+    return {key: put_together(item, tensors) for key, item in tree.items()}

@@ -56,7 +56,9 @@ if get("validation"):
 try:
     if get("tf_data"):
         import tensorflow as tf
-        data = tf.data.Dataset.from_tensor_slices((x, y)).batch(64)
+        data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(1000).batch(64)
+        if get("tf_data") == "random":
+            data = data.map(lambda x, y: (x + tf.random.uniform(()), y))
         more.pop("shuffle")
         if get("fit"):
             run.fit(model, data, **more)
@@ -121,6 +123,12 @@ def killed_and_whole(train, backend, *steps, **options):
 def test_killed_twice_it_ends_as_if_never_killed(train):
     """Killed in the middle of two epochs on JAX: same weights, optimizer and history and user draws, bit for bit."""
     killed_and_whole(train, "jax", 150, 80, draw=True, validation=True)
+
+
+def test_killed_on_torch(train):
+    """The same on torch, whose dropout draws from torch's own generator."""
+    pytest.importorskip("torch", reason="torch is missing; pip install torch")
+    killed_and_whole(train, "torch", 130)
 
 
 def test_killed_on_tensorflow(train):
@@ -188,13 +196,20 @@ def test_after_an_error_inside_fit_ctrl_c_is_as_before(train):
 
 
 @pytest.mark.slow
-def test_tf_data_continues_at_whole_epochs_and_says_so(train):
-    """A killed fit on tf.data begins its epoch again; `run.fit`, which promises more, refuses."""
-    assert train("run", "tensorflow", tf_data=True, at=150, signal="KILL")[0] == -signal.SIGKILL
-    _, found, err = train("run", "tensorflow", tf_data=True)
+def test_tf_data_continues_at_the_step(train):
+    """A killed fit on a shuffled tf.data pipeline goes on in the middle of its epoch, with the same end."""
+    killed_and_whole(train, "tensorflow", 150, tf_data=True)
+
+
+@pytest.mark.slow
+def test_data_that_cannot_be_continued_is_named(train):
+    """A pipeline whose state TensorFlow cannot save begins its epoch again, and `run.fit` refuses it."""
+    assert train("run", "tensorflow", tf_data="random", at=150, signal="KILL")[0] == -signal.SIGKILL
+    _, found, err = train("run", "tensorflow", tf_data="random")
     assert "continues at the start of its epoch" in err
+    assert "stateful" in err
     assert found["trained"] == 2 * STEPS
-    _, found, _ = train("other", "tensorflow", tf_data=True, fit=True)
+    _, found, _ = train("other", "tensorflow", tf_data="random", fit=True)
     assert found["error"] == "UnsupportedError"
 
 

@@ -1,0 +1,177 @@
+"""The running `fit`: how it is found, how its variables are built early, how its first epoch begins at any step.
+
+`fit` has no public door for this: a callback is given the model and nothing else, and the iterator over the data is a
+local variable. So what `fit` has just made is taken over in place. What is known of Keras' loop is in this file.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from colabkit.checkpoint._keras_data import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What the running `fit` has built: its iterator over the data and its list of callbacks."""
+
+    iterator: Any
+    callbacks: Any
+
+
+def running_fit(model: Any, frame: FrameType | None = None) -> Fit | None:
+    """Find the `fit` of this model among the callers, or None.
+
+    Args:
+        model: The model.
+        frame: Where to begin, going outwards; the caller when None.
+    """
+    frame = frame or sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "fit":
+            here = frame.f_locals
+            if here.get("self") is model and "epoch_iterator" in here:
+                return Fit(iterator=here["epoch_iterator"], callbacks=here.get("callbacks"))
+        frame = frame.f_back
+    return None
+
+
+def build(model: Any, fit: Fit | None) -> None:
+    """Create all variables before the first step, so that they can be saved and restored.
+
+    On TensorFlow Keras leaves this to the first step.
+    """
+    if fit is None:
+        if model.optimizer is not None and model.built and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        return
+    adapter: Any = getattr(fit.iterator, "data_adapter", None)
+    if first := getattr(adapter, "_first_batches", None):  # a generator: what is read from it here would be lost
+        model._symbolic_build(data_batch=first[0])
+    elif (dataset := getattr(adapter, "py_dataset", None)) is not None:  # its workers would run ahead, too
+        model._symbolic_build(data_batch=adapter._standardize_batch(dataset[0]))
+    else:
+        model._symbolic_build(iterator=fit.iterator)
+        fit.iterator.reset()
+
+
+class Epochs:
+    """Stands in for the loop over the steps of a `fit`, so that its first epoch begins where a run stopped.
+
+    Args:
+        model: The model that trains.
+        fit: Its running `fit`, before the first epoch.
+        source: The training data.
+    """
+
+    def __init__(self, model: Any, fit: Fit, source: Source) -> None:
+        self._model = model
+        self._callbacks = fit.callbacks
+        self._iterator = fit.iterator
+        self._source = source
+        self._done = 0
+        self._opened: Any = None
+        self._when_begun: Callable[[], None] | None = None
+        fit.iterator._enumerate_iterator = self._enumerate
+
+    @property
+    def steps(self) -> int | None:
+        """Steps in an epoch; None while nobody can know."""
+        return self._iterator.steps_per_epoch or self._iterator._num_batches or None
+
+    @property
+    def steps_seen(self) -> int:
+        """Steps since the data began anew, which with `steps_per_epoch` is not the same as the epoch."""
+        return int(self._iterator._steps_seen)
+
+    def begin_at(self, *, steps: int | None, steps_seen: int, opened: Any) -> None:
+        """Say what an interrupted `fit` had found out about the data.
+
+        Args:
+            steps: As the property was.
+            steps_seen: As the property was.
+            opened: The iterator over the data where it stopped; None to begin it with the next epoch.
+        """
+        if self._iterator._num_batches is None and not self._iterator.steps_per_epoch:
+            self._iterator._num_batches = steps
+        self._iterator._steps_seen = steps_seen
+        self._iterator._current_iterator = self._opened = opened
+
+    def skip(self, done: int, logs: dict[str, float], *, then: Callable[[], None]) -> None:
+        """Let the coming epoch begin after some of its steps.
+
+        `fit` takes the logs of an epoch from its last step, and there may be none left. So it is first given one step
+        that trains nothing, which no callback sees, and whose logs are those of the last step that was done.
+
+        Args:
+            done: Steps of the epoch that are done.
+            logs: What the last of them gave.
+            then: Called when the data is open again, before the next step.
+        """
+        self._done, self._when_begun = done, then
+        model, callbacks = self._model, self._callbacks
+        train = model.train_function
+
+        def give_logs(*arguments: Any) -> Any:
+            model.train_function = train
+            return (logs, arguments[0]) if keras.backend.backend() == "jax" else logs
+
+        def unseen(*_: Any, **__: Any) -> None:
+            pass
+
+        def unseen_end(*_: Any, **__: Any) -> None:
+            del callbacks.on_train_batch_begin, callbacks.on_train_batch_end
+
+        model.train_function = give_logs
+        callbacks.on_train_batch_begin, callbacks.on_train_batch_end = unseen, unseen_end
+
+    def _enumerate(self) -> Iterator[tuple[int, int, Any]]:
+        done, self._done = self._done, 0
+        size = self._iterator.steps_per_execution
+        if done:
+            yield done - 1, done - 1, iter([None] * size)
+        self._iterator.data_adapter.on_epoch_begin()
+        if self.steps is None or done < self.steps:
+            yield from self._rest(done, self.steps, size)
+        else:
+            self._begun()
+        self._iterator.data_adapter.on_epoch_end()
+
+    def _begun(self) -> None:
+        call, self._when_begun = self._when_begun, None
+        if call is not None:
+            call()
+
+    def _rest(self, done: int, steps: int | None, size: int) -> Iterator[tuple[int, int, Any]]:
+        """As `EpochIterator._enumerate_iterator` does it, from a step on."""
+        data, opened = self._iterator, self._opened if done else None
+        self._opened = None
+        if steps is None:
+            batches = iter(data._get_iterator()) if opened is None else opened
+            self._begun()
+            while True:
+                data._steps_seen = done + size
+                yield done, done + size - 1, batches
+                done += size
+        if opened is None and (data._current_iterator is None or data.steps_per_epoch is None):
+            data._current_iterator = iter(data._get_iterator())
+            data._steps_seen = done
+        self._begun()
+        for step in range(done, steps, size):
+            if data._num_batches and data._steps_seen >= data._num_batches:
+                if data.steps_per_epoch:
+                    data._interrupted_warning()
+                break
+            data._steps_seen += size
+            yield step, step + size - 1, data._current_iterator
+        if self._source.reopens and data._num_batches and data._steps_seen >= data._num_batches:
+            data._current_iterator = iter(data._get_iterator())
+            data._steps_seen = 0
