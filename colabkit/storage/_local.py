@@ -79,13 +79,13 @@ class LocalStorage:
     def get(self, name: str, path: StrPath, *, progress: Progress | None = None) -> Stored:
         found = self._path(name)
         with self._translated(name):
-            stored = self._stored(name, found)
+            self._stored(name, found)
             with atomic(path) as file, open(found, "rb", buffering=0) as origin:
                 before = os.fstat(origin.fileno())
                 size, _ = _pour(origin, file, progress)
                 if size != before.st_size or not self._was_whole(before, os.fstat(origin.fileno())):
                     raise StorageError(f"{name} changed while it was read", do="read it again")
-        return stored
+        return _stored(name, before)
 
     def read(self, name: str, *, size: int | None = None) -> bytes:
         path = self._path(name)
