@@ -8,17 +8,23 @@ and what is deleted or replaced is emptied first: Drive keeps old bytes in a tra
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit.errors import AddressError, UnsupportedError
+from colabkit._tools.files import writing_to
+from colabkit.errors import AddressError, ColabKitError, UnreachableError, UnsupportedError
 from colabkit.storage._local import LocalStorage
+from colabkit.storage.base import check_name
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.storage.base import Confirmed, OnlyIf, Progress, Stored
 
-_MOUNT = 'In a cell, run: from google.colab import drive; drive.mount("/content/drive")'
+_MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
+_ASK_SECONDS = 3.0  # for an answer of the API
+_READ_RATE = 100e6  # bytes a second at least that the mount's cache gives, to compute a checksum
+_MUTE_SECONDS = 60.0  # before the API is asked again that could not be asked
 
 
 def open_drive(folder: str) -> DriveStorage:
@@ -62,11 +68,14 @@ class DriveStorage(LocalStorage):
         self.address = address
         self._mount = Path(mount)
         self._device = self._mount.stat().st_dev if self._mount.exists() else -1
+        self._mute_until = 0.0
 
     def put(
         self, name: str, source: bytes | StrPath, *, only_if: OnlyIf = None, progress: Progress | None = None
     ) -> Stored:
-        size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+        check_name(name)
+        with writing_to(name):
+            size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         if size == 0:
             raise AddressError(
                 f"{name} is empty, and a Drive storage keeps no empty files",
@@ -75,19 +84,45 @@ class DriveStorage(LocalStorage):
             )
         return super().put(name, source, only_if=only_if, progress=progress)
 
+    def confirmed(self, name: str) -> Confirmed:
+        """Ask Drive itself, by its API; the mount shows a file at once, whether or not it has reached Drive.
+
+        Without credentials that the API takes, the answer is "cannot tell".
+        """
+        from colabkit import drive
+
+        try:
+            stored = self.entry(name)
+            if stored is None:
+                return "no"
+            if time.monotonic() < self._mute_until:
+                return "cannot tell"
+            found = drive.uploaded(self._path(name), timeout=_ASK_SECONDS + stored.size / _READ_RATE)
+        except ColabKitError:
+            return "cannot tell"
+        if found.state == "unknown":
+            self._mute_until = time.monotonic() + _MUTE_SECONDS
+            return "cannot tell"
+        return "yes" if found else "no"
+
     def _discard(self, path: Path) -> None:
-        self._empty(path)
+        os.truncate(path, 0)  # what goes to the trash is what the file held last
         path.unlink()
 
     def _make_way(self, path: Path) -> None:
-        self._empty(path)
+        os.truncate(path, 0)
 
     def _is_visible(self, status: os.stat_result) -> bool:
         return status.st_size > 0
 
-    def _empty(self, path: Path) -> None:
-        os.truncate(path, 0)
-
-    def confirmed(self, name: str) -> Confirmed:
-        """Say "cannot tell": the mount shows a file at once, whether or not it has reached Drive."""
-        return "cannot tell" if self.entry(name) is not None else "no"
+    def _check_alive(self) -> None:
+        try:
+            alive = self._mount.stat().st_dev == self._device
+        except FileNotFoundError:
+            alive = False
+        if not alive:
+            raise UnreachableError(
+                f"{self.address} is gone",
+                why="Drive is not mounted any more",
+                do="in a cell, run: import colabkit as ck; ck.drive.mount(); nothing was written to another place",
+            )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from colabkit.storage.base import Confirmed, OnlyIf, Progress
 
 _BLOCK = 8 << 20  # few large calls: on a network mount each one may be a round trip
+_TRIES = 5
 _STALE = 24 * 3600.0  # seconds after which a half-written file surely has no writer any more
 _PATIENCE = 10.0  # seconds to wait for another writer's conditional put, which takes milliseconds
 _GONE = {errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO}
@@ -87,9 +88,16 @@ class LocalStorage:
     def read(self, name: str, *, size: int | None = None) -> bytes:
         path = self._path(name)
         with self._translated(name):
-            self._stored(name, path)
-            with open(path, "rb") as file:
-                return file.read(-1 if size is None else size)
+            for _ in range(_TRIES):
+                self._stored(name, path)
+                with open(path, "rb") as file:
+                    before = os.fstat(file.fileno()).st_size
+                    content = file.read(-1 if size is None else size)
+                    # A Drive's old file is emptied when it is replaced, perhaps under our eyes.
+                    if len(content) >= min(before, before if size is None else size):
+                        return content
+                time.sleep(0.01)
+        raise self._missing(name)
 
     def entry(self, name: str) -> Stored | None:
         path = self._path(name)
@@ -279,7 +287,8 @@ def _stored(name: str, status: os.stat_result) -> Stored:
 
 
 def _is_hidden(part: str) -> bool:
-    return part.startswith(".") and PART in part
+    # The second is how a FUSE mount names a file that was deleted while a program still had it open.
+    return part.startswith(".") and (PART in part or part.startswith(".fuse_hidden"))
 
 
 def _copy(source: bytes | StrPath, file: IO[bytes], progress: Progress | None) -> tuple[int, int]:
