@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     from colabkit.checkpoint import open_run as open_run
     from colabkit.diagnosis import doctor as doctor
     from colabkit.models import train as train
+    from colabkit.models.plots import plot as plot
+    from colabkit.models.saving import load_model as load_model
+    from colabkit.models.saving import save_model as save_model
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
+    from colabkit.panel import setup_panel as setup_panel
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
     from colabkit.setup_file import setup as setup
+    from colabkit.tracking import track as track
+    from colabkit.tracking.board import tensorboard as tensorboard
     from colabkit.transfer import fetch as fetch
     from colabkit.transfer import push as push
 else:
@@ -33,12 +39,18 @@ else:
         "errors": "colabkit",
         "fetch": "colabkit.transfer",
         "install": "colabkit.packages",
+        "load_model": "colabkit.models.saving",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
+        "plot": "colabkit.models.plots",
         "push": "colabkit.transfer",
+        "save_model": "colabkit.models.saving",
         "secret": "colabkit.runtime.secrets",
         "setup": "colabkit.setup_file",
+        "setup_panel": "colabkit.panel",
         "strategy": "colabkit.accelerator",
+        "tensorboard": "colabkit.tracking.board",
+        "track": "colabkit.tracking",
         "train": "colabkit.models",
     }
 
@@ -65,11 +77,17 @@ __all__ = [
     "errors",
     "fetch",
     "install",
+    "load_model",
     "lock",
     "open_run",
+    "plot",
     "push",
+    "save_model",
     "secret",
     "setup",
+    "setup_panel",
     "strategy",
+    "tensorboard",
+    "track",
     "train",
 ]

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 CACHE_DIR = "COLABKIT_CACHE"
 """Where downloads are kept; default `~/.cache/colabkit`, or under `XDG_CACHE_HOME`."""
 
-DRIVE_API = "COLABKIT_DRIVE_API"
-"""Another address of the Drive API, for tests; no credentials are sent there."""
-
 MACHINE_ROOT = "COLABKIT_MACHINE_ROOT"
 """Where to look for the files that tell a host, instead of `/`; `colabkit.testing.FakeColab` sets it."""
 

@@ -35,6 +35,8 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── CorruptCheckpointError   33   the file is not what was written (ValueError)
 │   └── NewerFormatError         34   written by a newer colabkit
 ├── DataError                    40   the data does not fit the model (ValueError)
+├── ModelFileError               41   a model file is damaged, or of another form (ValueError)
+│   └── UnsafeModelError         42   it would run code, or reach other files
 ├── InstallError                 50   installing packages failed (RuntimeError)
 │   ├── RequirementError         51   a requirement that cannot be read, or that carries an option (ValueError)
 │   ├── ConflictError            52   versions that cannot go together
@@ -92,6 +94,7 @@ __all__ = [
     "IntegrityError",
     "KernelDiedError",
     "MissingDependencyError",
+    "ModelFileError",
     "MountPointError",
     "NewerFormatError",
     "NoBrowserError",
@@ -117,6 +120,7 @@ __all__ = [
     "TransferError",
     "UnknownNameError",
     "UnreachableError",
+    "UnsafeModelError",
     "UnsupportedError",
     "WebPageError",
     "WorkerMismatchError",
@@ -311,6 +315,18 @@ class DataError(ColabKitError, ValueError):
     """The data does not fit the model; the message names the row, column or array."""
 
     exit_code = 40
+
+
+class ModelFileError(ColabKitError, ValueError):
+    """A model file is damaged, or of another form; the message names the member."""
+
+    exit_code = 41
+
+
+class UnsafeModelError(ModelFileError):
+    """A model file would run code, or reach other files; the message names the layer or the member."""
+
+    exit_code = 42
 
 
 class InstallError(ColabKitError, RuntimeError):

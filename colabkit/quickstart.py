@@ -76,6 +76,7 @@ def quickstart(
         "files": {name: str(path) for name, path in files.items()},
     }
     write_json(run.dir / "report.json", values)
+    run.close()  # the report, too, belongs to what a fresh machine finds
     return Report(values=values, text=_text(result, files))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import Any
 
 from colabkit._version import DISTRIBUTION
@@ -42,6 +41,8 @@ def requirements(extra: str) -> list[str]:
 
     The packages themselves, not "colabkit[extra]": this is right whatever name colabkit was installed by.
     """
+    import importlib.metadata
+
     from packaging.requirements import Requirement
 
     try:

@@ -74,7 +74,8 @@ _left: list[subprocess.Popen[str]] = []
 def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None) -> Completed:
     """Run a program that a stalled file system may hold, and go on without it when it does not come back.
 
-    A process that waits for FUSE cannot even be killed before FUSE answers; `run` would wait for its end.
+    A process that waits for FUSE cannot even be killed before FUSE answers; `run` would wait for its end. It runs in
+    `/`, since the working folder may be on the very file system that hangs.
 
     Args:
         command: The program and its arguments.
@@ -98,6 +99,7 @@ def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, st
             text=True,
             errors="replace",
             env={**os.environ, **env} if env is not None else None,
+            cwd="/",
         )
     except OSError as error:
         return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")

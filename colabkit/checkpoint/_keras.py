@@ -209,7 +209,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._run.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(model, states, ended=ended)))
         self._saved_step = self._step
         if wait:
-            self._run.flush()
+            self._run.written()
         self._saved_at = time.monotonic()
 
     def _meta(self, model: Any, states: dict[str, Any], *, ended: bool) -> dict[str, Any]:
@@ -326,7 +326,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._signals.restore()
         self.model._initial_epoch = None  # see on_train_end
         try:
-            self._run.flush()
+            self._run.written()
         except ColabKitError as error:
             warn("%s", error)
         self._run.end_writing()

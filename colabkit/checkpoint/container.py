@@ -19,8 +19,9 @@ import json
 import os
 import struct
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
+from colabkit._tools.digest import SideHash
 from colabkit.errors import CheckpointError, CorruptCheckpointError, NewerFormatError
 
 if TYPE_CHECKING:
@@ -87,12 +88,13 @@ def write(file: IO[bytes], tensors: Mapping[str, np.ndarray[Any, Any]], meta: Ma
     Raises:
         CheckpointError: An array has a dtype that the format cannot hold.
     """
-    digest = hashlib.sha256()
-    for block in _blocks(tensors, meta):
-        digest.update(block)
-        file.write(block)
-    file.write(digest.digest())
-    return digest.hexdigest()
+    with SideHash(sum(array.nbytes for array in tensors.values())) as hashing:
+        for block in _blocks(tensors, meta):
+            hashing.update(block)
+            file.write(block)
+        digest = hashing.digest()
+    file.write(digest)
+    return digest.hex()
 
 
 def _blocks(tensors: Mapping[str, np.ndarray[Any, Any]], meta: Mapping[str, Any]) -> Iterator[Any]:
@@ -134,11 +136,20 @@ def read(path: StrPath) -> Checkpoint:
         CorruptCheckpointError: The file is truncated, changed or no checkpoint; the message says which.
         NewerFormatError: A newer colabkit wrote it.
     """
-    with open(path, "rb") as file:
-        content = bytearray(os.fstat(file.fileno()).st_size)  # writable, so that the arrays are
-        del content[file.readinto(content) :]
-    body, stored = memoryview(content)[:-_HASH_SIZE], bytes(content[-_HASH_SIZE:])
-    _check_hash(path, hashlib.sha256(body).digest(), stored)
+    import numpy as np
+
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = np.empty(size, np.uint8).data  # writable, so that the arrays are
+        hashed = max(0, size - _HASH_SIZE)
+        with SideHash(size) as hashing:
+            done = 0
+            while done < size and (count := file.readinto(content[done : done + _BLOCK])):
+                hashing.update(content[min(done, hashed) : min(done + count, hashed)])
+                done += count
+            digest = hashing.digest() if done == size else b""  # it shrank while it was read
+    body, stored = content[:hashed], bytes(content[hashed:])
+    _check_hash(path, digest, stored)
     header, start = _parse_header(path, body)
     return Checkpoint(tensors=_tensors(path, header, body[start:]), meta=_meta(path, header), digest=stored.hex())
 
@@ -150,17 +161,97 @@ def verify(path: StrPath) -> dict[str, Any]:
         CorruptCheckpointError: As for `read`.
         NewerFormatError: As for `read`.
     """
-    digest, tail, head = hashlib.sha256(), b"", b""
+    return verify_details(path)[0]
+
+
+def verify_details(path: StrPath) -> tuple[dict[str, Any], str]:
+    """Do what `verify` does, and return the sha256 of the content too, as hexadecimal digits."""
+    digest, tail = hashlib.sha256(), b""
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
             ready = tail + block
             digest.update(memoryview(ready)[:-_HASH_SIZE])
             tail = ready[-_HASH_SIZE:]
-        _check_hash(path, digest.digest(), tail)
-        file.seek(0)
-        (size,) = struct.unpack("<Q", file.read(8))
-        head = struct.pack("<Q", size) + file.read(min(size, _MAX_HEADER))
-    return _meta(path, _parse_header(path, memoryview(head))[0])
+    _check_hash(path, digest.digest(), tail)
+    with Tensors(path) as found:
+        return found.meta, tail.hex()
+
+
+def meta_of(name: str, head: bytes) -> dict[str, Any]:
+    """Read the metadata from the beginning of a file, unproven: what it says is to be shown, not to be trusted.
+
+    Args:
+        name: What to call the file in a message.
+        head: Its first bytes; `header_size` says how many are needed.
+
+    Raises:
+        CorruptCheckpointError: It is no checkpoint.
+        NewerFormatError: A newer colabkit wrote it.
+    """
+    return _meta(name, _parse_header(name, memoryview(head))[0])
+
+
+def header_size(head: bytes) -> int:
+    """Say how many bytes of a file hold its header, from its first eight."""
+    return 8 + min(int.from_bytes(head[:8], "little"), _MAX_HEADER)
+
+
+class Tensors:
+    """The tensors of a file, one by one, for a file that is too large to be held in memory. Nothing is proven.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        meta: Its metadata.
+        sizes: Tensor name to bytes.
+
+    Raises:
+        CorruptCheckpointError: It is no checkpoint.
+        NewerFormatError: A newer colabkit wrote it.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self._path = path
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        try:
+            head = self._file.read(8)
+            head += self._file.read(header_size(head) - 8)
+            self._header, self._start = _parse_header(path, memoryview(head))
+            self.meta = _meta(path, self._header)
+            size = os.fstat(self._file.fileno()).st_size - self._start
+            self._spans = {
+                name: _span(path, name, entry, size)
+                for name, entry in self._header.items()
+                if name not in ("__metadata__", _HASH)
+            }
+        except BaseException:
+            self._file.close()
+            raise
+        self.sizes = {name: end - begin for name, (begin, end) in self._spans.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def sha256(self, name: str) -> str:
+        """Hash the bytes of one tensor."""
+        digest = hashlib.sha256()
+        begin, end = self._spans[name]
+        self._file.seek(self._start + begin)
+        while begin < end and (block := self._file.read(min(_BLOCK, end - begin))):
+            digest.update(block)
+            begin += len(block)
+        return digest.hexdigest()
+
+    def load(self, name: str) -> np.ndarray[Any, Any]:
+        """Read one tensor."""
+        begin, end = self._spans[name]
+        self._file.seek(self._start + begin)
+        data = memoryview(self._file.read(end - begin))
+        return _array(self._path, name, self._header[name], data)
 
 
 def _check_hash(path: StrPath, actual: bytes, stored: bytes) -> None:
@@ -200,26 +291,36 @@ def _meta(path: StrPath, header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tensors(path: StrPath, header: dict[str, Any], data: memoryview) -> dict[str, np.ndarray[Any, Any]]:
+    tensors = {}
+    for name, entry in header.items():
+        if name not in ("__metadata__", _HASH):
+            begin, end = _span(path, name, entry, len(data))
+            tensors[name] = _array(path, name, entry, data[begin:end])
+    return tensors
+
+
+def _span(path: StrPath, name: str, entry: Any, limit: int) -> tuple[int, int]:
+    try:
+        begin, end = entry["data_offsets"]
+        if type(begin) is int and type(end) is int and 0 <= begin <= end <= limit:
+            return begin, end
+        raise ValueError(f"offsets {begin} to {end} in {limit} bytes")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptCheckpointError(f"{path} is not a checkpoint", why=f"tensor {name!r}: {error}") from error
+
+
+def _array(path: StrPath, name: str, entry: Any, data: memoryview) -> np.ndarray[Any, Any]:
     import numpy as np
 
     names = {ours: numpy for numpy, ours in _DTYPES.items()}
-    tensors = {}
-    for name, entry in header.items():
-        if name in ("__metadata__", _HASH):
-            continue
-        try:
-            dtype = _numpy_dtype(names[entry["dtype"]])
-            begin, end = entry["data_offsets"]
-            shape = tuple(entry["shape"])
-            if not 0 <= begin <= end <= len(data):
-                raise ValueError(f"offsets {begin} to {end} in {len(data)} bytes")
-            array = np.frombuffer(data[begin:end], dtype).reshape(shape)
-            if array.shape != shape:  # NumPy fills in a -1
-                raise ValueError(f"its shape is {shape}")
-            tensors[name] = array
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptCheckpointError(f"{path} is not a checkpoint", why=f"tensor {name!r}: {error}") from error
-    return tensors
+    try:
+        shape = tuple(entry["shape"])
+        array = np.frombuffer(data, _numpy_dtype(names[entry["dtype"]])).reshape(shape)
+        if array.shape != shape:  # NumPy fills in a -1
+            raise ValueError(f"its shape is {shape}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptCheckpointError(f"{path} is not a checkpoint", why=f"tensor {name!r}: {error}") from error
+    return array
 
 
 def _numpy_dtype(name: str) -> np.dtype[Any]:

@@ -2,74 +2,109 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._tools.log import warn
-from colabkit.config import RUNS_DIR
-from colabkit.errors import AddressError, UnsupportedError
+from colabkit.config import RUNS_DIR, cache_dir
+from colabkit.errors import AddressError
+from colabkit.storage import open_storage
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
+    from colabkit.storage import Storage
 
 _MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two characters at least: C:\ is a path
 
 
-def folder_of(where: StrPath) -> Path:
-    """Turn an address into a local folder.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A run's folder on this machine, and the storage that it is mirrored to.
+
+    Attributes:
+        folder: The folder.
+        storage: The storage; None for a run that is only here.
+        name: The last part of its address.
+    """
+
+    folder: Path
+    storage: Storage | None
+    name: str
+
+
+def place_of(where: StrPath, mirror: StrPath | Storage | None = None) -> Place:
+    """Read a run's address; nothing is written, and no server is asked.
+
+    A run at an address that is no path works in a folder on the machine's own disk. What lies on a mounted Drive is
+    treated the same: a training must not wait for a mount, nor end because of one.
 
     Args:
-        where: A path, or `drive:FOLDER` where Google Drive is mounted.
+        where: A path, or the address of a storage.
+        mirror: A storage for copies of a run whose address is a path.
 
     Raises:
-        AddressError: It is empty, or climbs out of the Drive.
-        UnsupportedError: Drive is not mounted here, or the scheme is not known.
+        AddressError: It cannot be read.
+        UnsupportedError: It cannot be opened here.
     """
     text = os.fspath(where)
     if not text.strip():
         raise AddressError("the run has no address", do='name a folder, as in open_run("./runs/digits")')
-    scheme, colon, rest = text.partition(":")
-    if scheme == "drive" and colon:
-        return _on_drive(rest)
-    if "://" in text:
-        raise UnsupportedError(
-            f"a run cannot live at {text}", why=f"{scheme}:// is not supported by this version", do="use a folder"
+    is_address = isinstance(where, str) and _SCHEME.match(text) is not None
+    folder = Path(text).expanduser().absolute()
+    if not is_address and (inside := _inside_drive(folder)) is not None:
+        text, is_address = f"drive:{inside}", True
+    if not is_address:
+        return Place(folder=folder, storage=None if mirror is None else open_storage(mirror), name=folder.name)
+    if mirror is not None:
+        raise AddressError(
+            f"a run at {text} has its mirror there already",
+            do=f'drop mirror=, or choose a folder here and mirror="{text}"',
         )
-    return Path(text).expanduser().absolute()
+    name = text.partition(":")[2].rstrip("/").rpartition("/")[2]
+    if not name:
+        raise AddressError(f"{text} names no run", do=f'add a name, as in open_run("{text.rstrip("/")}/digits")')
+    return Place(folder=_working_folder(text, name), storage=open_storage(text), name=name)
 
 
-def default_folder(name: str) -> Path:
+def default_folder(name: str) -> str:
     """Choose where a run lives when the user named no place: what persists here, else the working folder.
 
     Args:
         name: The run's name.
+
+    Returns:
+        Its address.
     """
     from colabkit.runtime import detect
 
     runtime = detect()
     if runtime.host == "colab" and runtime.persistent_dir is not None:
-        return runtime.persistent_dir / RUNS_DIR / name
+        return f"drive:{RUNS_DIR}/{name}"
     if runtime.host == "colab":
         warn("Google Drive is not mounted, so this run is lost when the session ends. %s", _MOUNT)
-    return Path(RUNS_DIR, name).absolute()
+    return str(Path(RUNS_DIR, name).absolute())
 
 
-def _on_drive(folder: str) -> Path:
+def _inside_drive(folder: Path) -> Path | None:
     from colabkit.runtime import detect
 
     runtime = detect()
-    if runtime.host != "colab":
-        raise UnsupportedError(
-            f"drive:{folder} cannot be opened here", why=f"this is {runtime.name}, not Google Colab", do="use a folder"
-        )
-    if runtime.persistent_dir is None:
-        raise UnsupportedError(
-            f"drive:{folder} cannot be opened",
-            why="Google Drive is not mounted",
-            do=_MOUNT,
-        )
-    parts = Path(folder).parts
-    if not parts or ".." in parts or Path(folder).is_absolute():
-        raise AddressError(f"drive:{folder} is no folder of your Drive", do='write it as "drive:runs/digits"')
-    return runtime.persistent_dir / folder
+    if runtime.host == "colab" and runtime.persistent_dir is not None and runtime.persistent_dir in folder.parents:
+        return folder.relative_to(runtime.persistent_dir)
+    return None
+
+
+def _working_folder(address: str, name: str) -> Path:
+    """Return a folder of this machine's own disk that belongs to this address alone."""
+    from colabkit.runtime import detect
+
+    runtime = detect()
+    # On Colab it is where the file browser shows it; elsewhere the working folder may be one that persists and counts.
+    base = runtime.work_dir / RUNS_DIR if runtime.host == "colab" else cache_dir() / "runs"
+    readable = re.sub(r"[^\w.-]", "_", name)[:80]
+    return base / f"{readable}-{hashlib.sha256(address.rstrip('/').encode()).hexdigest()[:8]}"

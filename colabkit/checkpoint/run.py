@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import atexit
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from colabkit._tools.files import FileLock, unpublished, writing_to
-from colabkit._tools.log import warn
+from colabkit._tools.log import say, warn
 from colabkit._tools.optional import require
-from colabkit.checkpoint import manifest, snapshot
-from colabkit.checkpoint.place import folder_of
+from colabkit.checkpoint import copies, manifest, snapshot
+from colabkit.checkpoint.into import fill
+from colabkit.checkpoint.mirror import Mirror, open_mirror
+from colabkit.checkpoint.place import place_of
 from colabkit.checkpoint.policy import Every, parse_every
 from colabkit.checkpoint.writer import Writer
-from colabkit.errors import AddressError, CheckpointError, CorruptCheckpointError, RunBusyError, RunMismatchError
+from colabkit.errors import (
+    AddressError,
+    CheckpointError,
+    ColabKitError,
+    CorruptCheckpointError,
+    RunBusyError,
+    RunMismatchError,
+    UnreachableError,
+)
+from colabkit.storage import open_storage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from colabkit._types import StrPath
     from colabkit.checkpoint.container import Checkpoint
+    from colabkit.storage import Storage
 
 _locks: dict[Path, FileLock] = {}  # one a folder: opening a run twice in one process is not two writers
 
@@ -43,10 +56,15 @@ class Status:
 
     Attributes:
         dir: The run's folder.
-        saved_step: Steps trained at the newest checkpoint that is known to be whole; None when there is none.
-        checkpoints: How many checkpoint files there are.
+        saved_step: Steps trained at the newest checkpoint here that is known to be whole; None when there is none.
+        checkpoints: How many checkpoint files are here.
         bytes: Their size together.
-        error: What went wrong with the last write; None when it went well.
+        error: What failed last, with the local write or with the mirror; None when the last try of both went well.
+        mirror: Where the copies go; None for a run that is only here.
+        mirrored_step: The furthest step that was copied there, as far as this process knows.
+        confirmed_step: The furthest that would survive the loss of this machine, because the mirror was seen to have
+            it. None also where the storage cannot tell.
+        pending: What is still to be copied, in words; empty when there is nothing.
     """
 
     dir: Path
@@ -54,21 +72,32 @@ class Status:
     checkpoints: int
     bytes: int
     error: str | None
+    mirror: str | None = None
+    mirrored_step: int | None = None
+    confirmed_step: int | None = None
+    pending: str = ""
 
 
-def open_run(where: StrPath, *, every: str | float | Every = "60s", keep: int = 3) -> Run:
-    """Open a run, new or begun before, in a folder that persists.
+def open_run(
+    where: StrPath, *, every: str | float | Every = "60s", keep: int = 3, mirror: StrPath | Storage | None = None
+) -> Run:
+    """Open a run, new or begun before, in a place that persists.
+
+    A run at `drive:` or `gs://` works in a folder of the machine's own disk, and a background thread copies what it
+    saves to that place. On a fresh machine the same address goes on from there.
 
     Args:
-        where: A folder, or `drive:FOLDER` for a folder of the mounted Google Drive.
+        where: A folder; `drive:FOLDER`, a folder of the mounted Google Drive; `gs://BUCKET/FOLDER`.
         every: How often to save: `"60s"`, `"5 min"`, `"500 steps"`, `"2 epochs"`. The end of an epoch is saved too.
         keep: How many whole checkpoints stay; at least 2, so that one broken file never takes the run with it.
+        mirror: Where copies of a run in a folder go: an address as above, another folder, or a storage.
 
     Returns:
         The run. Nothing is locked or written before the first save, apart from the folder itself.
 
     Raises:
         AddressError: `where` or `every` cannot be read.
+        UnsupportedError: That place cannot be opened here.
         NotWritableError: The folder cannot be written.
         DiskFullError: There is no room at all.
 
@@ -87,29 +116,40 @@ def open_run(where: StrPath, *, every: str | float | Every = "60s", keep: int = 
             why="with one copy, a kill while it is replaced loses everything",
             do="use keep=3",
         )
-    folder = folder_of(where)
+    place = place_of(where, mirror)
+    folder = place.folder
+    fresh = not folder.exists()
     with writing_to(folder):
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (folder / manifest.FOLDER).mkdir(parents=True, exist_ok=True)
     with unpublished(folder, "writable"):
         pass  # better to hear now than after the first hour that the folder cannot be written
-    return Run(folder, every=parse_every(every), keep=keep)
+    run = Run(folder, name=place.name, every=parse_every(every), keep=keep, storage=place.storage)
+    if fresh:
+        run.bring_belongings()
+    return run
 
 
 class Run:
     """A training run; made by `open_run`.
 
     Attributes:
-        dir: Its folder; put anything there that belongs to the run.
-        name: The folder's name.
+        dir: Its folder on this machine; put anything there that belongs to the run. What lies there is copied to the
+            mirror too, and brought to a fresh machine.
+        name: The last part of its address.
         every: How often to save.
     """
 
-    def __init__(self, folder: Path, *, every: Every, keep: int) -> None:
+    def __init__(self, folder: Path, *, name: str, every: Every, keep: int, storage: Storage | None = None) -> None:
         self.dir = folder
-        self.name = folder.name
+        self.name = name
         self.every = every
-        self._folder = folder / "checkpoints"
-        self._writer = Writer(self._folder, keep=keep)
+        self._folder = folder / manifest.FOLDER
+        self._mirror: Mirror | None = None
+        if storage is not None:
+            self._mirror = open_mirror(folder, storage, run=name, keep=keep)
+        self._writer = Writer(self._folder, keep=keep, mirror=self._mirror)
+        if self._mirror is not None:
+            atexit.register(self.close)
 
     def __repr__(self) -> str:
         return f"<Run {str(self.dir)!r}>"
@@ -125,8 +165,8 @@ class Run:
     def resume(self, *, seed: int | None = None, check_data: bool = True) -> Any:
         """Make a Keras callback that saves as training goes and continues where the run stopped.
 
-        Arrays continue at the exact step, with the same result, bit for bit, as without the interruption; other data
-        continues at the start of the epoch. The callback says which of the two holds.
+        Arrays, `keras.utils.PyDataset` and most of `tf.data` continue at the exact step, with the same result, bit for
+        bit, as without the interruption. The callback says when that cannot be had.
 
         Args:
             seed: Fixes the order of the samples in a new run. When None it follows from the state of Python's `random`,
@@ -145,12 +185,12 @@ class Run:
         return self._callback(seed=seed, check_data=check_data, exact=False)
 
     def fit(self, model: Any, x: Any = None, y: Any = None, *, seed: int | None = None, **options: Any) -> Any:
-        """Train a compiled Keras model on arrays, resumable at the exact step.
+        """Train a compiled Keras model, resumable at the exact step.
 
         Args:
             model: A compiled `keras.Model`.
-            x: Input arrays, as for `model.fit`.
-            y: Target arrays, as for `model.fit`.
+            x: Inputs, as for `model.fit`.
+            y: Targets, as for `model.fit`.
             seed: Fixes the order of the samples in a new run, as for `resume`.
             options: Everything else that `model.fit` takes.
 
@@ -158,7 +198,7 @@ class Run:
             The `History` of the whole run, earlier processes included.
 
         Raises:
-            UnsupportedError: The data is not made of arrays, so that its order cannot be continued.
+            UnsupportedError: The data cannot be continued exactly; the message says why.
         """
         callbacks = [*(options.pop("callbacks", None) or []), self._callback(seed=seed, check_data=True, exact=True)]
         return model.fit(x, y, callbacks=callbacks, **options)
@@ -172,7 +212,7 @@ class Run:
     # ---- any state ----
 
     def save(self, state: Any, *, step: int) -> None:
-        """Save any state: dicts, lists and tuples of arrays and plain values, nested as you like.
+        """Save any state: dicts, lists and tuples of arrays and plain values, torch modules and optimizers, JAX trees.
 
         Returns as soon as the arrays are copied; a background thread writes the file. `flush` waits for it.
 
@@ -188,21 +228,28 @@ class Run:
         self.begin_writing()
         self.submit(taken)
 
-    def restore(self) -> Saved | None:
+    def restore(self, *, into: Any = None) -> Saved | None:
         """Read the newest state that is whole, or None when there is none.
+
+        Args:
+            into: The state made anew, as it was given to `save`: its torch modules and optimizers are loaded in place,
+                its JAX arrays, tensors, named tuples and dataclasses come back as such. Without it the state comes
+                back in NumPy arrays, dicts, lists and tuples.
 
         Raises:
             CorruptCheckpointError: The file is whole, but holds no state that `save` could have written.
-            RunMismatchError: The run holds the state of a Keras model, which `resume` continues.
+            RunMismatchError: The run holds the state of a Keras model, which `resume` continues, or `into` has another
+                shape.
             NewerFormatError: A newer colabkit wrote it.
         """
         found = self.newest("state")
         if found is None:
             return None
         try:
-            return Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
+            saved = Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
         except (KeyError, TypeError, ValueError) as error:  # the hash is right, yet no colabkit wrote this
             raise CorruptCheckpointError(f"the checkpoint of {self.name} holds no state", why=repr(error)) from error
+        return saved if into is None else replace(saved, state=fill(into, saved.state))
 
     def checkpoints(self) -> list[manifest.Entry]:
         """List the checkpoint files, the furthest trained first; whether they are whole is not checked."""
@@ -211,32 +258,59 @@ class Run:
     def status(self) -> Status:
         """Say where the run stands."""
         found = self.checkpoints()
-        error = self._writer.error
-        return Status(
+        mirror = self._mirror
+        error = self._writer.error or (mirror.error if mirror is not None else None)
+        status = Status(
             dir=self.dir,
             saved_step=self._writer.saved_step,
             checkpoints=len(found),
             bytes=sum(entry.size for entry in found),
             error=str(error) if error else None,
         )
+        if mirror is None:
+            return status
+        return replace(
+            status,
+            mirror=mirror.storage.address,
+            mirrored_step=mirror.mirrored_step,
+            confirmed_step=mirror.confirmed_step,
+            pending=mirror.pending,
+        )
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything that was saved is on disk.
+        """Wait until everything that was saved is on disk, and in the mirror with all files of the run's folder.
 
         Args:
             timeout: Seconds to wait at most; without limit when None.
 
         Raises:
-            StorageError: The last write failed.
+            StorageError: The last write failed, or the mirror cannot be written now.
             CheckpointError: The time ran out.
         """
+        began = time.monotonic()
         self._writer.flush(timeout)
+        if self._mirror is not None:
+            held = self._lock.held
+            self.begin_writing()
+            try:
+                self._mirror.flush(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
+            finally:
+                if not held:
+                    self._release()
 
     def close(self) -> None:
-        """Write what waits, and let other processes write to the run. The run may be used again."""
+        """Write what waits, carry it to the mirror, and let other processes write. The run may be used again.
+
+        What cannot be carried within two minutes is named, and stays here: the same run, opened again, carries it.
+        """
         self._writer.wait()
-        if lock := _locks.get(self.dir):
-            lock.release()
+        if self._mirror is not None and (self._lock.held or self._mirror.has_work):
+            try:
+                self.begin_writing()
+                self._mirror.finish()
+            except RunBusyError as error:
+                warn("%s: nothing more is copied from here. %s", self.name, error)
+        self._release()
 
     # ---- for the parts of this package ----
 
@@ -246,46 +320,80 @@ class Run:
         Raises:
             RunBusyError: Another process is.
         """
-        lock = _locks.setdefault(self.dir, FileLock(self.dir / "lock"))
-        if lock.held:
-            return
-        if (owner := lock.acquire()) is not None:
-            pid, command = owner.get("pid", "unknown"), owner.get("command", "")
-            raise RunBusyError(
-                f"the run {self.name} is being written by process {pid} on {owner.get('host', 'this host')}",
-                why=f"two writers would mix their states; that process runs: {command}" if command else "",
-                do="wait for it, end it, or open a run under another name",
-            )
-        manifest.remove_leftovers(self._folder)
+        lock = self._lock
+        if not lock.held:
+            if (owner := lock.acquire()) is not None:
+                pid, command = owner.get("pid", "unknown"), owner.get("command", "")
+                raise RunBusyError(
+                    f"the run {self.name} is being written by process {pid} on {owner.get('host', 'this host')}",
+                    why=f"two writers would mix their states; that process runs: {command}" if command else "",
+                    do="wait for it, end it, or open a run under another name",
+                )
+            manifest.remove_leftovers(self._folder)
+        if self._mirror is not None:
+            try:
+                self._mirror.begin()
+            except RunBusyError:
+                self._release()
+                raise
+
+    def written(self) -> None:
+        """Wait until everything that was saved is on the local disk; the mirror follows in its own time.
+
+        Raises:
+            StorageError: The last write failed.
+        """
+        self._writer.flush()
 
     def end_writing(self) -> None:
         """Write what waits and let others write; a failed write is told, not raised: the model is in memory."""
-        self.close()
+        self._writer.wait()
         if self._writer.error is not None:
             warn("%s: the newest state is not saved. %s", self.name, self._writer.error)
+        if self._mirror is None:
+            self._release()
+        elif self._lock.held:
+            if left := self._mirror.pending:
+                say("%s: on its way to %s: %s", self.name, self._mirror.storage.address, left)
+            self._mirror.then(self._release)
 
     def submit(self, taken: snapshot.Snapshot) -> None:
         """Hand a snapshot to the background thread."""
         self._writer.submit(taken)
 
+    def bring_belongings(self) -> None:
+        """Bring the run's other files from the mirror to a fresh folder; what does not work is told."""
+        if self._mirror is not None:
+            try:
+                self._mirror.belongings.bring()
+            except ColabKitError as error:
+                warn("%s: its files were not brought here. %s", self.name, error)
+
     def newest(self, kind: str) -> Checkpoint | None:
-        """Read the newest checkpoint that is whole, and tell which ones were passed over."""
+        """Read the newest checkpoint that is whole, here or in the mirror, and tell which ones were passed over."""
         self._writer.wait()
-        found, entry, passed_over = manifest.newest_good(self._folder)
+        unknown: ColabKitError | None = None
+        candidates = manifest.candidates(self._folder)
+        for storage in self._storages():
+            try:
+                candidates += copies.candidates(storage, self._folder)
+            except ColabKitError as error:
+                unknown = error
+        if unknown is not None and not candidates:
+            raise unknown  # beginning anew because a network is down would be a silent loss
+        if unknown is not None:
+            warn("%s: the mirror is not asked, only what is here. %s", self.name, unknown)
+        found, candidate, passed_over = manifest.newest_good(candidates)
         for item in passed_over:
-            warn("%s: passing over the checkpoint %s: %s", self.name, item.path.name, item.why)
-        if found is None or entry is None:
+            warn("%s: passing over the checkpoint %s: %s", self.name, item.name, item.why)
+        if found is None or candidate is None:
             if passed_over:
-                raise CheckpointError(
-                    f"no checkpoint of the run {self.name} can be read",
-                    why=f"all {len(passed_over)} are damaged: {passed_over[0].why}",
-                    do=f"restore {self._folder} from a backup, or delete it to begin anew",
-                )
+                self._none_is_good(passed_over)
             return None
-        self._writer.accept(entry.step)
-        age = max(0.0, time.time() - entry.saved_at)
+        self._accept(candidate)
+        age = max(0.0, time.time() - candidate.saved_at)
         if passed_over:
-            warn("%s: going back to step %s, saved %.0f s ago", self.name, entry.step, age)
+            warn("%s: going back to step %s, saved %.0f s ago", self.name, candidate.step, age)
         if found.meta.get("kind") != kind:
             raise RunMismatchError(
                 f"the run {self.name} holds another kind of state",
@@ -293,6 +401,37 @@ class Run:
                 do="use the same call again, or open a run under another name",
             )
         return found
+
+    # ---- parts ----
+
+    @property
+    def _lock(self) -> FileLock:
+        return _locks.setdefault(self.dir, FileLock(self.dir / "lock"))
+
+    def _release(self) -> None:
+        if self._mirror is not None:
+            self._mirror.claim.release()
+        self._lock.release()
+
+    def _storages(self) -> list[Storage]:
+        found = [] if self._mirror is None else [self._mirror.storage]
+        # A folder with thin checkpoints is a copy of a mirror: someone brought the files here by hand.
+        return [*found, open_storage(self.dir)] if manifest.has_thin(self._folder) else found
+
+    def _accept(self, candidate: manifest.Candidate) -> None:
+        self._writer.accept(candidate.step)
+        if self._mirror is not None and candidate.copy is not None:
+            self._mirror.known(candidate.copy)
+
+    def _none_is_good(self, passed_over: list[manifest.PassedOver]) -> NoReturn:
+        for item in passed_over:
+            if isinstance(item.error, UnreachableError):
+                raise item.error
+        raise CheckpointError(
+            f"no checkpoint of the run {self.name} can be read",
+            why=f"all {len(passed_over)} are damaged: {passed_over[0].why}",
+            do=f"restore {self._folder} from a backup, or delete it to begin anew",
+        )
 
 
 _SAVED_BY = {"keras": "run.resume() or run.fit()", "state": "run.save()"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import math
 import platform
 import sys
@@ -50,7 +51,8 @@ def of_state(state: Any, *, step: int) -> Snapshot:
 
     Args:
         state: Dicts, lists and tuples of arrays (NumPy, or anything that NumPy can read, like tensors and JAX arrays),
-            numbers, strings, bytes, booleans and None, nested as deep as you like. Arrays are copied.
+            numbers, strings, bytes, booleans and None, nested as deep as you like; objects with a `state_dict()` and
+            dataclasses, as dicts; JAX random keys. Arrays are copied.
         step: Steps trained so far.
 
     Raises:
@@ -84,11 +86,19 @@ def take_apart(value: Any, place: str, tensors: dict[str, Array]) -> Any:
         return value if math.isfinite(value) else {"$float": repr(value)}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
+    if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):  # torch's modules, optimizers, schedulers
+        value = value.state_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     if isinstance(value, dict):
         return _take_dict(value, place, tensors)
     if isinstance(value, list | tuple):
         items = [take_apart(item, f"{place}/{index}", tensors) for index, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
+    if str(getattr(value, "dtype", "")).startswith("key<"):  # a JAX random key is no array until it is unwrapped
+        import jax
+
+        return {"$key": [str(jax.random.key_impl(value)), _take_array(jax.random.key_data(value), place, tensors)]}
     if hasattr(value, "__array__"):
         return _take_array(value, place, tensors)
     raise CheckpointError(
@@ -108,8 +118,8 @@ def _take_dict(value: dict[Any, Any], place: str, tensors: dict[str, Array]) -> 
 def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
     import numpy as np
 
-    if hasattr(value, "detach"):  # a torch tensor may live on a device and carry a graph; NumPy can't read it then
-        value = value.detach().cpu()
+    if hasattr(value, "detach"):
+        value = _of_torch(value)
     array = np.array(value)  # a copy: training goes on while it is written
     if array.dtype.hasobject:
         raise CheckpointError(
@@ -122,6 +132,17 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
         name += "'"
     tensors[name] = array
     return {"$scalar" if isinstance(value, np.generic) else "$tensor": name}
+
+
+def _of_torch(tensor: Any) -> Any:
+    """See a torch tensor, which may live on a device and carry a graph, as NumPy does."""
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) != "torch.bfloat16":
+        return tensor.numpy(force=True)
+    import ml_dtypes
+    import torch
+
+    return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
 
 
 def put_together(tree: Any, tensors: Mapping[str, Array]) -> Any:
@@ -139,6 +160,10 @@ def put_together(tree: Any, tensors: Mapping[str, Array]) -> Any:
             return tuple(put_together(item, tensors) for item in items)
         case ("$dict", list(pairs)):
             return {put_together(key, tensors): put_together(item, tensors) for key, item in pairs}
+        case ("$key", [str(kind), data]):
+            import jax
+
+            return jax.random.wrap_key_data(jax.numpy.asarray(put_together(data, tensors)), impl=kind)
         case ("$float", str(text)):
             return float(text)
         case ("$bytes", str(text)):

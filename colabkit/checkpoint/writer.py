@@ -14,6 +14,7 @@ from colabkit.errors import CheckpointError, ColabKitError, StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from colabkit.checkpoint.mirror import Mirror
     from colabkit.checkpoint.snapshot import Snapshot
 
 
@@ -26,11 +27,13 @@ class Writer:
     Args:
         folder: Where the checkpoints go.
         keep: How many good ones stay.
+        mirror: Gets each checkpoint once it is on disk.
     """
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
+    def __init__(self, folder: Path, *, keep: int, mirror: Mirror | None = None) -> None:
         self._folder = folder
         self._keep = keep
+        self._mirror = mirror
         self._changed = threading.Condition()
         self._waiting: Snapshot | None = None
         self._busy = False
@@ -95,7 +98,7 @@ class Writer:
 
     def _write(self, snapshot: Snapshot) -> None:
         try:
-            manifest.publish(self._folder, snapshot.tensors, snapshot.meta, step=snapshot.step)
+            path = manifest.publish(self._folder, snapshot.tensors, snapshot.meta, step=snapshot.step)
         except ColabKitError as error:
             self._fail(error, snapshot.step)
             return
@@ -104,6 +107,8 @@ class Writer:
             return
         self.error = None
         self.accept(snapshot.step)
+        if self._mirror is not None:
+            self._mirror.offer(manifest.entry(path))
         self._prune()
 
     def _fail(self, error: ColabKitError, step: int) -> None:
@@ -115,7 +120,7 @@ class Writer:
         found = manifest.entries(self._folder)
         old = policy.superseded({entry.step for entry in found}, good=self._good, keep=self._keep)
         for entry in found:
-            if entry.step in old:
+            if entry.step in old and (self._mirror is None or entry.path != self._mirror.busy_with):
                 try:
                     entry.path.unlink(missing_ok=True)
                 except OSError as error:

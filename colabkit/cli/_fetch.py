@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checksum", metavar="ALGORITHM:HEX", help="what the file must have: sha256, sha1, md5 or crc32c"
     )
-    parser.add_argument("--no-unpack", action="store_true", help="leave an archive packed")
+    packed = parser.add_mutually_exclusive_group()
+    packed.add_argument("--unpack", action="store_true", help="unpack single files and nameless links as well")
+    packed.add_argument("--no-unpack", action="store_true", help="leave an archive packed")
     parser.add_argument("--overwrite", action="store_true", help="fetch again, and replace what is at PATH")
     parser.add_argument(
         "--no-cache", action="store_true", help="neither use nor note earlier fetches; default place: this folder"
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> Outcome:
         args.source,
         args.to,
         checksum=args.checksum,
-        unpack=False if args.no_unpack else "auto",
+        unpack=True if args.unpack else False if args.no_unpack else "auto",
         overwrite=args.overwrite,
         connections=args.connections,
         progress=False if args.quiet else None,

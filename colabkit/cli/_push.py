@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("path", help="a file or a folder; - reads a stream from stdin")
     parser.add_argument(
-        "target", help="gs://BUCKET/OBJECT, or a path; one that ends with / takes it under its own name"
+        "target",
+        help="gs://BUCKET/OBJECT, drive:FOLDER/NAME, or a path; one that ends with / takes it under its own name",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there and differs")
     parser.add_argument("--quiet", action="store_true", help="show no progress")

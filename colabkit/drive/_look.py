@@ -24,6 +24,7 @@ MY_DRIVE = ("MyDrive", "My Drive")
 PATIENCE = 10.0
 """Seconds for the root of a mount to be listed; it holds two or three names, and takes milliseconds."""
 
+_GLOB = 'cd "$1" && printf "%s\\n" *'
 _ENGLISH = {"LC_ALL": "C"}
 _UNMOUNTERS = (("fusermount3", "-u", "-z", "-q"), ("fusermount", "-u", "-z", "-q"), ("umount", "-l"))
 
@@ -40,11 +41,13 @@ def look(mountpoint: Path, *, timeout: float = PATIENCE) -> tuple[State, str]:
         return "absent", f"nothing is mounted at {mountpoint}"
     if mount.kind != mounts.DRIVE:
         return "foreign", f"{mountpoint} is a mount of {mount.kind}"
-    listed = run_or_leave(["ls", "-A", str(mountpoint)], timeout=timeout, env=_ENGLISH)
-    if listed.code is None:
-        return "stalled", f"{mountpoint} was not listed within {timeout:g} s"
-    if listed.ok and set(listed.out.splitlines()) & set(MY_DRIVE):
-        return "healthy", ""
+    # The shell's own globbing takes half the time of `ls`, which can say what is wrong.
+    for words in (["/bin/sh", "-c", _GLOB, "sh", str(mountpoint)], ["ls", "-A", str(mountpoint)]):
+        listed = run_or_leave(words, timeout=timeout, env=_ENGLISH)
+        if listed.code is None:
+            return "stalled", f"{mountpoint} was not listed within {timeout:g} s"
+        if set(listed.out.splitlines()) & set(MY_DRIVE):
+            return "healthy", ""
     return "dead", listed.err.strip().rpartition(": ")[2] or f"{mountpoint} is empty"
 
 

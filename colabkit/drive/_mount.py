@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._tools.log import say
 from colabkit.drive import _failures, _log
-from colabkit.drive._look import look, take_away
+from colabkit.drive._look import PATIENCE, look, take_away
 from colabkit.errors import (
     DriveError,
     DriveTimeoutError,
@@ -72,7 +72,7 @@ def mount(
         What to do: choose an empty folder in one that exists, as /content/drive
     """
     target = point(mountpoint)
-    state, words = look(target)
+    state, words = look(target, timeout=1.0 if force_remount else PATIENCE)
     if state == "healthy" and not force_remount:
         _tell_mode(target, readonly=readonly)
         return target

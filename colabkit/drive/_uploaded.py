@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from colabkit._tools.proc import run_or_leave
-from colabkit.drive import _api
+from colabkit.drive._cloud import CannotAskError, Cloud
 from colabkit.errors import AddressError, DriveError, DriveTimeoutError
 from colabkit.runtime import mounts
 
@@ -131,9 +131,8 @@ def uploaded(path: StrPath, timeout: float = 60.0) -> Upload:
         )
     files = _hash(target, root, timeout)
     try:
-        api = _api.connect()
-        pending = _wait(api, files, until)
-    except _api.CannotAskError as error:
+        pending = _wait(Cloud(until), files, until)
+    except CannotAskError as error:
         return result("unknown", f"the mount does not tell, and {error}", _SIGN_IN)
     if pending:
         why = f"Drive shows no file of these bytes for {len(pending)} of {len(files)} after {timeout:g} s"
@@ -181,12 +180,12 @@ def _hash(target: Path, root: Path, timeout: float) -> list[_File]:
 
 
 def _wait(
-    api: _api.DriveApi, files: list[_File], until: float, *, sleep: Callable[[float], None] = time.sleep
+    cloud: Cloud, files: list[_File], until: float, *, sleep: Callable[[float], None] = time.sleep
 ) -> list[_File]:
     """Ask until all have arrived or the time is over; return those that have not."""
     wait = _FIRST_WAIT
     while True:
-        files = _missing(api, files)
+        files = _missing(cloud, files)
         left = until - time.monotonic()
         if not files or left <= 0:
             return files
@@ -194,13 +193,13 @@ def _wait(
         wait = min(wait * 2, _LONGEST_WAIT)
 
 
-def _missing(api: _api.DriveApi, files: list[_File]) -> list[_File]:
+def _missing(cloud: Cloud, files: list[_File]) -> list[_File]:
     """Return the files of which Drive has no copy with these very bytes."""
     missing = []
     for folder in dict.fromkeys(file.folder for file in files):
         wanted = [file for file in files if file.folder == folder]
         names = {form for file in wanted for form in _forms(file.base)}
-        there = {(entry.name, entry.md5, entry.size) for entry in api.files(folder, names)}
+        there = {(stored.name, stored.md5, stored.size) for stored in cloud.files(folder, names)}
         missing += [
             file for file in wanted if not any((form, file.md5, file.size) in there for form in _forms(file.base))
         ]

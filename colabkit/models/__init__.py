@@ -16,13 +16,15 @@ from colabkit.models import recipes
 from colabkit.models.base import ImageData, Result
 from colabkit.models.classifier import Classifier, Prediction
 from colabkit.models.own import OwnModel
+from colabkit.tracking import track
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from colabkit._types import StrPath
     from colabkit.models.base import Build, Data, ReferenceModel
     from colabkit.models.recipes import Recipe
+    from colabkit.tracking import Tracker
 
 __all__ = ["MODELS", "Classifier", "ImageData", "Prediction", "Result", "train"]
 
@@ -37,6 +39,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
+    tracker: Tracker | Sequence[Tracker] = (),
     recipe: Recipe = "same",
 ) -> Result:
     """Train a reference model or one of your own; killed at any instant, the same call continues exactly.
@@ -50,6 +53,7 @@ def train(
         epochs: How often to go through the training data; the model's own number when None, 10 for your own.
         batch_size: Samples a step; the model's own number when None, 32 for your own.
         seed: Fixes the first weights, the dropout and the order of the samples; sets the global generators too.
+        tracker: Where the metrics go beside the run's own log and TensorBoard's files.
         recipe: "same" computes what the tutorial does, faster; "tutorial" does it to the letter; "sprint" reaches the
             same accuracy sooner with a larger batch, a falling learning rate and fewer bits where the chip has them.
 
@@ -109,7 +113,7 @@ def train(
                 batch_size=plan.batch_size,
                 epochs=plan.epochs,
                 verbose=0,
-                callbacks=[EpochBar(), resume],
+                callbacks=[EpochBar(), track(run, more=tracker), resume],
             )
         metrics = {}
         with phases("evaluate"):

@@ -76,7 +76,7 @@ class Classifier:
                 many, flat or with height and width, with values as a picture has them.
 
         Returns:
-            float32, shape (images, *shape).
+            float32, one sample of `shape` an image.
 
         Raises:
             DataError: It cannot be read as images of this shape.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from colabkit._tools.files import staged
 from colabkit._tools.optional import require
+from colabkit.errors import DataError
+from colabkit.tracking import read_log
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -14,6 +17,54 @@ if TYPE_CHECKING:
 
 _DPI = 120
 _BLUE, _RED, _GREEN = "#1f5fa8", "#b3261e", "#2e7d32"
+
+
+def plot(history: Any, path: StrPath | None = None) -> Any:
+    """Draw the metrics of a training by epoch, for a quick look.
+
+    Args:
+        history: What `fit` or `train` gave, the `history` in it, a run, or a run's folder.
+        path: Where the picture goes as a PNG; not written when None.
+
+    Returns:
+        The `matplotlib.figure.Figure`.
+
+    Raises:
+        DataError: There is nothing to draw.
+
+    Example:
+        ```python
+        ck.plot(model.fit(x, y, epochs=5), "training.png")
+        ```
+    """
+    values = _by_epoch(history)
+    names = sorted({name.removeprefix("val_") for name in values}, key=lambda name: (name != "loss", name))
+    if not names:
+        raise DataError("there is nothing to draw", why="no epoch has been logged", do="pass what fit() returned")
+    figure = _figure(4.5 * len(names), 3.6)
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True):
+        for key, label, color in ((name, "training", _BLUE), (f"val_{name}", "validation", _RED)):
+            if series := values.get(key):
+                axes.plot(range(1, len(series) + 1), series, marker="o", color=color, label=label)
+        axes.set(xlabel="epoch", title=name)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    if path is not None:
+        _save(figure, path)
+    return figure
+
+
+def _by_epoch(history: Any) -> dict[str, list[float]]:
+    values = getattr(history, "history", history)
+    if isinstance(values, Mapping):
+        return {str(name): list(series) for name, series in values.items()}
+    found: dict[str, list[float]] = {}
+    for record in read_log(values):
+        if record.epoch is not None:
+            for name, value in record.values.items():
+                found.setdefault(name, []).append(value)
+    return found
 
 
 def save_training_plot(result: Result, path: StrPath) -> None:

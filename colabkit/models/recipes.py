@@ -55,7 +55,7 @@ class Plan:
         epochs: How often to go through the data.
         batch_size: Samples a step.
         steps_per_execution: Steps that run without returning to Python; None leaves it as the model was compiled.
-            TensorFlow starts each execution from Python, which of a small model is half the time.
+            Each return costs the wait for the metrics, which of a small model is half the time. PyTorch has none.
         learning_rate: Where the cosine begins; None for the model's own.
         policy: A dtype policy beside the strategy's own; None for none.
         changes: What differs from the tutorial, one phrase each.
@@ -101,7 +101,7 @@ def plan(
     changes = []
     if backend is not None and backend == reference.FASTEST_ON_CPU:
         changes.append(f"{TITLES[backend]}, the fastest backend for this model on a CPU")
-    at_once = reference.STEPS_AT_ONCE if recipe != "tutorial" and chosen.backend == "tensorflow" else None
+    at_once = reference.STEPS_AT_ONCE if recipe != "tutorial" and chosen.backend != "torch" else None
     if at_once:
         changes.append(f"{at_once} steps at once, without returning to Python between them")
     epochs = epochs or (sprint.epochs if sprint else reference.EPOCHS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from colabkit.errors import SetupFileError
 from colabkit.packages._install import check_restart
-from colabkit.setup_file import _sheet, _spec
+from colabkit.setup_file import _clear_text, _sheet, _spec
 from colabkit.setup_file._plan import Plan, Step, plan
 from colabkit.setup_file._report import Setup
 
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.packages._install import Restart
 
-__all__ = ["Plan", "Setup", "Step", "plan_setup", "setup"]
+__all__ = ["Plan", "Setup", "Step", "is_safe_to_show", "plan_setup", "setup"]
+
+
+def is_safe_to_show(source: str) -> bool:
+    """Say whether a text may stand in a file that is shared: no password, signature, cookie or token is seen in it.
+
+    Example:
+        >>> is_safe_to_show("https://me:1234@example.org/x")
+        False
+    """
+    return not _clear_text.found_in(source)
 
 
 def setup(

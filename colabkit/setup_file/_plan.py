@@ -253,10 +253,10 @@ def shown(source: str) -> str:
 def _run(spec: Spec) -> Iterator[Step]:
     if spec.run is None:
         return
-    from colabkit.checkpoint.place import folder_of
+    from colabkit.checkpoint.place import place_of
 
     try:
-        is_there = (folder_of(spec.run) / "checkpoints").is_dir()
+        is_there = (place_of(spec.run).folder / "checkpoints").is_dir()
     except ColabKitError:
         is_there = False  # its place may come with an earlier step: the Drive
     yield Step(kind="run", state="ready" if is_there else "to do", what=spec.run)

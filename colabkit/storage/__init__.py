@@ -21,6 +21,7 @@ __all__ = ["Confirmed", "MemoryStorage", "Storage", "Stored", "check_name", "ope
 
 # What an address begins with -> the module and the function that takes the rest of it.
 _TABLE = {
+    "drive:": ("colabkit.storage._drive", "open_drive"),
     "gs:": ("colabkit.storage._gcs", "open_gcs"),
     "memory:": ("colabkit.storage", "_in_memory"),
 }

@@ -26,11 +26,13 @@ from colabkit.storage.base import Stored, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from io import FileIO
 
     from colabkit._types import StrPath
     from colabkit.storage.base import Confirmed, OnlyIf, Progress
 
 _BLOCK = 8 << 20  # few large calls: on a network mount each one may be a round trip
+_TRIES, _PAUSE = 5, 0.01  # to read a file that is being replaced
 _STALE = 24 * 3600.0  # seconds after which a half-written file surely has no writer any more
 _PATIENCE = 10.0  # seconds to wait for another writer's conditional put, which takes milliseconds
 _GONE = {errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO}
@@ -77,19 +79,26 @@ class LocalStorage:
     def get(self, name: str, path: StrPath, *, progress: Progress | None = None) -> Stored:
         found = self._path(name)
         with self._translated(name):
-            stored = self._stored(name, found)
-            with atomic(path) as file:
-                size, _ = _copy(found, file, progress)
-                if size != stored.size:
-                    raise StorageError(f"{name} changed while it was read", why=f"{size} bytes of {stored.size} came")
-        return stored
+            self._stored(name, found)
+            with atomic(path) as file, open(found, "rb", buffering=0) as origin:
+                before = os.fstat(origin.fileno())
+                size, _ = _pour(origin, file, progress)
+                if size != before.st_size or not self._was_whole(before, os.fstat(origin.fileno())):
+                    raise StorageError(f"{name} changed while it was read", do="read it again")
+        return _stored(name, before)
 
     def read(self, name: str, *, size: int | None = None) -> bytes:
         path = self._path(name)
         with self._translated(name):
-            self._stored(name, path)
-            with open(path, "rb") as file:
-                return file.read(-1 if size is None else size)
+            for _ in range(_TRIES):
+                self._stored(name, path)
+                with open(path, "rb") as file:
+                    before = os.fstat(file.fileno())
+                    content = file.read(-1 if size is None else size)
+                    if self._was_whole(before, os.fstat(file.fileno())):
+                        return content
+                time.sleep(_PAUSE)
+        raise self._missing(name)
 
     def entry(self, name: str) -> Stored | None:
         path = self._path(name)
@@ -138,6 +147,10 @@ class LocalStorage:
             )
 
     def _is_visible(self, status: os.stat_result) -> bool:  # noqa: ARG002 - a Drive looks at it
+        return True
+
+    def _was_whole(self, before: os.stat_result, after: os.stat_result) -> bool:  # noqa: ARG002 - same
+        """Say whether what was read between the two looks is one content; a replaced file stays as it was."""
         return True
 
     # ---- parts ----
@@ -279,7 +292,8 @@ def _stored(name: str, status: os.stat_result) -> Stored:
 
 
 def _is_hidden(part: str) -> bool:
-    return part.startswith(".") and PART in part
+    # The second is how a FUSE mount names a file that was deleted while a program still had it open.
+    return part.startswith(".") and (PART in part or part.startswith(".fuse_hidden"))
 
 
 def _copy(source: bytes | StrPath, file: IO[bytes], progress: Progress | None) -> tuple[int, int]:
@@ -293,16 +307,20 @@ def _copy(source: bytes | StrPath, file: IO[bytes], progress: Progress | None) -
         if progress:
             progress(len(source), len(source))
         return len(source), zlib.crc32(source)
-    size, crc = 0, 0
     with open(source, "rb", buffering=0) as origin:
-        total = os.fstat(origin.fileno()).st_size
-        buffer = memoryview(bytearray(min(_BLOCK, total + 1)))
-        while count := origin.readinto(buffer):
-            file.write(buffer[:count])
-            crc = zlib.crc32(buffer[:count], crc)
-            size += count
-            if progress:
-                progress(size, max(size, total))
+        return _pour(origin, file, progress)
+
+
+def _pour(origin: FileIO, file: IO[bytes], progress: Progress | None) -> tuple[int, int]:
+    size, crc = 0, 0
+    total = os.fstat(origin.fileno()).st_size
+    buffer = memoryview(bytearray(min(_BLOCK, total + 1)))
+    while count := origin.readinto(buffer):
+        file.write(buffer[:count])
+        crc = zlib.crc32(buffer[:count], crc)
+        size += count
+        if progress:
+            progress(size, max(size, total))
     return size, crc
 
 

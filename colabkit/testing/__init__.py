@@ -1,6 +1,7 @@
 """Doubles that behave like the real thing, for the tests of colabkit and of those who build on it."""
 
 from colabkit.testing._drive_settings import DriveSettings
+from colabkit.testing.drive_cloud import CloudDrive
 from colabkit.testing.drive_folder import DriveFolder
 from colabkit.testing.fake_colab import FakeColab, Request
 from colabkit.testing.gcs import FakeGCS, GcsFault
@@ -9,6 +10,7 @@ from colabkit.testing.kaggle import FakeKaggle
 from colabkit.testing.web import FakeWeb
 
 __all__ = [
+    "CloudDrive",
     "DriveFolder",
     "DriveSettings",
     "FakeColab",

@@ -274,9 +274,8 @@ def _push(state: Path, log: Callable[[str], None], seconds: float) -> int:
 def _quit_when_pushed(state: Path, cloud: Cloud, mountpoint: str) -> None:
     while not (state / "push").exists() or not cloud.is_settled:
         time.sleep(0.05)
+    (state / "push").unlink()  # first: what is unmounted may end at once
     unmount(mountpoint)
-    (state / "push").unlink()
-    (state / "pid").unlink()
     os._exit(0)
 
 
@@ -309,6 +308,7 @@ def main(words: list[str], env: Mapping[str, str] = os.environ) -> int:
     cloud = Cloud(state, home / CACHE, settings, log)
     mountpoint = options["mount_point_path"]
     Path(mountpoint).mkdir(exist_ok=True)
+    (state / "push").unlink(missing_ok=True)
     if env.get(OWNER):
         threading.Thread(target=_watch, args=(int(env[OWNER]), mountpoint), daemon=True).start()
     threading.Thread(target=_quit_when_pushed, args=(state, cloud, mountpoint), daemon=True).start()

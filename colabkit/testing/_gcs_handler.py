@@ -10,13 +10,14 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from colabkit.testing._gcs_requests import BLOCK, RefusedError, ResetError, etag
+from colabkit.testing._gcs_requests import RefusedError, ResetError, etag
 from colabkit.testing._gcs_uploads import Uploads
 
 if TYPE_CHECKING:
     from colabkit.testing.gcs import FakeGCS, StoredObject
 
 _ROUTE = re.compile(r"/(upload/|download/)?storage/v1/b(?:/([^/]+)(?:/(o)(?:/(.+))?)?)?")
+_MEDIA = 64 << 10
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)", re.ASCII)
 
 
@@ -143,7 +144,7 @@ class Routes(Uploads):
                 return
             if at >= len(body):
                 return
-            until = min([at + BLOCK, len(body), *(stop for stop in stops if stop > at)])
+            until = min([at + _MEDIA, len(body), *(stop for stop in stops if stop > at)])
             self._seen.sent += until - at
             self.wfile.write(body[at:until])
             at = until

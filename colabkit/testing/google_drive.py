@@ -280,9 +280,9 @@ class _Interface(_Site):
     def _list(self, query: Mapping[str, str]) -> Page:
         match = re.match(r"'([-\w]+)' in parents", query.get("q", ""))
         folder = match[1] if match and match[1] != "root" else ""
-        named = re.search(r"name = '((?:[^'\\\\]|\\\\.)*)'", query.get("q", ""))
-        name = re.sub(r"\\\\(.)", r"\1", named[1]) if named else None
-        children = [(key, item) for key, item in self.drive.children(folder).items() if name in (None, item.name)]
+        quoted = re.findall(r"name = '((?:[^'\\]|\\.)*)'", query.get("q", ""), re.DOTALL)
+        names = {re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in quoted}
+        children = [(key, item) for key, item in self.drive.children(folder).items() if not names or item.name in names]
         at, size = int(query.get("pageToken", "0")), 40
         value: dict[str, Any] = {"files": [_about(key, item) for key, item in children[at : at + size]]}
         if at + size < len(children):

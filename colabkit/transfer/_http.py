@@ -162,6 +162,7 @@ class Client:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._settings: dict[str, Any] = {}
+        self._logins: dict[str, Any] = {}
 
     def has_reached(self, url: str) -> bool:
         """Say whether this host ever answered."""
@@ -233,9 +234,10 @@ class Client:
             # A given Authorization wins over ~/.netrc, as it does in curl.
             given = any(name.lower() == "authorization" for name in headers)
             method = "GET" if body is None else "POST"
-            request = self._session.prepare_request(
-                requests.Request(method, url, headers=headers, data=body, auth=_as_given if given else None)
-            )
+            request = requests.PreparedRequest()  # not the session's: merging what it does not have costs more
+            cookies = self._session.cookies if len(self._session.cookies) else None
+            auth = _as_given if given else self._login(url)
+            request.prepare(method, url, headers, data=body, auth=auth, cookies=cookies)
             settings = self._settings.get(origin(url))
             connect = _CONNECT_AGAIN
             if settings is None:
@@ -247,6 +249,17 @@ class Client:
             extract_cookies_to_jar(self._session.cookies, request, response.raw)  # type: ignore[no-untyped-call]
         self._settings[origin(url)] = settings
         return response
+
+    def _login(self, url: str) -> Any:
+        """Return what ~/.netrc has for this host; it is read once."""
+        import requests.auth
+        import requests.utils
+
+        host = origin(url)
+        if host not in self._logins:
+            found = requests.utils.get_netrc_auth(url)
+            self._logins[host] = requests.auth.HTTPBasicAuth(*found) if found else _as_given
+        return self._logins[host]
 
     def _answer(self, response: requests.Response, target: Target, *, ranged: bool) -> Answer:
         url = target.url

@@ -44,6 +44,7 @@ class Options:
         show: How progress is shown.
         use_cache: Look into the cache and leave a note there.
         client: Keeps connections from one file to the next.
+        one_of_many: Whoever fetches them all flushes their folder, once.
     """
 
     wanted: Checksum | None = None
@@ -53,6 +54,7 @@ class Options:
     show: Show = None
     use_cache: bool = True
     client: Client | None = None
+    one_of_many: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +230,8 @@ class Job:
             return path
         with writing_to(path):
             os.replace(part, path)
-            sync_folder(path.parent)
+            if not self._options.one_of_many:
+                sync_folder(path.parent)
         return path
 
     def _fetched(self, path: Path, checksum: Checksum | None, *, from_cache: bool) -> Fetched:

@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from colabkit._tools.files import sync_folder
 from colabkit._tools.progress import progress as open_progress
 
 if TYPE_CHECKING:
@@ -74,15 +75,16 @@ def fetch_many(
         from colabkit.transfer._http import Client
 
         client = Client(connections)
-        mine = replace(options, connections=connections, client=client)
+        mine = replace(options, connections=connections, client=client, one_of_many=True)
         try:
             yield lambda item, watch: fetch_one(item, replace(mine, show=watch))
         finally:
             client.close()
 
-    return side_by_side(
-        items, worker, options.show, at_once=at_once, rest=lambda done: 0.0 if done.from_cache else pause
-    )
+    done = side_by_side(items, worker, options.show, at_once=at_once, rest=lambda one: 0.0 if one.from_cache else pause)
+    for folder in {one.path.parent for one in done if not one.from_cache}:
+        sync_folder(folder)
+    return done
 
 
 def side_by_side(

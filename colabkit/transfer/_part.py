@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colabkit._tools.files import write_json, writing_to
+from colabkit._tools.files import write_json, write_quickly, writing_to
 from colabkit.errors import ColabKitError
 from colabkit.transfer._headers import Validator, safe_name
 
@@ -88,6 +89,7 @@ class Sidecar:
     done: list[tuple[int, int]]
 
 
+@functools.cache
 def boot() -> str:
     """Return what tells this start of the machine from all others, or "" where that is unknown."""
     try:
@@ -279,15 +281,7 @@ class Part:
         if sync:
             write_json(self.sidecar_path, value)
         else:
-            self._write_quickly(json.dumps(value).encode())
-
-    def _write_quickly(self, text: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        with writing_to(self.sidecar_path):
-            descriptor = os.open(self._new_sidecar, flags, 0o666)
-            with open(descriptor, "wb") as file:
-                file.write(text)
-            os.replace(self._new_sidecar, self.sidecar_path)
+            write_quickly(self.sidecar_path, json.dumps(value).encode(), by=self._new_sidecar)
 
     def finish(self, size: int) -> None:
         """Flush the complete file; the sidecar has served."""

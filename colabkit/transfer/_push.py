@@ -37,7 +37,10 @@ class Row:
     extra: str = ""
 
 
-TARGETS = (Row(module="_push_gcs", begins=r"\s*gs:", takes="gs://BUCKET/OBJECT", extra="gcs"),)
+TARGETS = (
+    Row(module="_push_gcs", begins=r"\s*gs:", takes="gs://BUCKET/OBJECT", extra="gcs"),
+    Row(module="_push_drive", begins=r"\s*drive:", takes="drive:FOLDER/NAME"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +88,8 @@ def push(
 
     Args:
         path: A file, a folder, bytes, or a file that is open for reading in binary mode.
-        target: `gs://BUCKET/OBJECT`, or a path. One that ends with "/" is a folder that it is put into, under its
-            own name.
+        target: `gs://BUCKET/OBJECT`, `drive:FOLDER/NAME` on a mounted Google Drive, or a path. One that ends with "/"
+            is a folder that it is put into, under its own name.
         overwrite: Replace what is there and differs. Files of a folder that are not on this side are left alone.
         progress: None shows a bar where one fits, False is silent, a function is called with (done, total).
 
@@ -98,6 +101,7 @@ def push(
         NotFoundError: The file is not here, or the bucket is not there.
         ExistsError: Something else is there, and `overwrite` is False.
         AccessError: The place refuses us.
+        UnsupportedError: It cannot be pushed to from here.
         IntegrityError: What arrived is not what was sent; it was removed.
         OfflineError: There is no network.
         TransferError: Anything else on the way; what arrived is kept for the next try.

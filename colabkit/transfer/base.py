@@ -45,6 +45,7 @@ class Remote:
         checksum: The hash that the source's own index gives; the user's goes before it, the server's after it.
         packed: It comes as a zip that holds this one file, which is taken out.
         gzipped: It comes as it is stored, compressed, and is uncompressed when it has arrived.
+        connections: How many its server bears at most; None leaves it to the engine, and the user's number counts.
     """
 
     target: Target
@@ -54,8 +55,10 @@ class Remote:
     checksum: Checksum | None = None
     packed: bool = False
     gzipped: bool = False
+    connections: int | None = None
 
 
+@runtime_checkable
 class Source(Protocol):
     """One file that can be fetched: one class a kind of address.
 

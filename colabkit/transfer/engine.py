@@ -183,17 +183,45 @@ class Download:
             self._refuse_page(answer)
         self._need_room((part.size or 0) - part.count)
         self._start_hash(self._to_check(answer))
-        if not part.missing():
+        missing = part.missing()
+        if not missing:
+            return
+        if missing == [(answer.start, answer.stop)]:
+            self._take_the_rest(answer)
             return
         crew = Crew(
             self._client,
             self._source,
             part,
             self._target,
-            connections=self._connections,
+            connections=self._connections or (self._remote and self._remote.connections) or None,
             backoff=self._backoff,
         )
         crew.run(answer, self._watch)
+
+    def _take_the_rest(self, answer: Answer) -> None:
+        """Take what one answer holds when nothing else is missing: a small file needs no more threads."""
+        at = answer.start
+        try:
+            pace = Pace()
+            while data := answer.read():
+                self._part.write(at, data)
+                at += len(data)
+                pace.add(len(data))
+                self._watch()
+        except TransientError as error:
+            answer.close()
+            self._stop_hash()
+            if at - answer.start >= REAL_PROGRESS:
+                self._backoff.renew()
+            self._wait_or_raise(error)
+            fresh = self._first_answer()
+            try:
+                if not fresh.partial:
+                    raise ChangedError from None
+                self._take_parts(fresh)
+            finally:
+                fresh.close()
 
     def _begin_parts(self, answer: Answer) -> None:
         """Decide whether a first part can be the beginning of a file in parts; if not, the whole is asked for."""
@@ -279,7 +307,7 @@ class Download:
 
     def _start_hash(self, checksum: Checksum | None) -> None:
         self._expected = checksum
-        if checksum is not None:
+        if checksum is not None and (self._part.size is None or self._part.size > SMALLEST):
             self._hash = PrefixHash(checksum.algorithm, self._part.reader(), lambda: self._part.prefix)
 
     def _stop_hash(self) -> None:
@@ -300,7 +328,7 @@ class Download:
         found = None
         if self._hash is not None:
             found, self._hash = self._hash.result(size), None
-        elif self._expected is not None:  # an empty file
+        elif self._expected is not None:  # a small file is hashed when it is there
             found = of_file(self._part.path, self._expected.algorithm)
         if found != self._expected:
             self._part.resumable = False  # wrong bytes are no beginning of the right ones

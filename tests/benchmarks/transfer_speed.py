@@ -1,5 +1,7 @@
 """fetch beside curl and aria2c on this machine's nginx: wall seconds with process start, one run, printed as a table.
 
+Python's modules are compiled before the first round, as pip does when it installs them.
+
 Run: python tests/benchmarks/transfer_speed.py [ROUNDS]
 """
 
@@ -62,6 +64,8 @@ def run(rounds: int, folder: Path) -> None:
     for number in range(COUNT):
         (files / f"{number}").write_bytes(os.urandom(SMALL))
     out = folder / "out"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
 
     def right(out: Path) -> bool:
         with (out / "big").open("rb") as file:
@@ -75,6 +79,7 @@ def run(rounds: int, folder: Path) -> None:
         listed.write_text("\n".join(f"{address}/fast/{number}" for number in range(COUNT)))
         aria = ["aria2c", "-q", "-x16", "-s16", "-k1M", "--file-allocation=none", "-d", out]
         fast, slow = f"{address}/fast/big", f"{address}/slow/big"
+        timed([*OURS, ONE, f"{address}/fast/0", folder / "warm" / "0"], folder / "warm", lambda _: True)
         suites = [
             (
                 "256 MiB, unthrottled, to disk",

@@ -34,9 +34,9 @@ def test_damage_falls_back_to_the_one_before(tmp_path, damage):
     """A newest one that is cut, empty or overwritten is passed over by name; the one before is read."""
     _, last = save(tmp_path, 1, 2)
     last.write_bytes(damage(last.read_bytes()))
-    found, entry, passed_over = manifest.newest_good(tmp_path)
+    found, entry, passed_over = manifest.newest_good(manifest.candidates(tmp_path))
     assert found.tensors["x"].tolist() == [entry.step] == [1]
-    assert [item.path for item in passed_over] == [last]
+    assert [item.name for item in passed_over] == [last.name]
     assert passed_over[0].why
 
 
@@ -44,7 +44,7 @@ def test_a_folder_in_the_place_of_a_file_is_passed_over(tmp_path):
     """What cannot be read at all is passed over too."""
     save(tmp_path, 1)
     (tmp_path / "step-000000009-0123456789ab.safetensors").mkdir()
-    found, entry, passed_over = manifest.newest_good(tmp_path)
+    found, entry, passed_over = manifest.newest_good(manifest.candidates(tmp_path))
     assert found is not None
     assert entry.step == 1
     assert len(passed_over) == 1
@@ -57,7 +57,7 @@ def test_a_newer_format_is_not_passed_over(tmp_path, monkeypatch):
         patch.setattr(container, "FORMAT", container.FORMAT + 1)
         save(tmp_path, 2)
     with pytest.raises(NewerFormatError):
-        manifest.newest_good(tmp_path)
+        manifest.newest_good(manifest.candidates(tmp_path))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
@@ -82,4 +82,4 @@ def test_a_renamed_copy_is_believed_by_content_only(tmp_path):
     (tmp_path / "step-000000009-0123456789ab.safetensors").write_bytes(b"trust me")
     with pytest.raises(CorruptCheckpointError):
         container.verify(manifest.entries(tmp_path)[0].path)
-    assert manifest.newest_good(tmp_path)[0] is None
+    assert manifest.newest_good(manifest.candidates(tmp_path))[0] is None

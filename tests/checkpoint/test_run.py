@@ -188,7 +188,7 @@ def test_kill_9_while_saving_always_leaves_a_state(tmp_path, start, python):
     assert len(left) == 2, left
 
 
-@pytest.mark.parametrize("where", ["", "  ", "drive:runs/x", "gs://bucket/x"])
+@pytest.mark.parametrize("where", ["", "  ", "drive:runs/x", "ftp://host/x", "gs:", "drive:"])
 def test_addresses_that_cannot_be_opened(where):
     """No address, no Drive and no such scheme are told at once."""
     with pytest.raises((AddressError, UnsupportedError)):

@@ -76,6 +76,16 @@ def test_a_dead_mount(drive):
     assert found.said == "Transport endpoint is not connected"
 
 
+@pytest.mark.parametrize("fault", ["kill", "stall"])
+def test_from_inside_the_mount(drive, monkeypatch, fault):
+    """A working folder on the mount that died or hangs does not keep health() from telling so."""
+    monkeypatch.chdir(drive.path)
+    drive.kill() if fault == "kill" else drive.set(stall=60)
+    begun = time.monotonic()
+    assert health(drive.mountpoint, timeout=1.0).state == ("dead" if fault == "kill" else "stalled")
+    assert time.monotonic() - begun < 8
+
+
 def test_not_mounted(drive):
     """A folder without a mount is absent, not ill."""
     drive.unmount()

@@ -15,7 +15,9 @@ import pytest
 import colabkit as ck
 from colabkit.errors import MountPointError, UnsupportedError
 from colabkit.runtime import mounts
+from colabkit.testing import DriveFolder, FakeColab
 from tests.runtime import recorded
+from tests.runtime.conftest import built
 
 
 def test_mounted_and_well_asks_nothing(mounted):
@@ -219,6 +221,19 @@ def test_off_colab_it_names_the_runtime_and_the_alternative(machine, why, do, tm
         ck.drive.mount(tmp_path / "drive")
     assert why in raised.value.why
     assert do in raised.value.do
+
+
+@pytest.mark.slow
+def test_on_colabs_own_kernel(tmp_path):
+    """With the versions of ipykernel and IPython that Colab has, Drive is mounted, asks nothing again, and heals."""
+    if missing := DriveFolder.missing():
+        pytest.skip(missing)
+    with FakeColab(tmp_path, python=built("colab").python) as one:
+        assert "Mounted at" in one.run(f"import colabkit as ck; ck.drive.mount({str(one.mountpoint)!r})")
+        again = one.run(f"print(ck.drive.mount({str(one.mountpoint)!r}))")
+        assert (again, len(one.requests)) == (f"{one.mountpoint}\n", 1)
+        one.drive.kill()
+        assert "mounting it anew" in one.run(f"ck.drive.mount({str(one.mountpoint)!r})")
 
 
 def test_it_is_a_drop_in():

@@ -12,8 +12,8 @@ import pytest
 
 import colabkit as ck
 from colabkit.errors import AddressError, DriveError, DriveTimeoutError
-from colabkit.testing import DriveFolder
-from colabkit.testing.drive_api import DriveApiServer
+from colabkit.testing import CloudDrive, DriveFolder, FakeWeb
+from colabkit.testing.google_drive import CREDENTIALS
 
 pytestmark = pytest.mark.skipif(bool(DriveFolder.missing()), reason=DriveFolder.missing())
 
@@ -26,14 +26,24 @@ def drive(tmp_path):
 
 
 @pytest.fixture
-def api(drive, monkeypatch):
-    """Serve what the cloud has, as the Drive API does."""
-    with DriveApiServer(drive.cloud) as server:
-        monkeypatch.setenv("COLABKIT_DRIVE_API", server.url)
-        yield server
+def credentials(tmp_path):
+    """Write the file of an account that is signed in."""
+    path = tmp_path / "credentials.json"
+    path.write_text(json.dumps(CREDENTIALS))
+    return {"GOOGLE_APPLICATION_CREDENTIALS": str(path)}
 
 
-def test_a_file_has_arrived_when_drive_shows_its_bytes(drive, api):
+@pytest.fixture
+def google(drive, credentials, monkeypatch):
+    """Play Google's hosts, which show what the cloud has, to an account that is signed in."""
+    shown = CloudDrive(shown=drive.cloud)
+    with FakeWeb(shown) as web:
+        for name, value in {**web.env, **credentials}.items():
+            monkeypatch.setenv(name, value)
+        yield shown
+
+
+def test_a_file_has_arrived_when_drive_shows_its_bytes(drive, google):
     """It waits for the upload, and what it then says is true in an `if`."""
     drive.set(lag=0.5)
     (drive.path / "model.bin").write_bytes(b"weights" * 1000)
@@ -43,7 +53,7 @@ def test_a_file_has_arrived_when_drive_shows_its_bytes(drive, api):
     assert (drive.cloud / "model.bin").read_bytes() == b"weights" * 1000
 
 
-def test_another_version_is_not_these_bytes(drive, api):
+def test_another_version_is_not_these_bytes(drive, google):
     """While Drive has the version before, of the same size, the file is pending."""
     (drive.path / "a").write_bytes(b"first")
     drive.settle()
@@ -56,7 +66,7 @@ def test_another_version_is_not_these_bytes(drive, api):
     assert ck.drive.uploaded(drive.path / "a", timeout=20)
 
 
-def test_a_folder_with_names_that_drive_and_linux_treat_differently(drive, api):
+def test_a_folder_with_names_that_drive_and_linux_treat_differently(drive, google):
     """Quotes, backslashes, trailing dots, long and decomposed names: all are found, and missed when changed."""
     names = ["it's", "back\\slash", "dot.", "caf\u00e9", "cafe\u0301 2", "x" * 255, "\U0001f600"]
     folder = drive.path / "runs" / "it's 1"
@@ -71,7 +81,7 @@ def test_a_folder_with_names_that_drive_and_linux_treat_differently(drive, api):
     assert set(found.pending) == {"runs/it's 1/dot.", "runs/it's 1/caf\u00e9"}
 
 
-def test_one_name_twice_in_a_folder(drive, api):
+def test_one_name_twice_in_a_folder(drive, google):
     """Where Drive holds two files of one name, the one with the same bytes counts."""
     (drive.path / "a").write_text("mine")
     drive.settle()
@@ -82,25 +92,27 @@ def test_one_name_twice_in_a_folder(drive, api):
     assert not ck.drive.uploaded(drive.path / "a", timeout=0.0)
 
 
-def test_many_files_in_pages(drive, api):
+def test_many_files_in_pages(drive, google):
     """More files than a page or a query holds are all compared."""
-    api.page_size = 7
     for number in range(50):
         (drive.path / f"{number}").write_text(str(number))
     found = ck.drive.uploaded(drive.path, timeout=20)
     assert (found.state, found.checked) == ("arrived", 50)
 
 
-@pytest.mark.parametrize("status", [401, 403, 429, 500])
-def test_an_api_that_refuses_gives_no_verdict(drive, api, status):
-    """A refusal is "unknown" with its reason, although the file is there."""
+def test_an_account_that_is_refused_gives_no_verdict(drive, google, monkeypatch):
+    """A limit, a sign-in that is not valid any more and a network that is down are "unknown", each with its reason."""
     (drive.path / "a").write_text("1")
     drive.settle()
-    api.status = status
+    google.limited = 100
     found = ck.drive.uploaded(drive.path / "a", timeout=1)
-    assert not found
-    assert found.state == "unknown"
-    assert f"answered {status} refused with {status}" in found.why
+    assert (found.state, bool(found)) == ("unknown", False)
+    assert "User Rate Limit Exceeded" in found.why
+    google.limited = 0
+    monkeypatch.setenv("COLABKIT_OFFLINE", "1")
+    offline = ck.drive.uploaded(drive.path / "a", timeout=1)
+    assert offline.state == "unknown"
+    assert "there is no network" in offline.why
 
 
 def test_without_credentials_it_says_that_it_cannot_tell(drive, monkeypatch):
@@ -110,15 +122,15 @@ def test_without_credentials_it_says_that_it_cannot_tell(drive, monkeypatch):
     drive.settle()
     found = ck.drive.uploaded(drive.path / "a", timeout=1)
     assert found.state == "unknown"
-    assert "the mount does not tell" in found.why
+    assert "the mount does not tell, and no Google account is signed in" in found.why
     assert "auth.authenticate_user()" in found.do
 
 
-def test_a_shared_drive_is_not_judged(drive, api):
+def test_a_shared_drive_is_not_judged(drive, google):
     """What is not in My Drive is unknown, not looked for in the wrong place."""
     (drive.mountpoint / "Shareddrives" / "a").write_text("1")
     assert ck.drive.uploaded(drive.mountpoint / "Shareddrives" / "a").state == "unknown"
-    assert api.requests == []
+    assert google.listed == 0
 
 
 @pytest.mark.parametrize("path", ["/usr/x", "MyDrive/x", ""])
@@ -128,13 +140,13 @@ def test_what_is_on_no_drive_is_refused(path):
         ck.drive.uploaded(path)
 
 
-def test_a_path_that_climbs_out(drive, api):
+def test_a_path_that_climbs_out(drive, google):
     """`..` does not lead out of the mount."""
     with pytest.raises(AddressError, match="is not on a mounted Drive"):
         ck.drive.uploaded(f"{drive.path}/../../../etc/passwd")
 
 
-def test_a_mount_that_fails_is_an_error(drive, api):
+def test_a_mount_that_fails_is_an_error(drive, google):
     """A missing file, EIO, a stall and a dead mount each end in a typed error in bounded time."""
     with pytest.raises(DriveError, match="cannot be compared") as raised:
         ck.drive.uploaded(drive.path / "none", timeout=5)
@@ -153,13 +165,13 @@ def test_a_mount_that_fails_is_an_error(drive, api):
         ck.drive.uploaded(drive.path / "a", timeout=5)
 
 
-def test_the_command(drive, api):
+def test_the_command(drive, google):
     """`colabkit drive uploaded` ends with 0 when all has arrived and with 1 otherwise."""
     (drive.path / "a").write_text("1")
     words = [sys.executable, "-m", "colabkit", "drive", "uploaded", str(drive.path / "a"), "--json", "--timeout", "20"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "arrived")
-    api.status = 403
+    google.limited = 100
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, json.loads(done.stdout)["state"]) == (1, "unknown")
 
@@ -203,7 +215,7 @@ def test_unmount_of_a_dead_mount(mounted):
     assert (mounted.drive.cloud / "a").exists()
 
 
-def test_a_kill_in_the_middle_of_a_write_loses_no_word(mounted):
+def test_a_kill_in_the_middle_of_a_write_loses_no_word(mounted, credentials):
     """The program gets an error, mount() heals, and uploaded() does not take the half file for the whole."""
     mounted.drive.set(die_after=1_000_000)
     said = mounted.run("open(MY + '/a', 'wb').write(bytes(5_000_000))")
@@ -211,7 +223,7 @@ def test_a_kill_in_the_middle_of_a_write_loses_no_word(mounted):
     mounted.drive.set(die_after=None)
     mounted.run("ck.drive.mount(MP)")
     mounted.run("open(MY + '/a', 'wb').write(bytes(5_000_000))")
-    with DriveApiServer(mounted.drive.cloud) as server:
-        code = f"os.environ['COLABKIT_DRIVE_API'] = {server.url!r}; print(ck.drive.uploaded(MY + '/a', 30).state)"
-        assert mounted.run(code) == "arrived\n"
+    with FakeWeb(CloudDrive(shown=mounted.drive.cloud)) as web:
+        mounted.run(f"os.environ.update({web.env | credentials!r})")
+        assert mounted.run("print(ck.drive.uploaded(MY + '/a', 30).state)") == "arrived\n"
     assert (mounted.drive.cloud / "a").read_bytes() == bytes(5_000_000)

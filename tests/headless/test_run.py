@@ -114,8 +114,9 @@ def test_ctrl_c_lets_the_cell_save_and_leaves_no_kernel(tmp_path):
         tmp_path / "n.ipynb",
         [
             (
-                "import os, time\nopen('pid', 'w').write(str(os.getpid()))\nprint('waits', flush=True)\n"
-                "try:\n    time.sleep(100)\nexcept KeyboardInterrupt:\n    print('saved')\n    raise"
+                "import os, time\nopen('pid', 'w').write(str(os.getpid()))\n"
+                "try:\n    print('waits', flush=True)\n    time.sleep(100)\n"
+                "except KeyboardInterrupt:\n    print('saved')\n    raise"
             ),
             "open('never', 'w')",
         ],

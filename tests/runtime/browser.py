@@ -130,9 +130,21 @@ class Lab:
         """Choose "Run All Cells"."""
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
+    def run(self, number):
+        """Run one cell; do not wait for it."""
+        self.page.evaluate(
+            "number => { const app = window.jupyterapp; app.shell.currentWidget.content.activeCellIndex = number;"
+            " app.commands.execute('notebook:run-cell'); }",
+            number,
+        )
+
     def text_of(self, number):
         """Return what a cell shows below itself."""
         return self.page.locator(self.CELL).nth(number).locator(self.OUTPUT).first.inner_text()
+
+    def prompt_of(self, number):
+        """Return a cell's prompt: a star while it runs."""
+        return self.page.locator(self.CELL).nth(number).locator(self.PROMPT).first.inner_text()
 
     def await_number(self, number, shown):
         """Wait until a cell has ended, as its prompt says."""
@@ -162,6 +174,10 @@ class Classic(Lab):
     def run_all(self):
         """Choose "Run All"."""
         self.page.evaluate("Jupyter.notebook.execute_all_cells()")
+
+    def run(self, number):
+        """Run one cell; do not wait for it."""
+        self.page.evaluate("number => Jupyter.notebook.execute_cells([number])", number)
 
 
 FRONTENDS = {"jupyterlab": Lab, "classic": Classic}

@@ -29,7 +29,6 @@ def service(gcs, monkeypatch, tmp_path):
 @pytest.fixture
 def signed_in(service, monkeypatch, tmp_path):
     """Sign in with the key file of a service account."""
-    pytest.importorskip("cryptography", reason="signs the account's requests: pip install cryptography")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(service.write_credentials(tmp_path / "key.json")))
     return service
 

@@ -143,6 +143,15 @@ def test_a_large_file_goes_on_after_a_broken_connection(drive, tmp_path, blob):
     assert drive.storage.sent < 1.2 * len(data)
 
 
+def test_a_public_file_is_asked_for_over_few_connections(drive, tmp_path, blob):
+    """Four at most: the quota is shared by all who have the link. The user may still say another number."""
+    identity = drive.put("model.bin", blob(20 * MIB))
+    drive.files[identity].rate = 10 * MIB
+    most = []
+    fetch(link(identity), tmp_path / "a.bin", progress=lambda *_: most.append(drive.files[identity].serving))
+    assert max(most) <= 4
+
+
 def test_a_zip_is_unpacked_only_when_asked_as_the_link_has_no_name(drive, tmp_path):
     """The name is known to Drive alone, so unpack=True says that it is an archive."""
     from colabkit.testing.kaggle import packed

@@ -126,6 +126,18 @@ def test_a_handle_is_read_or_refused(text):
         assert not {"", ".", ".."} & {*handle.slugs, *(handle.file.split("/") if handle.file else ())}
 
 
+@given(st.text(alphabet="-pfdcqo ./ab1'\"=", max_size=40))
+def test_a_command_is_read_or_refused(text):
+    """Any words behind the program are an order, or our error that names what is wrong."""
+    for start in ("datasets download ", "competitions download ", "models instances versions download ", ""):
+        try:
+            order = open_source(f"kaggle {start}{text}")
+        except ColabKitError:
+            continue
+        assert parse(order.source.shown) == order.source.handle
+        assert order.to
+
+
 def test_a_dataset_comes_unpacked_without_an_account(kaggle, tmp_path):
     """Public data needs no credentials; all files lie in a folder of the dataset's name."""
     kaggle.put("datasets/ada/digits", {"train/7.csv": b"7,0", "test.csv": b"1"}, version=3)

@@ -1,0 +1,122 @@
+"""A bundle: a plain zip with the model, how to prepare raw images for it, and the names of its classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from colabkit._tools.files import staged
+from colabkit._version import __version__
+from colabkit.errors import ModelFileError, NewerFormatError
+from colabkit.models.classifier import Classifier
+from colabkit.models.saving import _whole, _zip
+
+_FORMAT = 1
+_DESCRIPTION, _MODEL = "bundle.json", "model.keras"
+_LARGEST_DESCRIPTION = 1 << 20
+
+
+def write_bundle(classifier: Classifier, path: Path) -> None:
+    """Write a classifier as a bundle; it appears whole."""
+    import keras
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder, staged(path) as temporary:
+        model = Path(folder, _MODEL)
+        classifier.model.save(model)
+        with open(model, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        description = {
+            "format": _FORMAT,
+            "name": classifier.name,
+            "shape": list(classifier.shape),
+            "divide_by": classifier.divide_by,
+            "labels": list(classifier.labels),
+            "metrics": dict(classifier.metrics),
+            "versions": {
+                "colabkit": __version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+                "backend": keras.backend.backend(),
+            },
+            "model_sha256": digest,
+        }
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(_DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False))
+            archive.write(model, _MODEL)
+
+
+def read_bundle(path: Path, *, trusted: bool) -> Classifier:
+    """Read a bundle.
+
+    Raises:
+        ModelFileError: It is damaged, or no bundle; the message names the member.
+        UnsafeModelError: It would run code, read other files or write outside.
+        NewerFormatError: A newer colabkit wrote it.
+    """
+    name = str(path)
+    with (
+        open(path, "rb") as file,
+        _zip.opened(file, name, needed=(_DESCRIPTION, _MODEL), allowed=()) as archive,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        if archive.getinfo(_DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
+            raise ModelFileError(f"the member {_DESCRIPTION!r} of {name} is too long", do="save the bundle again")
+        description = _description(_zip.read(archive, _DESCRIPTION, name), name)
+        content = _zip.read(archive, _MODEL, name)
+        if hashlib.sha256(content).hexdigest() != description["model_sha256"]:
+            raise ModelFileError(
+                f"the member {_MODEL!r} of {name} is not what was saved", why="its sha256 differs", do="save it again"
+            )
+        model = Path(folder, _MODEL)
+        model.write_bytes(content)
+        with open(model, "rb") as inner:
+            loaded = _whole.read_from(inner, model, f"{_MODEL} in {name}", trusted=trusted)
+    try:
+        return Classifier(
+            name=description["name"],
+            model=loaded,
+            shape=tuple(description["shape"]),
+            divide_by=description["divide_by"],
+            labels=tuple(description["labels"]),
+            metrics=description["metrics"],
+            versions=description["versions"],
+        )
+    except ValueError as error:
+        raise ModelFileError(
+            f"the member {_DESCRIPTION!r} of {name} does not fit its model", why=str(error), do="save it again"
+        ) from error
+
+
+def _description(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+        known = int(found["format"])
+        shape, labels = found["shape"], found["labels"]
+        valid = (
+            isinstance(found["name"], str)
+            and isinstance(found["model_sha256"], str)
+            and all(isinstance(found[key], dict) for key in ("metrics", "versions"))
+            and isinstance(labels, list)
+            and all(isinstance(label, str) for label in labels)
+            and isinstance(shape, list)
+            and bool(shape)
+            and all(isinstance(length, int) and length > 0 for length in shape)
+            and float(found["divide_by"]) > 0
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelFileError(
+            f"the member {_DESCRIPTION!r} of {name} cannot be read", why=repr(error)[:200], do="save the bundle again"
+        ) from error
+    if known > _FORMAT:
+        raise NewerFormatError(
+            f"{name} has the format {known}", why=f"this colabkit reads {_FORMAT}", do="update colabkit"
+        )
+    if not valid:
+        raise ModelFileError(f"the member {_DESCRIPTION!r} of {name} has values of the wrong type", do="save it again")
+    result: dict[str, Any] = found
+    return result

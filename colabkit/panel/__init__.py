@@ -1,0 +1,41 @@
+"""The set-up panel: what this runtime is and has, with buttons for the next steps: `setup_panel()`.
+
+It draws what the public functions return and calls them; a decision that is made here is in the wrong place.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from colabkit.panel._static import Page
+from colabkit.runtime import base
+
+if TYPE_CHECKING:
+    from colabkit.checkpoint import Run
+
+__all__ = ["Page", "setup_panel"]
+
+
+def setup_panel(run: Run | None = None) -> Page:
+    """Show the set-up panel: runtime, packages, data, Drive, the run, and the code that does the same.
+
+    What takes long happens in a thread, so the kernel stays free. While a cell runs, buttons are answered after it, and
+    what is in progress goes on being drawn. Without ipywidgets, and outside a notebook, it is a page to read.
+
+    Args:
+        run: A run of this notebook, to flush it from the panel; any run can be looked at by its address.
+
+    Returns:
+        The panel, which a notebook shows when it is the last line of a cell; `print` gives it as text.
+
+    Example:
+        >>> "ck.install" in str(setup_panel())
+        True
+    """
+    shell = base.running_shell()
+    if getattr(shell, "kernel", None) is None or importlib.util.find_spec("ipywidgets") is None:
+        return Page()
+    from colabkit.panel._live import Panel
+
+    return Panel(run)

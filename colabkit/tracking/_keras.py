@@ -1,0 +1,107 @@
+"""The callback that tracks a Keras `fit`: `model.fit(..., callbacks=[run.resume(), ck.track(run)])`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from colabkit._tools.log import warn
+from colabkit.errors import StorageError
+from colabkit.tracking import _jsonl
+from colabkit.tracking.base import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from colabkit.tracking._events import EventFiles
+    from colabkit.tracking.base import Tracker
+
+
+class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Logs the metrics every so many steps and at the end of each epoch.
+
+    It begins at the first step, when it is known where a resumed training goes on; whoever resumes it.
+
+    Args:
+        folder: Where the local log lies.
+        trackers: Where records go, the local log first.
+        events: The one of them that takes histograms.
+        every: Steps between two records in the middle of an epoch; 0 for none.
+        histograms: Epochs between two histograms of the weights; 0 for none.
+    """
+
+    def __init__(
+        self, folder: Path, trackers: Sequence[Tracker], *, events: EventFiles, every: int, histograms: int
+    ) -> None:
+        super().__init__()
+        self._log = folder / _jsonl.NAME
+        self._trackers = list(trackers)
+        self._events = events
+        self._every = every
+        self._histograms = histograms
+        self._begun = False
+        self._epoch = 0
+        self._step = 0  # before the present execution
+        self._base = 0  # before the present epoch
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        self._begun = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        self._epoch = epoch
+        if self._begun:
+            self._base = self._step
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        if not self._begun:
+            self._begin(batch)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        before, self._step = self._step, self._base + batch + 1
+        if steps := self.params.get("steps"):  # the last execution of several steps may be short
+            self._step = min(self._step, self._base + steps)
+        if self._every and before // self._every < self._step // self._every:
+            self._write(None, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._write(epoch + 1, logs)
+        if self._histograms and epoch % self._histograms == 0:
+            arrays = [
+                (variable.path, keras.ops.convert_to_numpy(variable.value)) for variable in self.model.trainable_weights
+            ]
+            self._try(lambda: self._events.histograms(arrays, epoch=epoch + 1))
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        for tracker in self._trackers:
+            self._try(tracker.close)
+
+    def _begin(self, done: int) -> None:
+        """Find out where the training goes on, `done` steps after the beginning of the present epoch."""
+        records = _jsonl.read(self._log)
+        steps = self.params.get("steps") or 0
+        ends = [record.step for record in records if record.epoch == self._epoch]
+        # What was logged says how long the epochs before were; another batch size may have changed that.
+        self._base = 0 if not self._epoch else ends[-1] if ends else self._epoch * steps
+        self._step = self._base + done
+        kept = [record for record in records if record.step <= self._step]
+        for tracker in self._trackers:
+            self._try(lambda one=tracker: one.resume(kept, epoch=self._epoch))
+        self._begun = True
+
+    def _write(self, epoch: int | None, logs: Any) -> None:
+        record = Record(
+            step=self._step, epoch=epoch, values={name: float(value) for name, value in (logs or {}).items()}
+        )
+        for tracker in self._trackers:
+            self._try(lambda one=tracker: one.log(record))
+
+    def _try(self, act: Any) -> None:
+        """A log that cannot be written is told once, and never ends the training."""
+        try:
+            act()
+        except StorageError as error:
+            warn("tracking stops here: %s", error)
+            self._trackers = []
+            self._histograms = 0

@@ -1,0 +1,62 @@
+"""The panel without a browser: the page to read, the pieces of HTML, the worker."""
+
+from __future__ import annotations
+
+import threading
+
+from colabkit._tools.log import warn
+from colabkit.errors import DataError
+from colabkit.panel import _html, setup_panel
+from colabkit.panel._work import Worker
+
+
+def test_outside_a_notebook_it_is_a_page():
+    """A script gets text and HTML with the machine and the next steps, and nothing live."""
+    page = setup_panel()
+    assert "ck.fetch(" in str(page)
+    assert "ck.fetch(" in page._repr_html_()
+    assert "memory" in page._repr_html_()
+
+
+def test_nothing_from_outside_becomes_markup():
+    """File names, messages and metric names are hostile."""
+    hostile = '<img src=x onerror="alert(1)">'
+    pieces = _html.said("ok", hostile) + _html.table([(hostile, _html.text(hostile))], hostile)
+    pieces += _html.curve({hostile: [1.0, 2.0]})
+    assert "<img" not in pieces
+    assert '"alert' not in pieces
+
+
+def test_a_curve_stands_numbers_that_are_none():
+    """NaN and infinity, which a training that fails leaves, are passed over; nothing to draw is no picture."""
+    drawn = _html.curve({"loss": [1.0, float("nan"), float("inf"), 0.5]})
+    assert "nan" not in drawn
+    assert "from 1 to 0.5" in drawn
+    assert _html.curve({"loss": [float("nan")]}) == _html.curve({}) == ""
+
+
+def test_no_exception_and_no_word_of_a_thread_is_lost():
+    """What a task raises and what our functions say in it come to the panel, and it is free for the next one."""
+    said, idle = [], threading.Event()
+    worker = Worker(lambda kind, words: said.append((kind, words)), lambda busy: None if busy else idle.set())
+
+    def run(task):
+        idle.clear()
+        before = len(said)
+        assert worker.start("working", task)
+        assert idle.wait(10)
+        while said[-1][0] == "work" or len(said) == before + 1:
+            idle.wait(0.01)
+        return said[-1]
+
+    def fails():
+        warn("colabkit: %s", "half done")
+        raise DataError("row 3 is short", do="mend it")
+
+    def breaks():
+        raise ZeroDivisionError
+
+    assert run(fails) == ("problem", "row 3 is short\nWhat to do: mend it")
+    assert ("work", "half done") in said
+    assert run(breaks)[1].startswith("working: ZeroDivisionError")
+    assert run(lambda: "well done") == ("ok", "well done")
