@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).with_name("training.py")
+SCRIPT = Path(__file__).parents[1] / "doubles" / "shared_training.py"
 
 TOLERANCE = 2e-5
 """Two workers add up the gradients of half a batch each, so the last bits differ from one worker's; the weights are

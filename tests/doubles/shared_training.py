@@ -1,6 +1,6 @@
 """What the workers of the training tests run: a small model in a run, its weights saved beside it.
 
-Usage: training.py BACKEND MODEL RUN [--kill RANK,STEP] [--batch N] [--epochs N] [--samples N] [--every INTERVAL]
+Usage: shared_training.py BACKEND MODEL RUN [--kill RANK,STEP] [--batch N] [--epochs N] [--samples N] [--every INTERVAL]
 """
 
 from __future__ import annotations
