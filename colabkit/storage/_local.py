@@ -35,7 +35,16 @@ _BLOCK = 8 << 20  # few large calls: on a network mount each one may be a round 
 _TRIES, _PAUSE = 5, 0.01  # to read a file that is being replaced
 _STALE = 24 * 3600.0  # seconds after which a half-written file surely has no writer any more
 _PATIENCE = 10.0  # seconds to wait for another writer's conditional put, which takes milliseconds
-_GONE = {errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO}
+_GONE = {
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
+    errno.EIO,
+    errno.ENODEV,
+    errno.ENOTCONN,
+    errno.ENXIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
 
 
 class LocalStorage:

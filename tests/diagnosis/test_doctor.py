@@ -20,6 +20,7 @@ from colabkit.packages._site import Site
 from colabkit.runtime import base, colab_requests
 from colabkit.runtime.devices import Accelerator, Devices
 from colabkit.runtime.resources import Disk
+from tests.packages.index import colabkit_alone
 from tests.runtime import recorded
 
 FREEZES = Path(__file__).parents[1] / "packages" / "data"
@@ -332,10 +333,11 @@ def test_every_finding_is_whole(scene):
 
 def test_the_command_ends_with_1_when_something_needs_action(tmp_path):
     """`colabkit doctor --json` prints one object; its exit code says whether to act."""
+    alone = colabkit_alone(tmp_path / "modules")  # without the site there is no torch, whatever is installed here
     for env, code in (({}, 0), ({"KERAS_BACKEND": "torch"}, 1)):
         done = subprocess.run(
-            [sys.executable, "-m", "colabkit", "doctor", "--json"],
-            env={**os.environ, "PYTHONPATH": str(Path(ck.__file__).parents[1]), **env},
+            [sys.executable, "-S", "-m", "colabkit", "doctor", "--json"],
+            env={**os.environ, "PYTHONPATH": str(alone), **env},
             cwd=tmp_path,
             capture_output=True,
             text=True,

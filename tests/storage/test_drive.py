@@ -61,7 +61,7 @@ class TestDrive(StorageContract):
 
 
 def test_the_trash_stays_empty(drive, tmp_path):
-    """A hundred overwrites and deletes of a large file leave less than 1 MB in the trash."""
+    """Fifty overwrites and ten deletes of a file of 1 MiB leave less than 1 MB in the trash."""
     storage = opened(drive)
     (tmp_path / "big").write_bytes(os.urandom(1 << 20))
     for number in range(50):
