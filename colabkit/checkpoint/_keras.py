@@ -188,7 +188,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         due, signal = self._due(), self._signals.received or 0
         if self._together is not None:
             due, signal = self._together.decide(due=due, signal=signal, step=self._step, ask=ask)
-        self._signals.received = signal or None
+        if signal:  # never set to None here: a signal may have come since it was read
+            self._signals.received = signal
         return due, signal != 0
 
     def _due(self) -> bool:
