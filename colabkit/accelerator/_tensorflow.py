@@ -78,6 +78,19 @@ def spans_workers(strategy: Any) -> bool:
     return getattr(extended, "_num_workers", 1) > 1
 
 
+def _adding(strategy: Any) -> Any:
+    """Return a function that adds up the words of all workers, traced once for any number of them."""
+    import tensorflow as tf
+
+    def add(words: Any) -> Any:
+        context = tf.distribute.get_replica_context()
+        # Where a worker has several devices, one of them speaks for it.
+        first = context.replica_id_in_sync_group % strategy.extended._num_devices_per_worker == 0
+        return context.all_reduce("SUM", tf.where(first, words, tf.zeros_like(words)))
+
+    return tf.function(lambda words: strategy.run(add, (words,)), input_signature=[tf.TensorSpec([None], tf.int32)])
+
+
 class Collectives:
     """What TensorFlow's workers tell each other, see `crew`.
 
@@ -92,6 +105,7 @@ class Collectives:
         spec = resolver.cluster_spec().as_dict()
         chiefs = len(spec.get("chief", []))
         self.index = int(resolver.task_id) + (chiefs if resolver.task_type == "worker" else 0)
+        self._add = _adding(strategy)
 
     def gather(self, numbers: Sequence[int]) -> list[list[int]]:
         """Give every worker's numbers to all."""
@@ -118,13 +132,5 @@ class Collectives:
         return b"".join(received)[:length]
 
     def _sum(self, words: Any) -> Any:
-        import tensorflow as tf
-
-        def add() -> Any:
-            context = tf.distribute.get_replica_context()
-            # Where a worker has several devices, one of them speaks for it.
-            first = context.replica_id_in_sync_group % self._strategy.extended._num_devices_per_worker == 0
-            return context.all_reduce("SUM", tf.where(first, words, tf.zeros_like(words)))
-
-        total = self._strategy.experimental_local_results(self._strategy.run(tf.function(add)))[0]
-        return total.numpy()
+        totals = self._add(words.reshape(-1))
+        return self._strategy.experimental_local_results(totals)[0].numpy().reshape(words.shape)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "KERAS_BACKEND"
 
+_JAX_PLUGINS = ("cuda13", "cuda12", "rocm7", "rocm6", "rocm60", "rocm")
+
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 """The backends that train, in the order in which they are taken, by the names to show."""
 
@@ -30,12 +32,14 @@ class Backends:
         env: The environment variables.
         installed: The installed ones, in the order of `TITLES`.
         tensorflow_cpu: TensorFlow's wheel is the one that has no GPU code.
+        jax_cpu: JAX is installed without the plugin that brings its GPU code.
     """
 
     loaded: str | None
     env: Mapping[str, str]
     installed: tuple[str, ...]
     tensorflow_cpu: bool = False
+    jax_cpu: bool = False
 
 
 def look() -> Backends:
@@ -45,6 +49,7 @@ def look() -> Backends:
         env=dict(os.environ),
         installed=tuple(name for name in TITLES if importlib.util.find_spec(name) is not None),
         tensorflow_cpu=_has("tensorflow-cpu") and not _has("tensorflow"),
+        jax_cpu=_has("jax") and not any(_has(f"jax-{plugin}-plugin") for plugin in _JAX_PLUGINS),
     )
 
 

@@ -121,6 +121,9 @@ def choose(
     if backend == "torch" and replicas > 1:
         warnings = (*warnings, f"Keras with PyTorch trains on one of the {replicas} GPUs only")
         usable, replicas = usable[:1], 1
+    hidden = sum(one.kind == "gpu" for one in runtime.accelerators) - sum(one.kind == "gpu" for one in here)
+    if hidden and kind == "gpu":
+        warnings = (*warnings, f"CUDA_VISIBLE_DEVICES hides {hidden} of the GPUs that are there")
     policy, words = policy_for(usable, mixed_precision)
     joined = cluster.current(found.env)
     workers, worker = (joined.count, joined.index) if joined else (1, 0)
@@ -173,6 +176,9 @@ def _usable(
         )
     if gpus and backend == "tensorflow" and found.tensorflow_cpu:
         warnings.append("there is a GPU, but the installed tensorflow-cpu cannot use it: install tensorflow[and-cuda]")
+        gpus = ()
+    if gpus and backend == "jax" and found.jax_cpu:
+        warnings.append("there is a GPU, but JAX is installed without its CUDA plugin: install jax[cuda12]")
         gpus = ()
     return gpus, tuple(warnings)
 

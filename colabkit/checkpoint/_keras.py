@@ -13,6 +13,7 @@ from colabkit.checkpoint import _keras_state as state
 from colabkit.checkpoint._keras_callbacks import Callbacks
 from colabkit.checkpoint._keras_code import fingerprints
 from colabkit.checkpoint._keras_data import Source, source_of
+from colabkit.checkpoint._keras_together import Together, Watching
 from colabkit.checkpoint._signals import StopSignals
 from colabkit.checkpoint.snapshot import Snapshot, versions
 from colabkit.errors import ColabKitError, CorruptCheckpointError, UnsupportedError
@@ -52,7 +53,9 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, run: Run, *, seed: int | None, check_data: bool, exact: bool) -> None:
         super().__init__()
-        self._run = run
+        self._run: Run | Watching = run
+        self._given = run
+        self._together: Together | None = None
         self._seed = seed
         self._check_data = check_data
         self._exact = exact
@@ -76,28 +79,32 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     # ---- the life of a fit ----
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        self._together = together = Together(self._given, self.model)
+        self._run = together.run
         self._run.begin_writing()
         try:
-            self._begin(_keras_fit.running_fit(self.model))
+            self._begin(_keras_fit.running_fit(self.model), together)
         except BaseException:
             self._run.close()
             raise
         self._began = self._saved_at = time.monotonic()
         self._signals.install()
 
-    def _begin(self, fit: _keras_fit.Fit | None) -> None:
+    def _begin(self, fit: _keras_fit.Fit | None, together: Together) -> None:
         _keras_fit.build(self.model, fit)
         others = [callback for callback in fit.callbacks.callbacks if callback is not self] if fit is not None else []
         self._others = Callbacks(others)
         self._code = fingerprints(self.model, others)
         self._settings = state.settings(self.model)  # as given, before a callback changes the learning rate
-        saved = self._run.newest(KIND)
+        saved = together.newest(KIND)
         if saved is not None:
             self._check(saved.meta)
-        self._take_over(fit, saved.meta if saved is not None else None)
+        seed = together.seed(_rng.peek() if self._seed is None else self._seed)
+        self._take_over(fit, saved.meta if saved is not None else None, seed=seed)
         if saved is not None:
             self._restore(saved)
         else:
+            together.begin_alike(self.model, groups=_MODEL)
             self._save(wait=True)
         if fit is not None:
             # Last, so that what the other callbacks change is saved too; first as well, to restore before they see an
@@ -138,24 +145,24 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._step += done - self._step_in_epoch
         self._step_in_epoch = done
         self._logs = {name: float(value) for name, value in (logs or {}).items()}
-        stopping = self._signals.received is not None
+        due, stopping = self._decide()
         if self._epochs is not None:
             if done == steps:
                 self._owed = self._take_small()
-            if stopping or self._due():
+            if stopping or due:
                 self._save(wait=stopping)
         if stopping:
             self._stop()
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        if self._signals.received is not None:
+        if self._signals.received is not None and (self._together is None or self._together.alone):
             if self._owed is not None and self._saved_step < self._step:
                 self._save(wait=True)
             self._stop()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         self._epoch, self._step_in_epoch, self._owed, self._logs = epoch + 1, 0, None, {}
-        stopping = self._signals.received is not None
+        _, stopping = self._decide(ask=True)
         if stopping or self._is_complete() or self._run.every.due_at_epoch(self._epoch):
             self._save(wait=stopping)
         if stopping:
@@ -175,6 +182,14 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._run.end_writing()
 
     # ---- saving ----
+
+    def _decide(self, *, ask: bool = False) -> tuple[bool, bool]:
+        """Say whether to save and whether to stop; where several workers train, all say the same."""
+        due, signal = self._due(), self._signals.received or 0
+        if self._together is not None:
+            due, signal = self._together.decide(due=due, signal=signal, step=self._step, ask=ask)
+        self._signals.received = signal or None
+        return due, signal != 0
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -244,8 +259,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if changed := sorted(part for part, code in self._code.items() if before.get(part, code) != code):
             warn("%s: the code changed since the checkpoint, of %s", name, ", ".join(changed))
 
-    def _take_over(self, fit: _keras_fit.Fit | None, meta: dict[str, Any] | None) -> None:
-        seed = _rng.peek() if self._seed is None else self._seed
+    def _take_over(self, fit: _keras_fit.Fit | None, meta: dict[str, Any] | None, *, seed: int) -> None:
         source = source_of(fit, seed=seed, saved=meta["data"] if meta is not None else {})
         if fit is None or source is None or source.why_inexact:
             self._decline(source.why_inexact if source is not None else None)

@@ -53,6 +53,8 @@ def build(model: Any, fit: Fit | None) -> None:
         if model.optimizer is not None and model.built and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         return
+    if getattr(model, "_distribute_strategy", None) is not None and model.optimizer.built:
+        return  # under a strategy of tf.distribute `fit` has built all before it calls its callbacks
     adapter: Any = getattr(fit.iterator, "data_adapter", None)
     if first := getattr(adapter, "_first_batches", None):  # a generator: what is read from it here would be lost
         model._symbolic_build(data_batch=first[0])

@@ -12,6 +12,7 @@ import pytest
 from colabkit.accelerator import strategy
 from colabkit.accelerator.backends import Backends
 from colabkit.accelerator.base import choose
+from colabkit.accelerator.cluster import Cluster
 from colabkit.accelerator.precision import policy_for
 from colabkit.errors import MissingDependencyError, UnknownNameError, UnsupportedError
 from colabkit.runtime import detect
@@ -27,9 +28,9 @@ def runtime(*found, cpus=2.0):
     return detect().replace(cpus=cpus, _look=lambda: devices)
 
 
-def having(*installed, loaded=None, env=None, tensorflow_cpu=False):
+def having(*installed, loaded=None, env=None, **wheels):
     """Return backends, in the order in which they are taken."""
-    return Backends(loaded=loaded, env=env or {}, installed=installed, tensorflow_cpu=tensorflow_cpu)
+    return Backends(loaded=loaded, env=env or {}, installed=installed, **wheels)
 
 
 ALL = having("tensorflow", "jax", "torch")
@@ -147,10 +148,37 @@ def test_nothing_installed_and_unknown_words_are_said():
         choose(runtime(), ALL, prefer="cuda")
 
 
+PAIR = Cluster(addresses=("a:1", "b:1"), index=1, coordinator="a:2").environment()
+
+
+@pytest.mark.parametrize(
+    ("found", "backends", "name", "replicas"),
+    [
+        ([], having("tensorflow", env=PAIR), "MultiWorkerMirroredStrategy", 2),
+        ([T4, T4], having("tensorflow", env=PAIR), "MultiWorkerMirroredStrategy", 4),
+        ([], having("jax", env=PAIR), "DataParallel", 2),
+    ],
+)
+def test_a_worker_of_several_gets_the_strategy_of_all(found, backends, name, replicas):
+    """TF_CONFIG decides; the devices of all workers share a batch, and the reason says which worker this is."""
+    chosen = choose(runtime(*found), backends)
+    assert (chosen.name, chosen.replicas, chosen.workers, chosen.worker) == (name, replicas, 2, 1)
+    assert chosen.batch_size(16) == 16 * replicas
+    assert "2 workers share each batch, and this is worker 1" in chosen.reason
+
+
+def test_several_workers_cannot_train_on_torch():
+    """Each would train a model of its own, on all of the data."""
+    with pytest.raises(UnsupportedError, match="PyTorch"):
+        choose(runtime(), having("torch", env=PAIR))
+
+
 def test_an_accelerator_that_stays_idle_is_told():
     """A CPU-only wheel, a TPU beside TensorFlow and a second GPU beside PyTorch are worth a sentence."""
     for found, backends, word in (
         ([T4], having("tensorflow", tensorflow_cpu=True), "tensorflow-cpu"),
+        ([T4], having("jax", jax_cpu=True), "CUDA plugin"),
+        ([T4, T4], having("jax", env={"CUDA_VISIBLE_DEVICES": "1"}), "hides 1 of the GPUs"),
         ([TPU], having("tensorflow", "jax"), "prefer='jax'"),
         ([TPU], having("jax"), "no TensorFlow"),
         ([T4, T4], having("torch"), "one of the 2 GPUs"),
@@ -249,6 +277,22 @@ except KeyError:
     print(keras.config.dtype_policy().name)
 """
     assert python(code, KERAS_BACKEND="jax", CUDA_VISIBLE_DEVICES="-1") == ["True", "mixed_bfloat16", "float32"]
+
+
+@pytest.mark.slow
+def test_determinism_is_asked_of_the_backend():
+    """After the scope, TensorFlow's deterministic kernels are on and XLA is told the same before it opens a device."""
+    needs("tensorflow")
+    code = """
+import os, colabkit as ck
+with ck.strategy("tensorflow", deterministic=True):
+    from tensorflow.python.framework import config
+    print(config.is_op_determinism_enabled())
+from colabkit.accelerator.determinism import demand
+demand("jax"), demand("jax")
+print(os.environ["XLA_FLAGS"].count("deterministic_ops"))
+"""
+    assert python(code, CUDA_VISIBLE_DEVICES="-1", XLA_FLAGS="") == ["True", "1"]
 
 
 def test_the_public_name_answers_on_this_machine():
