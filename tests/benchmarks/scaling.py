@@ -6,6 +6,7 @@ python tests/benchmarks/scaling.py kills [N] [BACKEND]     N kills of a random w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -44,13 +45,13 @@ with ck.strategy() as chosen:
 """
 
 
-def _launch(count: int, threads: int, script: Path, *words: str) -> subprocess.Popen[str]:
+def _launch(count: int, threads: int, script: Path, *words: str, quiet: bool = False) -> subprocess.Popen[str]:
     variables = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "NPROC"), str(threads))
     command = [sys.executable, "-m", "colabkit", "launch", "--json", "--restarts", "1000", "--local", str(count)]
     return subprocess.Popen(
         [*command, str(script), *words],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else subprocess.PIPE,  # nobody reads it while workers are being killed
         text=True,
         env={**os.environ, **variables},
     )
@@ -81,14 +82,14 @@ def throughput(backend: str) -> None:
 def kills(wanted: int, backend: str) -> None:
     """Kill a random worker again and again, and compare the weights with those of a run that was left alone."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ("--epochs", str(4 * wanted), "--every", "3 steps")
+        words = ("--epochs", str(40 * wanted), "--every", "3 steps")
         whole, broken = Path(folder, "a", "run"), Path(folder, "b", "run")
         for run in (whole, broken):
             run.parent.mkdir()
         running = _launch(2, 1, SCRIPT, backend, "mlp", str(whole), *words)
         running.communicate(timeout=550)
         began, killed = time.monotonic(), 0
-        running = _launch(2, 1, SCRIPT, backend, "mlp", str(broken), *words)
+        running = _launch(2, 1, SCRIPT, backend, "mlp", str(broken), *words, quiet=True)
         dice = random.Random(5)
         while killed < wanted and running.poll() is None:
             victims = _workers(running.pid)
@@ -97,8 +98,10 @@ def kills(wanted: int, backend: str) -> None:
                 time.sleep(dice.uniform(0, 0.3))
                 for mark in marks:
                     mark.unlink(missing_ok=True)
-                os.kill(dice.choice(victims), 9)
-                killed += 1
+                with contextlib.suppress(ProcessLookupError):  # it has just come to its end
+                    os.kill(dice.choice(victims), 9)
+                    killed += 1
+                    print(f"kill {killed}", file=sys.stderr, flush=True)
             time.sleep(0.01)
         out, _ = running.communicate(timeout=550)
         report = json.loads(out)
