@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
+
+from colabkit._tools.log import logger
 
 HOST_MARKS = (
     "COLAB_",
@@ -34,6 +37,9 @@ def isolated(monkeypatch, tmp_path_factory):
         "XDG_DATA_HOME": ".share",
     }.items():
         monkeypatch.setenv(name, str(home / folder))
+    logger.handlers.clear()  # as in a new process: a thread of an earlier test may have spoken between two tests
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
     return home
 
 

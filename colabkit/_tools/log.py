@@ -26,22 +26,32 @@ def in_notebook() -> bool:
     return shell is not None and getattr(shell, "kernel", None) is not None
 
 
+def prepare() -> None:
+    """Decide now who shows the lines of `say`, before a library configures logging by accident.
+
+    An application that has configured logging decides alone. A notebook's kernel has often done so before the user's
+    first cell, for warnings only: that is nobody's decision about our lines. Importing colabkit changes nothing.
+    """
+    if logger.handlers or logger.level != logging.NOTSET:
+        return
+    if logging.root.handlers and (logger.isEnabledFor(logging.INFO) or not in_notebook()):
+        return
+    handler = _UserStream()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # absl, for one, gives the root a handler at TensorFlow's first checkpoint
+
+
 def say(message: str, *args: object, level: int = logging.INFO) -> None:
     """Tell the user one line, by the package logger.
-
-    A handler is installed at the first call, and only if the user has configured none: importing colabkit
-    changes nothing, and an application that configures logging decides alone.
 
     Args:
         message: The line, with `%s` places.
         args: The values for the places.
         level: A level of the logging module.
     """
-    if not logger.hasHandlers():
-        handler = _UserStream()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+    prepare()
     logger.log(level, message, *args, stacklevel=2)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from colabkit._tools.files import FileLock, unpublished, writing_to
-from colabkit._tools.log import say, warn
+from colabkit._tools.log import prepare, say, warn
 from colabkit._tools.optional import require
 from colabkit.checkpoint import copies, manifest, snapshot
 from colabkit.checkpoint.into import fill
@@ -207,6 +207,7 @@ class Run:
         require("keras", extra="train", why="run.resume() and run.fit() train Keras models")
         from colabkit.checkpoint._keras import ResumeCallback
 
+        prepare()
         return ResumeCallback(self, seed=seed, check_data=check_data, exact=exact)
 
     # ---- any state ----

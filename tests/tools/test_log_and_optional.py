@@ -31,6 +31,24 @@ def test_an_application_that_configures_logging_decides():
     assert said(configure + SAY) == ("", "[colabkit] two\n")
 
 
+def test_a_library_that_configures_logging_later_changes_nothing():
+    """Absl gives the root a handler in the middle of a training: our lines come on, once each."""
+    assert said(f"{SAY}; import logging; logging.basicConfig(); {SAY}")[1] == "one 1\ntwo\n" * 2
+
+
+def test_a_notebook_whose_kernel_configured_logging_shows_the_lines():
+    """Colab's kernel has a handler for warnings before the first cell; the user still reads what was done."""
+    kernel = (
+        "import logging, sys, types; logging.basicConfig(); "
+        "sys.modules['IPython'] = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1)); "
+    )
+    assert said(kernel + SAY) == ("one 1\ntwo\n", "")
+    assert said(f"{kernel} logging.getLogger().setLevel('INFO'); {SAY}") == (
+        "",
+        "INFO:colabkit:one 1\nWARNING:colabkit:two\n",
+    )
+
+
 def test_a_missing_package_names_its_install_line(monkeypatch):
     """The message has the packages themselves, quoted for a shell, never this distribution's name."""
     monkeypatch.setitem(sys.modules, "keras", None)
