@@ -32,7 +32,7 @@ def arrays(folder: Path) -> dict[str, bytes]:
     """Read the newest checkpoint: weights, optimizer and metrics."""
     from colabkit.checkpoint import manifest
 
-    found, _, _ = manifest.newest_good(folder / "checkpoints")
+    found, _, _ = manifest.newest_good(manifest.candidates(folder / "checkpoints"))
     assert found is not None
     return {name: array.tobytes() for name, array in found.tensors.items() if not name.startswith("rng/")}
 
