@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 
 import pytest
 
 from colabkit._tools.log import logger
+
+# In the background of a script Ctrl-C is ignored, and so it would be by every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HOST_MARKS = (
     "COLAB_",
