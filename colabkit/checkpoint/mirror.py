@@ -98,6 +98,7 @@ class Mirror:
         self._looked = False
         self._borrows: dict[manifest.Name, manifest.Name] = {}  # a thin one -> its base, where that is known
         self._then: Callable[[], None] | None = None
+        self._ending = False  # it is being called just now
         self._now: tuple[int, int] = (0, 0)
 
     # ---- for the training's side ----
@@ -119,7 +120,6 @@ class Mirror:
         except ColabKitError as error:
             self._fail(error)
         with self._changed:
-            self._then = None
             if newest := manifest.entries(self._folder):
                 self.offer(newest[0])
 
@@ -211,6 +211,12 @@ class Mirror:
             self._then = done
             self._wake()
 
+    def stay(self) -> None:
+        """Forget what was to be called once everything is carried; a call that has begun is waited for."""
+        with self._changed:
+            self._then = None
+            self._changed.wait_for(lambda: not self._ending)
+
     # ---- the thread ----
 
     def _wake(self) -> None:
@@ -238,7 +244,7 @@ class Mirror:
             self._succeed()
         finally:
             with self._changed:
-                self._busy, self.busy_with, self._now = False, None, (0, 0)
+                self._busy, self.busy_with, self._now, self._ending = False, None, (0, 0), False
                 self._changed.notify_all()
 
     def _next(self) -> Callable[[], None] | None:
@@ -252,7 +258,7 @@ class Mirror:
                     return job
                 waiting = self._offered is not None or self._on_its_way or self._files_due
                 if not waiting and self._then is not None:
-                    job, self._then, self._busy = self._then, None, True
+                    job, self._then, self._busy, self._ending = self._then, None, True, True
                     return job
                 if not waiting and now - idle_since > _IDLE:
                     self._thread = None

@@ -292,7 +292,8 @@ class Run:
         self._writer.flush(timeout)
         if self._mirror is not None:
             held = self._lock.held
-            self.begin_writing()
+            if not held:
+                self.begin_writing()
             try:
                 self._mirror.flush(None if timeout is None else max(0.0, timeout - (time.monotonic() - began)))
             finally:
@@ -321,6 +322,8 @@ class Run:
         Raises:
             RunBusyError: Another process is.
         """
+        if self._mirror is not None:
+            self._mirror.stay()  # a fit that has ended gives the lock back when its copies have arrived
         lock = self._lock
         if not lock.held:
             if (owner := lock.acquire()) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -233,6 +234,41 @@ def test_without_an_answer_the_local_state_is_used_and_said(run, storage, caplog
     with caplog.at_level(logging.WARNING, "colabkit"):
         assert run.restore().step == 1
     assert "only what is here" in caplog.text
+
+
+def test_a_second_fit_keeps_the_lock_of_the_first(run, storage, monkeypatch):
+    """Begun while copies of the first are on their way, it stays the one writer when they arrive."""
+    monkeypatch.setattr(mirror, "_IDLE", 0.0)
+    storage.arrives = "no"
+    run.save(state(1), step=1)
+    run.end_writing()
+    run.begin_writing()
+    storage.arrive()
+    until(lambda: run._mirror._thread is None)  # it has done all that it had to do
+    assert run.status().confirmed_step == 1
+    assert (run._lock.held, run._mirror.claim.held) == (True, True)
+
+
+def test_a_second_fit_waits_for_the_lock_that_is_given_back(run, monkeypatch):
+    """Begun while the first gives the lock back, it takes it again, and does not train without."""
+    monkeypatch.setattr(mirror, "_IDLE", 0.0)
+    begun, go, release = threading.Event(), threading.Event(), run._mirror.claim.release
+
+    def slow():
+        begun.set()
+        go.wait()
+        release()
+
+    run.begin_writing()
+    with monkeypatch.context() as patch:
+        patch.setattr(run._mirror.claim, "release", slow)
+        run.end_writing()
+        assert begun.wait(20)
+        threading.Timer(0.2, go.set).start()
+        run.begin_writing()
+        assert go.is_set()
+    until(lambda: run._mirror._thread is None)
+    assert (run._lock.held, run._mirror.claim.held) == (True, True)
 
 
 @pytest.mark.parametrize(
