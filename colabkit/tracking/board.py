@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 from colabkit._tools.log import in_notebook, say
@@ -47,9 +46,7 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
         return None
     server = program.TensorBoard()
     try:
-        server.configure(
-            argv=[None, "--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port or _free_port())]
-        )
+        server.configure(argv=[None, "--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)])
         url: str = server.launch()
     except (SystemExit, OSError, program.TensorBoardServerException) as error:
         raise UnsupportedError(
@@ -57,10 +54,3 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
         ) from error
     say("TensorBoard shows %s at %s", folder, url)
     return url
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
