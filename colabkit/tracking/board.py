@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from colabkit._tools.log import in_notebook, say
@@ -42,7 +43,7 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
     if in_notebook():
         from tensorboard import notebook
 
-        notebook.start(f"--logdir '{folder}'")
+        notebook.start(f"--logdir {shlex.quote(str(folder))}")
         return None
     server = program.TensorBoard()
     try:

@@ -184,6 +184,18 @@ def test_a_full_disk_ends_the_log_and_not_the_training(tmp_path, caplog):
     assert [record.getMessage()[:19] for record in caplog.records] == ["tracking stops here"]
 
 
+def test_a_disk_that_fills_up_is_told_once(tmp_path, caplog):
+    """When neither the log nor TensorBoard's files can be written any more, one line says so, and fit ends well."""
+    keras = pytest.importorskip("keras", reason='Keras is missing; pip install "keras>=3.11"')
+    for name in ("tracking", "tensorboard"):
+        (tmp_path / name).write_text("taken")
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    history = model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[ck.track(tmp_path, histograms=1)])
+    assert len(history.history["loss"]) == 3
+    assert [record.getMessage()[:19] for record in caplog.records] == ["tracking stops here"]
+
+
 def test_numbers_that_make_no_sense_are_refused(tmp_path):
     """A negative interval is a mistake, not a way to say never."""
     with pytest.raises(DataError, match="every=-1"):
