@@ -158,6 +158,10 @@ class ColabKitError(Exception):
             lines.append(f"What to do: {self.do}")
         return "\n".join(lines)
 
+    def to_json(self) -> dict[str, str]:
+        """Return its class and its parts as plain values."""
+        return {"type": type(self).__name__, "what": self.what, "why": self.why, "do": self.do}
+
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own would call the class with positional arguments only and lose why and do.
         return (_rebuild, (type(self), self.what, self.why, self.do))
@@ -165,6 +169,12 @@ class ColabKitError(Exception):
 
 def _rebuild(kind: type[ColabKitError], what: str, why: str, do: str) -> ColabKitError:
     return kind(what, why=why, do=do)
+
+
+def named(name: object) -> type[ColabKitError] | None:
+    """Return the class of that name, as `to_json` tells it; None where there is none."""
+    kind = globals().get(name) if isinstance(name, str) and name in __all__ else None
+    return kind if isinstance(kind, type) and issubclass(kind, ColabKitError) else None
 
 
 class MissingDependencyError(ColabKitError, ImportError):

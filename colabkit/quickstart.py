@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.files import staged, write_json
+from colabkit._tools.files import write_json
 from colabkit._tools.log import say
 from colabkit._tools.phases import Phases
 from colabkit.checkpoint import default_folder, open_run
 from colabkit.models import train
 from colabkit.models.plots import save_predictions_plot, save_training_plot
+from colabkit.models.saving import save_model
 from colabkit.runtime import detect
 
 if TYPE_CHECKING:
@@ -88,10 +89,8 @@ def _save(result: Result) -> dict[str, Path]:
         "training_plot": folder / "training.png",
         "predictions_plot": folder / "predictions.png",
     }
-    with staged(files["model"]) as path:
-        result.model.save(path)
-    with staged(files["weights"]) as path:
-        result.model.save_weights(path)
+    for name in ("model", "weights"):
+        save_model(result, files[name])
     save_training_plot(result, files["training_plot"])
     save_predictions_plot(result, files["predictions_plot"])
     return files

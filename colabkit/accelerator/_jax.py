@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from colabkit.accelerator.crew import shared_length
 from colabkit.errors import UnsupportedError, WorkerUnreachableError
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ class Collectives:
         import numpy as np
         from jax.experimental import multihost_utils
 
-        size = self.gather([len(data or b"") >> 30, len(data or b"") & (1 << 30) - 1])[0]
-        length = (size[0] << 30) + size[1]
+        length = shared_length(self, data)
         words = np.zeros(length, np.uint8)
         if self.index == 0 and data is not None:
             words[:] = np.frombuffer(data, np.uint8)

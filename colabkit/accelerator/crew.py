@@ -27,6 +27,13 @@ class Engine(Protocol):
         """Give the chief's bytes to all."""
 
 
+def shared_length(engine: Engine, data: bytes | None) -> int:
+    """Give the length of the chief's bytes to all; it may have more than the 31 bits that `gather` takes."""
+    size = len(data or b"")
+    high, low = engine.gather([size >> 30, size & (1 << 30) - 1])[0]
+    return (high << 30) + low
+
+
 class Alone:
     """The one worker of a training that is not shared; it agrees with itself."""
 

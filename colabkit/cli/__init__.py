@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ColabKitError as error:
         print(f"colabkit {args.command}: {error}", file=sys.stderr)
         if args.json:
-            _print_json({"error": _described(error)})
+            _print_json({"error": {**error.to_json(), "exit_code": error.exit_code}})
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         print(f"colabkit {args.command}: stopped. {interrupt}".rstrip(), file=sys.stderr)
@@ -112,16 +112,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _module(command: str) -> ModuleType:
     return importlib.import_module(f"colabkit.cli._{command}")
-
-
-def _described(error: ColabKitError) -> dict[str, Any]:
-    return {
-        "type": type(error).__name__,
-        "what": error.what,
-        "why": error.why,
-        "do": error.do,
-        "exit_code": error.exit_code,
-    }
 
 
 def _print_json(value: dict[str, Any]) -> None:

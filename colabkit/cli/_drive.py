@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from colabkit import drive
 from colabkit.cli import Outcome
-from colabkit.drive import DEFAULT
 from colabkit.errors import AddressError
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("path", nargs="?", help="for uploaded: a file or folder on the mounted Drive")
     parser.add_argument(
-        "--mountpoint", metavar="FOLDER", default=DEFAULT, help="where Drive is mounted (default: %(default)s)"
+        "--mountpoint", metavar="FOLDER", default=drive.DEFAULT, help="where Drive is mounted (default: %(default)s)"
     )
     parser.add_argument("--no-write", action="store_true", help="for status: do not try to write")
     parser.add_argument(

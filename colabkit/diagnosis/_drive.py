@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from colabkit import drive
 from colabkit.diagnosis.base import Finding
+from colabkit.drive import _failures, _log
 from colabkit.runtime import mounts
 from colabkit.runtime.report import size
 
@@ -19,7 +20,6 @@ ROOM = (100 * _MIB, 1024 * _MIB)
 """Bytes left in Drive below which uploads fail, and below which they soon may."""
 
 _SECONDS = 3.0
-_QUOTA = "QUOTA_EXCEEDED"
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -31,12 +31,13 @@ def check(scene: Scene) -> Iterator[Finding]:
     yield from _alive(health)
     yield from _room(health)
     yield from _cache(health)
-    if any(_QUOTA in line for line in health.log):
+    line = next((line for line in reversed(health.log) if _log.QUOTA in line), None)
+    if line is not None:
         yield Finding(
             severity="warning",
             what="Drive has refused reads or uploads lately: a quota is used up",
-            why=f"DriveFS' log says: {health.log[-1]}",
-            do="empty Drive's trash; if there is room, wait some hours, and move many small files as one archive",
+            why=f"DriveFS' log says: {line}",
+            do=_failures.QUOTA,
         )
 
 

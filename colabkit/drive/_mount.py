@@ -18,13 +18,13 @@ from colabkit.errors import (
     MountPointError,
     UnsupportedError,
 )
-from colabkit.runtime import base, colab_requests, detect, frontend, mounts
+from colabkit.runtime import _colab, base, colab_requests, detect, frontend, mounts
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.runtime import Runtime
 
-DEFAULT = "/content/drive"
+DEFAULT = _colab.DRIVE
 
 # google.colab writes the path into shell commands and into a list that is split at commas and colons.
 _SAFE = re.compile(r"[\w./@%+=~-]+", re.ASCII)

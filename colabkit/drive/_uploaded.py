@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from colabkit._tools.proc import run_or_leave
 from colabkit.drive._cloud import CannotAskError, Cloud
+from colabkit.drive._look import MY_DRIVE
 from colabkit.errors import AddressError, DriveError, DriveTimeoutError
 from colabkit.runtime import mounts
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from colabkit._types import StrPath
 
-MY_DRIVE = "MyDrive"
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 10.0
 
@@ -160,7 +160,7 @@ def _my_drive(path: StrPath) -> Path | None:
             do="mount Drive by drive.mount(), and name a file below its MyDrive",
         )
     parts = absolute.relative_to(mount.folder).parts
-    return Path(mount.folder, parts[0]) if parts and parts[0] in (MY_DRIVE, "My Drive") else None
+    return Path(mount.folder, parts[0]) if parts and parts[0] in MY_DRIVE else None
 
 
 def _hash(target: Path, root: Path, timeout: float) -> list[_File]:

@@ -45,13 +45,30 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
 def source_of(parameters: Mapping[str, Any]) -> str:
     """Write the cell that sets the parameters.
 
+    Raises:
+        AddressError: A value that Python cannot read back from its written form.
+
     Example:
         >>> print(source_of({"epochs": 3, "name": "first"}))
         # Parameters
         epochs = 3
         name = 'first'
     """
+    for name, value in parameters.items():
+        if not _is_literal(value):
+            raise AddressError(
+                f"the parameter {name} cannot be written into a cell",
+                why=f"{value!r:.60} is no plain Python value",
+                do="pass numbers, texts, True, False, None, and lists and dicts of these",
+            )
     return "\n".join(["# Parameters", *(f"{name} = {value!r}" for name, value in parameters.items())])
+
+
+def _is_literal(value: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 def place_for(cells: Sequence[Mapping[str, Any]]) -> int:

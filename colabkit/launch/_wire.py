@@ -15,7 +15,7 @@ class Link:
     """One connection.
 
     Args:
-        reader: What comes in, made with `limit=LIMIT`.
+        reader: What comes in, made with `limit=_LONGEST`.
         writer: What goes out.
     """
 
@@ -44,7 +44,7 @@ class Link:
         try:
             line = await self._reader.readline()
             message = json.loads(line) if line.endswith(b"\n") else None
-        except (ConnectionError, OSError, ValueError, RecursionError):  # ValueError: no JSON, or a line too long
+        except (OSError, ValueError, RecursionError):  # ValueError: no JSON, or a line too long
             return None
         return message if isinstance(message, dict) else None
 
@@ -77,20 +77,3 @@ async def listen(host: str, port: int, serve: Any) -> asyncio.Server:
         link.close()
 
     return await asyncio.start_server(begin, host, port, limit=_LONGEST)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback interface that are free at this moment.
-
-    Example:
-        >>> len(set(free_ports(3)))
-        3
-    """
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

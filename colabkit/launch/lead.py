@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit import errors
 from colabkit._tools.log import say
+from colabkit._tools.ports import free_ports
 from colabkit.errors import ClusterConfigError, ClusterError, WorkerUnreachableError
-from colabkit.launch import _wire
 from colabkit.launch.fingerprint import compare
 from colabkit.launch.report import Failure, Report, exit_code, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from colabkit.launch import _wire
     from colabkit.launch.plan import Plan
 
 _HELLO = 10.0
@@ -73,9 +74,8 @@ class Lead:
         try:
             self._check(rank, other)
         except ClusterError as error:
-            words = {"type": type(error).__name__, "what": error.what, "why": error.why, "do": error.do}
-            await link.send(refused=words)
-            if not self._failures:  # nothing has been trained yet: better that all hear of it
+            await link.send(refused=error.to_json())
+            if not (self._running or self._failures):  # nothing has been trained yet: better that all hear of it
                 self._refused = error
                 self._came.set()
             return
@@ -85,7 +85,8 @@ class Lead:
             self._events.put_nowait((rank, message))
         if self._links.get(rank) is link:
             del self._links[rank]
-        self._events.put_nowait((rank, None))
+        if rank in self._running:  # who is lost between two attempts is no failure of the next
+            self._events.put_nowait((rank, None))
 
     def _check(self, rank: int, other: Mapping[str, Any]) -> None:
         if not 0 <= rank < self._plan.count:
@@ -147,9 +148,8 @@ class Lead:
                     return await self._end(exit_code(failure.code), len(members), attempt, began)
                 say("%s after %.1f s; starting all again", failure.reason, failure.seconds)
         except ClusterError as error:
-            words = {"type": type(error).__name__, "what": error.what, "why": error.why, "do": error.do}
             for link in list(self._links.values()):
-                await link.send(refused=words)
+                await link.send(refused=error.to_json())
             raise
 
     async def _attempt(self, attempt: int, members: list[int]) -> Failure | None:
@@ -194,7 +194,8 @@ class Lead:
             try:
                 rank, message = await asyncio.wait_for(self._events.get(), max(0.0, deadline - time.monotonic()))
             except TimeoutError:  # a keeper that does not obey: without its connection it ends its worker
-                for rank in self._running:
+                lost, self._running = self._running, []
+                for rank in lost:
                     if link := self._links.pop(rank, None):
                         link.close()
                 return
@@ -210,7 +211,7 @@ class Lead:
 
     def _addresses(self, members: list[int]) -> tuple[list[str], str]:
         if not self._plan.workers:  # new ports each time, as old connections may still hold the former ones
-            *ports, coordinator = _wire.free_ports(len(members) + 1)
+            *ports, coordinator = free_ports(len(members) + 1)
             return [f"127.0.0.1:{port}" for port in ports], f"127.0.0.1:{coordinator}"
         addresses = [self._plan.workers[rank] for rank in members]
         host, _, port = addresses[0].rpartition(":")
@@ -231,5 +232,5 @@ class Lead:
 
 def _hopeless(failure: Failure) -> bool:
     """Say whether starting again would fail the same way: what was given is wrong, or a package is missing."""
-    kind = getattr(errors, str((failure.error or {}).get("type")), None)
-    return isinstance(kind, type) and issubclass(kind, (ValueError, NotImplementedError, ImportError))
+    kind = errors.named((failure.error or {}).get("type"))
+    return kind is not None and issubclass(kind, (ValueError, NotImplementedError, ImportError))

@@ -129,8 +129,8 @@ def _cluster(names: list[Any], index: int, coordinator: str) -> Cluster:
 
 
 def _refusal(words: Mapping[str, Any]) -> ClusterError:
-    kind = getattr(errors, str(words.get("type")), None)
-    if not (isinstance(kind, type) and issubclass(kind, ClusterError)):
+    kind = errors.named(words.get("type"))
+    if kind is None or not issubclass(kind, ClusterError):
         kind = ClusterError
     return kind(str(words.get("what", "")), why=str(words.get("why", "")), do=str(words.get("do", "")))
 

@@ -43,18 +43,13 @@ class WorkerProcess:
         self._report = report
         self._pumps = pumps
 
-    @property
-    def pid(self) -> int:
-        """Its process id, which is that of its group too."""
-        return self._process.pid
-
     async def wait(self) -> tuple[int, dict[str, Any] | None]:
         """Wait for its end; return its code, and the ColabKitError that ended it."""
         code = await self._process.wait()
         self.kill()  # what it has started itself and left behind
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*self._pumps), 5)
-        words = os.read(self._report, 1 << 12)
+        words = os.read(self._report, 1 << 16)
         os.close(self._report)
         try:
             error = json.loads(words) if words else None

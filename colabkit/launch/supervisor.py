@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import signal
 import sys
 import threading
@@ -15,6 +14,7 @@ from colabkit.launch import _wire
 from colabkit.launch.fingerprint import fingerprint
 from colabkit.launch.lead import Lead
 from colabkit.launch.member import Member, check_ports
+from colabkit.runtime import resources
 
 if TYPE_CHECKING:
     from colabkit.launch.plan import Plan
@@ -44,7 +44,7 @@ def _print(line: str, is_error: bool) -> None:
 async def _supervise(plan: Plan, output: Output) -> Report:
     check_ports(plan)
     own = fingerprint(plan)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = resources.cpus()
     host, port = "127.0.0.1", 0
     if plan.workers:
         host, _, text = plan.workers[0].rpartition(":")

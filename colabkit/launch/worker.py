@@ -17,6 +17,7 @@ from colabkit.config import WORKER_REPORT
 from colabkit.errors import ColabKitError
 
 _PR_SET_PDEATHSIG = 1
+_LONGEST_PART = 600  # characters; JSON may make twelve bytes of one, and a pipe takes 64 KiB at once
 
 
 def main() -> None:
@@ -30,8 +31,8 @@ def main() -> None:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except ColabKitError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        last = {"type": type(error).__name__, "what": error.what, "why": error.why, "do": error.do}
-        os.write(pipe, json.dumps(last).encode()[: 1 << 12])
+        last = {name: part[:_LONGEST_PART] for name, part in error.to_json().items()}
+        os.write(pipe, json.dumps(last).encode())
         sys.exit(error.exit_code)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from colabkit._tools.files import atomic
+from colabkit._tools.files import write_text
 from colabkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Classifier:
         array = self._read(raw)
         if array.dtype.kind not in "uif" or not np.isfinite(array).all():
             raise DataError("the images hold values that are no numbers", do="pass the pixels as numbers")
-        size = int(np.prod(self.shape))
+        size = math.prod(self.shape)
         if not array.size or array.size % size or (array.ndim > 1 and not self._fits(array.shape)):
             raise DataError(
                 f"an array of shape {array.shape} is no image for {self.name}",
@@ -147,8 +148,7 @@ class Classifier:
         """
         best = self.probabilities(test_csv).argmax(axis=-1)
         lines = [f"{number},{self.labels[index]}\n" for number, index in enumerate(best.tolist(), start=1)]
-        with atomic(path) as file:
-            file.write(("ImageId,Label\n" + "".join(lines)).encode())
+        write_text(path, "ImageId,Label\n" + "".join(lines))
         return Path(path)
 
     def probability_model(self) -> Any:
@@ -170,10 +170,7 @@ class Classifier:
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
         """Say whether the last dimensions are those of an image: whole, without its channel, or flat."""
-        flat = 1
-        for length in self.shape:
-            flat *= length
-        ends = [self.shape, self.shape[:-1] if self.shape[-1] == 1 else self.shape, (flat,)]
+        ends = [self.shape, self.shape[:-1] if self.shape[-1] == 1 else self.shape, (math.prod(self.shape),)]
         return any(shape[-len(end) :] == end for end in ends)
 
     def _read(self, raw: Any) -> Array:

@@ -152,16 +152,26 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         pending = ""
 
 
+def has_user(netloc: str, scheme: str) -> bool:
+    """Say whether an address carries a user who may be a secret.
+
+    `git+ssh://git@host/…` names a login, not a secret; a user alone in https is a token.
+
+    Example:
+        >>> has_user("token@example.org", "https"), has_user("git@example.org", "git+ssh")
+        (True, False)
+    """
+    user, at, _host = netloc.rpartition("@")
+    return bool(at) and not (scheme.endswith("ssh") and ":" not in user)
+
+
 def _refuse_credentials(url: str | None, shown: str) -> None:
     if not url:
         return
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)
-    user, at, _host = parts.netloc.rpartition("@")
-    # `git+ssh://git@host/…` names a login, not a secret; a user alone in https is a token.
-    is_login = parts.scheme.endswith("ssh") and ":" not in user
-    if (at and not is_login) or "$" in parts.netloc:
+    if has_user(parts.netloc, parts.scheme) or "$" in parts.netloc:
         raise RequirementError(
             f"{shown!r} carries credentials",
             why="they would be written into the package's records and shown in logs",

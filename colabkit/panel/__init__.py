@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
+from colabkit._tools.log import in_notebook
 from colabkit.panel._static import Page
-from colabkit.runtime import base
 
 if TYPE_CHECKING:
     from colabkit.checkpoint import Run
@@ -33,8 +33,7 @@ def setup_panel(run: Run | None = None) -> Page:
         >>> "ck.install" in str(setup_panel())
         True
     """
-    shell = base.running_shell()
-    if getattr(shell, "kernel", None) is None or importlib.util.find_spec("ipywidgets") is None:
+    if not in_notebook() or importlib.util.find_spec("ipywidgets") is None:
         return Page()
     from colabkit.panel._live import Panel
 

@@ -28,14 +28,8 @@ class Panel(Page):
         self._packages = PackagesTab(desk)
         runtime = RuntimeTab(desk, self._plan)
         code = desk.column(desk.html(_html.hint("The lines that do the same as the buttons you pressed.")), desk.code)
-        pages = [
-            (runtime.title, runtime.widget),
-            (self._packages.title, self._packages.widget),
-            ("Data", DataTab(desk).widget),
-            ("Drive", DriveTab(desk).widget),
-            ("Run", RunTab(desk, run).widget),
-            ("Code", code),
-        ]
+        tabs = (runtime, self._packages, DataTab(desk), DriveTab(desk), RunTab(desk, run))
+        pages = [*((tab.title, tab.widget) for tab in tabs), ("Code", code)]
         self._tab = desk.widgets.Tab(children=[page for _, page in pages])
         for number, (title, _) in enumerate(pages):
             self._tab.set_title(number, title)  # titles= is known to ipywidgets 8 only

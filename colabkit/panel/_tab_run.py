@@ -28,6 +28,7 @@ class RunTab:
     def __init__(self, desk: Desk, run: Run | None) -> None:
         self._desk = desk
         self._run = run
+        self._seen = None if run is None else (str(run.dir), run)
         self._off = threading.Event()
         self._where = desk.text("Run", value=f"{RUNS_DIR}/first" if run is None else str(run.dir))
         self._result = desk.html()
@@ -52,7 +53,7 @@ class RunTab:
         self._desk.worker.start("looking", lambda: self._draw(where))
 
     def _draw(self, where: str) -> str:
-        run = self._run if self._run is not None and str(self._run.dir) == where else open_run(where)
+        run = self._opened(where)
         found = run.checkpoints()
         rows = [
             (f"step {entry.step}", f"{amount(entry.size)}, {_ago(entry.saved_at)}, {_html.text(entry.path.name)}")
@@ -66,6 +67,12 @@ class RunTab:
         if not found:
             return f"{where} has no checkpoint yet"
         return f"{len(found)} checkpoint{'s' * (len(found) > 1)}, the newest at step {found[0].step}"
+
+    def _opened(self, where: str) -> Run:
+        """Open the run that is looked at once, not at each look: an opened run has files and threads of its own."""
+        if self._seen is None or self._seen[0] != where:
+            self._seen = where, open_run(where)
+        return self._seen[1]
 
     def _flush(self) -> None:
         run = self._run

@@ -119,7 +119,7 @@ def plan_setup(file: StrPath | None = None, **arguments: Any) -> Plan:
     given = {name: value for name, value in arguments.items() if value is not None}
     sheet = _find(file, given=bool(given))
     base = None if sheet is None else _spec.read(sheet)
-    return plan(_spec.from_arguments(base, given) if given or base is None else base)
+    return plan(_spec.from_arguments(base, given))
 
 
 def _find(file: StrPath | None, *, given: bool) -> _sheet.Sheet | None:

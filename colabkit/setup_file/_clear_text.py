@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from colabkit.packages._requirements import has_user
+
 _TOKENS = re.compile(
     r"""
     \bhf_[A-Za-z0-9]{20,} | \bgh[pousr]_[A-Za-z0-9]{20,} | \bgithub_pat_\w{20,} | \bglpat-[\w-]{16,}
@@ -46,8 +48,7 @@ def found_in(text: str) -> str:
             parts = urlsplit(address)
         except ValueError:
             continue
-        user, at, _ = parts.netloc.rpartition("@")
-        if at and not (parts.scheme.endswith("ssh") and ":" not in user):
+        if has_user(parts.netloc, parts.scheme):
             return "an address with a password in it"
     if _QUERY_SECRET.search(text):
         return "an address with a key or a signature in its query"

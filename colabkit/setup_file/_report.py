@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class Setup:
         """Whether the kernel must start anew before the packages can be trusted."""
         return self.packages is not None and self.packages.restart_needed
 
-    @property
+    @functools.cached_property
     def run(self) -> Run | None:
         """The run of this set-up, opened as by `open_run`; None when none was asked for."""
         from colabkit.checkpoint import open_run

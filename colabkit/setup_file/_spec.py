@@ -122,7 +122,7 @@ def from_arguments(base: Spec | None, given: Mapping[str, Any]) -> Spec:
     """
     from colabkit.setup_file._sheet import Sheet
 
-    values = {name: value for name, value in given.items() if value is not None}
+    values = dict(given)
     sheet = Sheet(origin="the arguments", folder=Path.cwd(), values=values, text="")
     spec = base or Spec()
     changes: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,7 +13,7 @@ from colabkit.tracking import _jsonl
 from colabkit.tracking.base import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from colabkit.tracking._events import EventFiles
@@ -71,11 +72,10 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
             arrays = [
                 (variable.path, keras.ops.convert_to_numpy(variable.value)) for variable in self.model.trainable_weights
             ]
-            self._try(lambda: self._events.histograms(arrays, epoch=epoch + 1))
+            self._trying(lambda: self._events.histograms(arrays, epoch=epoch + 1))
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        for tracker in self._trackers:
-            self._try(tracker.close)
+        self._each(lambda tracker: tracker.close())
 
     def _begin(self, done: int) -> None:
         """Find out where the training goes on, `done` steps after the beginning of the present epoch."""
@@ -86,22 +86,29 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._base = 0 if not self._epoch else ends[-1] if ends else self._epoch * steps
         self._step = self._base + done
         kept = [record for record in records if record.step <= self._step]
-        for tracker in self._trackers:
-            self._try(lambda one=tracker: one.resume(kept, epoch=self._epoch))
+        self._each(lambda tracker: tracker.resume(kept, epoch=self._epoch))
         self._begun = True
 
     def _write(self, epoch: int | None, logs: Any) -> None:
         record = Record(
             step=self._step, epoch=epoch, values={name: float(value) for name, value in (logs or {}).items()}
         )
-        for tracker in self._trackers:
-            self._try(lambda one=tracker: one.log(record))
+        self._each(lambda tracker: tracker.log(record))
 
-    def _try(self, act: Any) -> None:
-        """A log that cannot be written is told once, and never ends the training."""
+    def _each(self, act: Callable[[Tracker], None]) -> None:
+        for tracker in self._trackers:
+            if not self._trying(lambda one=tracker: act(one)):  # type: ignore[misc]
+                return
+
+    def _trying(self, act: Callable[[], None]) -> bool:
+        """Say whether it could be written: a log that cannot is told once, and never ends the training."""
         try:
             act()
         except StorageError as error:
             warn("tracking stops here: %s", error)
-            self._trackers = []
-            self._histograms = 0
+            stopped, self._trackers, self._histograms = self._trackers, [], 0
+            for tracker in stopped:
+                with contextlib.suppress(StorageError):
+                    tracker.close()
+            return False
+        return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from colabkit._tools.log import in_notebook, say
@@ -43,13 +43,11 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
     if in_notebook():
         from tensorboard import notebook
 
-        notebook.start(f"--logdir '{folder}'")
+        notebook.start(f"--logdir {shlex.quote(str(folder))}")
         return None
     server = program.TensorBoard()
     try:
-        server.configure(
-            argv=[None, "--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port or _free_port())]
-        )
+        server.configure(argv=[None, "--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)])
         url: str = server.launch()
     except (SystemExit, OSError, program.TensorBoardServerException) as error:
         raise UnsupportedError(
@@ -57,10 +55,3 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
         ) from error
     say("TensorBoard shows %s at %s", folder, url)
     return url
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from colabkit._tools.ports import free_ports
 from colabkit.errors import DataError
-from colabkit.launch._wire import free_ports
 
 pytest.importorskip("keras", reason="Keras is not installed: pip install keras")
 

@@ -12,6 +12,7 @@ import pytest
 
 from colabkit.drive import _log, health
 from colabkit.testing import DriveFolder
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(bool(DriveFolder.missing()), reason=DriveFolder.missing())
 
@@ -146,8 +147,7 @@ def test_doctor_tells_what_the_log_says(mounted):
     mounted.drive.settle()
     mounted.drive.set(quota=900)
     mounted.run("open(MY + '/b', 'wb').write(bytes(1000))")
-    while not (mounted.drive.log.exists() and "QUOTA" in mounted.drive.log.read_text()):
-        time.sleep(0.01)
+    wait_until(lambda: mounted.drive.log.exists() and "QUOTA" in mounted.drive.log.read_text())
     mounted.drive.set(quota=10e9)
     assert "Drive has refused reads or uploads lately" in mounted.run(DOCTOR)
 

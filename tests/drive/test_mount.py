@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from colabkit.runtime import mounts
 from colabkit.testing import DriveFolder, FakeColab
 from tests.runtime import recorded
 from tests.runtime.conftest import built
+from tests.waiting import wait_until
 
 
 def test_mounted_and_well_asks_nothing(mounted):
@@ -55,8 +55,7 @@ def test_a_mount_that_fails_is_made_anew(mounted):
     pid = mounted.drive.pid
 
     def recover():
-        while not mounted.requests:  # the mount was looked at, and the user is asked
-            time.sleep(0.01)
+        wait_until(lambda: mounted.requests)  # the mount was looked at, and the user is asked
         mounted.drive.set(eio=0.0)
 
     thread = threading.Thread(target=recover)

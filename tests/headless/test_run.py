@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from colabkit.errors import AddressError
+from colabkit.headless import run_file
 from tests.runtime.conftest import kernels  # noqa: F401 - a fixture
 from tests.runtime.notebooks import kernel_environment, write_notebook
 
@@ -178,6 +181,15 @@ def test_a_parameter_that_is_none_is_refused(tmp_path):
     for word in ("epochs", "a b=1", "import os; x=1", "class=1"):
         said, _ = colabkit_run("n.ipynb", "-p", word, folder=tmp_path, code=6)
         assert "is no parameter" in said["error"]["what"]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), Path("data"), {"rate": [1.0, float("-inf")]}])
+def test_a_value_that_python_cannot_read_back_is_refused(tmp_path, value):
+    """It would be a name that nobody has defined in the notebook's first cell."""
+    notebook = tmp_path / "notebook.ipynb"
+    write_notebook(notebook, ["print(rate)"])
+    with pytest.raises(AddressError, match="the parameter rate cannot be written"):
+        run_file(notebook, {"rate": value})
 
 
 def test_a_script_gets_parameters_and_keeps_its_code(tmp_path):

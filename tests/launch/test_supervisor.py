@@ -9,11 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from colabkit.launch import launch
+from tests.waiting import wait_until
 
 HEAD = """
 import json, os, pathlib, signal, sys, time
@@ -76,14 +76,6 @@ def ports(count):
         if port < 65000 and all(abs(port - other) > 4 for other in found):
             found.append(port)
     return found
-
-
-def wait_until(condition, seconds=30):
-    """Poll until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_workers_learn_of_each_other_and_their_output_is_told_apart(script):

@@ -42,7 +42,6 @@ def mine_data():
 
 run = ck.open_run(sys.argv[1], every="1 steps")
 if at:
-    import colabkit._tools.quiet
     from colabkit.checkpoint import run as runs
     submit = runs.Run.submit
     def submit_and_die(self, taken):

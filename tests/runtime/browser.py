@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
+
+from colabkit._tools.ports import free_ports
 
 CHROMIUM = "/usr/bin/chromium"
 _FLAGS = (
@@ -26,7 +27,7 @@ _PATIENCE = 120  # seconds for the server and for a page
 @contextlib.contextmanager
 def serve(kernels, environment, root, log):
     """Start the set's Jupyter server on the folder `root`; yield its port."""
-    port = _free_port()
+    port = free_ports(1)[0]
     if "jupyterlab" in " ".join(kernels.packages):
         settings = kernels.path / "share" / "jupyter" / "lab" / "settings"
         settings.mkdir(parents=True, exist_ok=True)
@@ -74,12 +75,6 @@ def _await_server(port, server, log):
             return
         time.sleep(0.1)
     raise AssertionError(f"the server did not start:\n{log.read_text()}")
-
-
-def _free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def is_available():

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+from colabkit.setup_file import Setup
 from tests.packages.index import write_wheel
 
 CSV = b"7,0,0\n" * 1000
@@ -49,6 +50,17 @@ def test_a_whole_set_up_and_the_second_call(machine, server, tmp_path):
     assert set(states(second).values()) == {"ready"}
     assert second["data"] == first["data"] == {"digits": str(tmp_path / "data" / "digits.csv")}
     assert len(server.seen) == requests
+
+
+def test_the_run_is_opened_once(tmp_path):
+    """What is saved by `ready.run` is what `ready.run.flush()` waits for; nothing is opened before it is asked for."""
+    ready = Setup(origin="the test", steps=(), address=str(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+    ready.run.save({"weights": [1.0]}, step=3)
+    ready.run.flush()
+    assert ready.run.status().saved_step == 3
+    ready.run.close()
+    assert Setup(origin="the test", steps=()).run is None
 
 
 def test_data_comes_while_packages_are_installed(meeting, server, tmp_path):

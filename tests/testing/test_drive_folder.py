@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from colabkit.testing import DriveFolder, DriveSettings
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(bool(DriveFolder.missing()), reason=DriveFolder.missing())
 
@@ -114,10 +115,7 @@ def test_a_full_quota_is_told_by_the_log_alone(drive):
     drive.set(quota=1000)
     (drive.path / "a").write_bytes(bytes(2000))
     assert os.statvfs(drive.path).f_bavail * os.statvfs(drive.path).f_frsize <= 1000
-    until = time.monotonic() + 20
-    while not (drive.log.exists() and "QUOTA_EXCEEDED" in drive.log.read_text()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: drive.log.exists() and "QUOTA_EXCEEDED" in drive.log.read_text())
     assert not (drive.cloud / "a").exists()
     drive.set(quota=10_000)
     drive.settle()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import colabkit as ck
-from colabkit.errors import DataError
+from colabkit.errors import DataError, StorageError
 from colabkit.tracking import Record, read_log
 from colabkit.tracking._events import EventFiles, pack, step_of, unpack
 from colabkit.tracking._jsonl import JsonLines
@@ -182,6 +182,38 @@ def test_a_full_disk_ends_the_log_and_not_the_training(tmp_path, caplog):
     history = model.fit(np.ones((8, 2)), np.ones(8), epochs=2, verbose=0, callbacks=[ck.track(tmp_path)])
     assert len(history.history["loss"]) == 2
     assert [record.getMessage()[:19] for record in caplog.records] == ["tracking stops here"]
+
+
+class Full:
+    """A tracker whose disk is full from the first record on."""
+
+    closed = False
+
+    def resume(self, records, *, epoch):
+        """Begin."""
+
+    def log(self, record):
+        """Fail."""
+        raise StorageError("no room left")
+
+    def close(self):
+        """Be closed."""
+        self.closed = True
+
+
+def test_a_disk_that_fills_up_is_told_once(tmp_path, caplog):
+    """When several logs fail at the same moment one line says so, all are closed, and fit goes on to its end."""
+    keras = pytest.importorskip("keras", reason='Keras is missing; pip install "keras>=3.11"')
+    from colabkit.tracking._keras import TrackCallback
+
+    trackers = [Full(), Full()]
+    callback = TrackCallback(tmp_path, trackers, events=EventFiles(tmp_path), every=0, histograms=0)
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    history = model.fit(np.ones((8, 2)), np.ones(8), epochs=3, verbose=0, callbacks=[callback])
+    assert len(history.history["loss"]) == 3
+    assert [record.getMessage()[:19] for record in caplog.records] == ["tracking stops here"]
+    assert all(tracker.closed for tracker in trackers)
 
 
 def test_numbers_that_make_no_sense_are_refused(tmp_path):

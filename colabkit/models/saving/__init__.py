@@ -105,7 +105,7 @@ def load_model(where: StrPath, *, into: Any = None, trusted: bool = False) -> An
     if kind == _BUNDLE:
         return _bundle.read_bundle(path, trusted=trusted)
     if kind == _WHOLE:
-        return _whole.read_whole(path, trusted=trusted)
+        return _whole.read(path, str(path), trusted=trusted)
     if into is None:
         raise AddressError(
             f"{path} holds weights alone",

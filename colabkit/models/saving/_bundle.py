@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from colabkit._tools.files import staged
+from colabkit._tools.files import sha256, staged
 from colabkit._version import __version__
 from colabkit.errors import ModelFileError, NewerFormatError
 from colabkit.models.classifier import Classifier
@@ -28,8 +28,7 @@ def write_bundle(classifier: Classifier, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, staged(path) as temporary:
         model = Path(folder, _MODEL)
         classifier.model.save(model)
-        with open(model, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(model)
         description = {
             "format": _FORMAT,
             "name": classifier.name,
@@ -74,8 +73,7 @@ def read_bundle(path: Path, *, trusted: bool) -> Classifier:
             )
         model = Path(folder, _MODEL)
         model.write_bytes(content)
-        with open(model, "rb") as inner:
-            loaded = _whole.read_from(inner, model, f"{_MODEL} in {name}", trusted=trusted)
+        loaded = _whole.read(model, f"{_MODEL} in {name}", trusted=trusted)
     try:
         return Classifier(
             name=description["name"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from colabkit.errors import ModelFileError, UnsafeModelError
 from colabkit.models.saving import _weights, _zip
@@ -30,29 +30,24 @@ _DEEPEST = 200
 _TRUST = "do not use it, or pass trusted=True if you made it yourself"
 
 
-def read_whole(path: Path, *, trusted: bool) -> Any:
+def read(path: Path, name: str, *, trusted: bool) -> Any:
     """Load a `.keras` file.
+
+    Args:
+        path: The file.
+        name: What to call it in messages.
+        trusted: Allow code of its own.
 
     Raises:
         ModelFileError: It is damaged, or of another Keras.
         UnsafeModelError: It would run code or read other files.
     """
-    with open(path, "rb") as file:
-        return read_from(file, path, str(path), trusted=trusted)
-
-
-def read_from(file: IO[bytes], path: Path, name: str, *, trusted: bool) -> Any:
-    """Load an open `.keras` file.
-
-    Args:
-        file: The file, to look through.
-        path: The same file, for Keras to load.
-        name: What to call it in messages.
-        trusted: Allow code of its own.
-    """
     import keras
 
-    with _zip.opened(file, name, needed=(_CONFIG, _METADATA, _WEIGHTS), allowed=("assets/",)) as archive:
+    with (
+        open(path, "rb") as file,
+        _zip.opened(file, name, needed=(_CONFIG, _METADATA, _WEIGHTS), allowed=("assets/",)) as archive,
+    ):
         config = _object(_zip.read(archive, _CONFIG, name), _CONFIG, name)
         metadata = _object(_zip.read(archive, _METADATA, name), _METADATA, name)
         if not trusted:
