@@ -41,7 +41,8 @@ class Backoff:
         """
         if self.failures >= self.tries or (asked is not None and asked > self.patience):
             return None
-        own: float = min(self.longest, self.first * 2**self.failures)
+        # Bounded, since 2**1024 is more than a float holds: an outage of a day has as many failures.
+        own: float = min(self.longest, self.first * 2.0 ** min(self.failures, 60))
         own *= 1 - self.jitter * random.random()  # noqa: S311 - spreads load, guards nothing
         self.failures += 1
         return own if asked is None else max(own, asked)

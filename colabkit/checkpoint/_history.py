@@ -41,4 +41,7 @@ def history(run: Run) -> dict[str, list[float]]:
 def _of_file(path: Path) -> dict[str, list[float]]:
     found = container.verify(path).get("history")
     values = found.get("values") if isinstance(found, dict) else None
-    return values if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return {}
+    # A metric for each class gives a list an epoch, which is no line of a plot.
+    return {name: series for name, series in values.items() if all(isinstance(value, int | float) for value in series)}

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from colabkit._tools.log import say, warn
-from colabkit.checkpoint import _keras_fit, _rng
+from colabkit.checkpoint import _keras_fit, _rng, snapshot
 from colabkit.checkpoint import _keras_state as state
 from colabkit.checkpoint._keras_callbacks import Callbacks
 from colabkit.checkpoint._keras_code import fingerprints
@@ -20,8 +21,6 @@ from colabkit.errors import ColabKitError, CorruptCheckpointError, UnsupportedEr
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    import numpy as np
 
     from colabkit.checkpoint.container import Checkpoint
     from colabkit.checkpoint.run import Run
@@ -65,7 +64,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._others = Callbacks([])
         self._restored: Checkpoint | None = None
         self._owed: tuple[dict[str, Array], dict[str, Any]] | None = None
-        self._logs: dict[str, float] = {}
+        self._logs: dict[str, Any] = {}
         self._code: dict[str, str] = {}
         self._settings: dict[str, str] = {}
         self._epoch = 0
@@ -133,7 +132,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._restore_rest(saved)
             state.apply(self.model, saved.tensors, groups=("metrics/",))
             self.model.stop_training = bool(saved.meta.get("stopped"))
-            self._logs = saved.meta.get("logs", {})
+            self._logs = snapshot.put_together(saved.meta.get("logs", {}), saved.tensors)
             tensors = saved.tensors
             self._epochs.skip(self._step_in_epoch, self._logs, then=lambda: _rng.restore(tensors))
         self._others.begin()
@@ -144,7 +143,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             done = min(done, steps)  # the last execution of several steps may be short
         self._step += done - self._step_in_epoch
         self._step_in_epoch = done
-        self._logs = {name: float(value) for name, value in (logs or {}).items()}
+        self._logs = logs or {}
         due, stopping = self._decide()
         if self._epochs is not None:
             if done == steps:
@@ -207,6 +206,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         model = self.model  # on JAX this brings the state back into the model
         small, states = self._owed or self._take_small()
         tensors = state.capture(model, groups=_MODEL) | small
+        states = {**states, "logs": snapshot.take_apart(self._logs, "logs", tensors)}
         self._run.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(model, states, ended=ended)))
         self._saved_step = self._step
         if wait:
@@ -225,7 +225,6 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             "complete": self._is_complete(),
             "stopped": bool(model.stop_training),
             "ended": ended,
-            "logs": self._logs,
             "saved_at": time.time(),
             "seconds": self._spent + time.monotonic() - self._began,
             "history": _plain_history(getattr(model, "history", None)),
@@ -352,5 +351,5 @@ class _First(keras.callbacks.Callback):  # type: ignore[misc]
 def _plain_history(history: Any) -> dict[str, Any]:
     if history is None or not hasattr(history, "epoch"):  # before its own on_train_begin it has none
         return {}
-    values = {key: [float(value) for value in series] for key, series in history.history.items()}
+    values = {key: [np.asarray(value).tolist() for value in series] for key, series in history.history.items()}
     return {"epoch": [int(epoch) for epoch in history.epoch], "values": values}

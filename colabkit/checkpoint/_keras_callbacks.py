@@ -1,7 +1,8 @@
 """The state of a fit's callbacks: what EarlyStopping and its like keep for themselves, and a user's own.
 
 A callback of the user is continued when it has `get_state()`, which returns arrays and plain values nested as one
-likes, and `set_state(state)`, which takes them back. One that keeps something and has no such methods is named.
+likes, and `set_state(state)`, which takes them back. One that keeps something and has no such methods is named, unless
+it says `stateless = True`: what it keeps means nothing after a kill, as the place of a progress bar.
 """
 
 from __future__ import annotations
@@ -114,17 +115,17 @@ class Callbacks:
                 warn("the callback %s begins anew: the run could not keep its state", _spoken(name))
                 continue
             kept = snapshot.put_together(state, tensors)
-            if isinstance(callback, keras.callbacks.CSVLogger):
-                _rewrite(callback, kept)
-            elif _is_own(callback):
+            if _is_own(callback):
                 callback.set_state(kept)
+            elif isinstance(callback, keras.callbacks.CSVLogger):
+                _rewrite(callback, kept)
             else:
                 vars(callback).update(kept)
 
     def _changed(self, name: str) -> list[str]:
         """Name the attributes of a callback that hold other values than before the training."""
         callback = self._named[name]
-        if isinstance(callback, _STATELESS):
+        if isinstance(callback, _STATELESS) or getattr(callback, "stateless", False):
             return []
         before = self._at_first.get(name)
         if before is None:

@@ -107,7 +107,7 @@ class Epochs:
         self._iterator._steps_seen = steps_seen
         self._iterator._current_iterator = self._opened = opened
 
-    def skip(self, done: int, logs: dict[str, float], *, then: Callable[[], None]) -> None:
+    def skip(self, done: int, logs: dict[str, Any], *, then: Callable[[], None]) -> None:
         """Let the coming epoch begin after some of its steps.
 
         `fit` takes the logs of an epoch from its last step, and there may be none left. So it is first given one step

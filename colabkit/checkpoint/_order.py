@@ -52,10 +52,12 @@ class Order:
         Sorting raw Philox words: NumPy guarantees the words of a bit generator for ever (NEP 19), but not what its
         `shuffle` makes of them.
         """
+        key = (self.seed, self.epoch) if self.shuffle else (0, 0)
+        if self._cache is not None and self._cache[0] == key:
+            return self._cache[1]
         if not self.shuffle:
-            return np.arange(self.samples, dtype=np.int64)
-        key = (self.seed, self.epoch)
-        if self._cache is None or self._cache[0] != key:
+            self._cache = (key, np.arange(self.samples, dtype=np.int64))
+        else:
             words = np.random.Philox(key=np.array(key, np.uint64)).random_raw(self.samples)
             self._cache = (key, np.argsort(words, kind="stable").astype(np.int64))
         return self._cache[1]

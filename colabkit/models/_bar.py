@@ -19,6 +19,8 @@ _REDRAW_SECONDS = 0.1
 class EpochBar(keras.callbacks.Callback):  # type: ignore[misc]
     """One bar an epoch, and one line with its metrics when it is done."""
 
+    stateless = True  # nothing of it is to be continued after a kill
+
     def __init__(self) -> None:
         super().__init__()
         self._bar: Progress | None = None

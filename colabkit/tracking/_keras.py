@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from colabkit._tools.log import warn
 from colabkit.errors import StorageError
@@ -32,6 +33,8 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
         every: Steps between two records in the middle of an epoch; 0 for none.
         histograms: Epochs between two histograms of the weights; 0 for none.
     """
+
+    stateless = True  # where it goes on is in the local log
 
     def __init__(
         self, folder: Path, trackers: Sequence[Tracker], *, events: EventFiles, every: int, histograms: int
@@ -90,9 +93,9 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._begun = True
 
     def _write(self, epoch: int | None, logs: Any) -> None:
-        record = Record(
-            step=self._step, epoch=epoch, values={name: float(value) for name, value in (logs or {}).items()}
-        )
+        # A metric for each class gives an array, which neither log has a place for.
+        values = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
+        record = Record(step=self._step, epoch=epoch, values=values)
         self._each(lambda tracker: tracker.log(record))
 
     def _each(self, act: Callable[[Tracker], None]) -> None:

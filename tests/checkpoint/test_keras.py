@@ -26,10 +26,19 @@ samples = get("samples", 6400)
 rng = np.random.default_rng(get("data_seed", 0))
 x = rng.normal(size=(samples, 16)).astype("float32")
 y = (x[:, :3].sum(1) > 0).astype("int32")
+
+class ForEach(keras.metrics.F1Score):
+    def __init__(self):
+        super().__init__(average=None, name="f1")
+
+    def update_state(self, labels, logits, sample_weight=None):
+        super().update_state(keras.ops.one_hot(labels, 2), keras.ops.softmax(logits), sample_weight)
+
 model = keras.Sequential([keras.layers.Input((16,)), keras.layers.Dense(get("units", 16), activation="relu"),
                           keras.layers.Dropout(0.2), keras.layers.Dense(2)])
 model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 300)),
-              keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"],
+              keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+              metrics=[ForEach()] if get("classes") else ["accuracy"],
               steps_per_execution=get("steps_per_execution", 1))
 trained, draws = [0], []
 
@@ -45,8 +54,17 @@ class Events(keras.callbacks.Callback):
                 raise ValueError("the user's own")
             os.kill(os.getpid(), getattr(signal, "SIG" + get("signal")))
 
+class Log(keras.callbacks.CSVLogger):
+    def get_state(self):
+        return "my own"
+
+    def set_state(self, state):
+        print("given", state, file=sys.stderr)
+
 run = ck.open_run(sys.argv[1], every=get("every", "7 steps"))
 events = [Events()]
+if get("own_log"):
+    events.append(Log(sys.argv[1] + ".csv"))
 if get("patience") is not None:
     events.append(keras.callbacks.EarlyStopping("loss", patience=get("patience"), min_delta=9,
                                                 restore_best_weights=True))
@@ -84,7 +102,8 @@ except KeyboardInterrupt as stop:
 digest = hashlib.sha256()
 for variable in [*model.variables, *model.optimizer.variables]:
     digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
-print(json.dumps({"hash": digest.hexdigest(), "history": history.history, "epochs": history.epoch,
+series = {name: np.asarray(values).tolist() for name, values in history.history.items()}
+print(json.dumps({"hash": digest.hexdigest(), "history": series, "epochs": history.epoch,
                   "trained": trained[0], "draw": draws[-1:], "error": run.status().error}))
 """
 
@@ -118,11 +137,17 @@ def killed_and_whole(train, backend, *steps, **options):
     same_end(found, whole)
     assert 0 < found["trained"] < whole["trained"]
     assert "continuing" in err
+    assert ("given my own" in err) == bool(options.get("own_log"))
 
 
 def test_killed_twice_it_ends_as_if_never_killed(train):
     """Killed in the middle of two epochs on JAX: same weights, optimizer and history and user draws, bit for bit."""
     killed_and_whole(train, "jax", 150, 80, draw=True, validation=True)
+
+
+def test_a_metric_for_each_class_goes_on(train):
+    """Its logs are arrays, and they are the same after a kill; so does a callback that keeps its own state."""
+    killed_and_whole(train, "jax", 100, classes=True, own_log=True, every="1 steps")
 
 
 def test_killed_on_torch(train):

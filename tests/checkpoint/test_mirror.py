@@ -243,6 +243,7 @@ def test_a_second_fit_keeps_the_lock_of_the_first(run, storage, monkeypatch):
     run.save(state(1), step=1)
     run.end_writing()
     run.begin_writing()
+    until(lambda: run.status().mirrored_step == 1)
     storage.arrive()
     until(lambda: run._mirror._thread is None)  # it has done all that it had to do
     assert run.status().confirmed_step == 1

@@ -19,6 +19,12 @@ def test_progress_renews_the_budget():
     assert (budget.wait(), budget.wait()) == (1.0, None)
 
 
+def test_an_outage_of_a_day_is_waited_for():
+    """A budget without an end goes on doubling nothing: the waits stay at the longest."""
+    budget = Backoff(tries=10**6, first=1.0, longest=60.0, jitter=0.0)
+    assert {budget.wait() for _ in range(2000)} == {1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0}
+
+
 @pytest.mark.parametrize(("asked", "expected"), [(0, 1.0), (7, 7), (120, 120), (121, None)])
 def test_what_a_server_asks_is_done_within_reason(asked, expected):
     """A Retry-After is kept if it is no longer than our patience; longer ones end the task."""
