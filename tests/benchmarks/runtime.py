@@ -37,7 +37,7 @@ smi = lambda: subprocess.run(["nvidia-smi"], capture_output=True, text=True, std
 print(ms(detect, rounds * 5), ms(colabkit.doctor, rounds), ms(lambda: detect().accelerators, rounds), ms(smi, rounds))
 """
 
-ANSWER = "Tesla T4, 15360, 550.54.15, 7.5"
+ANSWER = "Tesla T4, 15360, 550.54.15, 7.5, 3"
 
 
 def median_ms(command: list[str], rounds: int) -> float:
