@@ -319,7 +319,7 @@ def test_a_tpu_that_tensorflow_does_not_reach_is_told():
         "try: _tensorflow.tpu()\n"
         "except UnsupportedError as error: print(error.what)"
     )
-    assert python(code, CUDA_VISIBLE_DEVICES="-1") == "TensorFlow does not reach the TPU".split()
+    assert python(code, CUDA_VISIBLE_DEVICES="-1") == ["TensorFlow", "does", "not", "reach", "the", "TPU"]
 
 
 def test_the_scope_sets_the_policy_and_gives_the_former_one_back():
