@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -15,7 +14,7 @@ from colabkit.accelerator.wheels import built_for
 from colabkit.errors import MissingDependencyError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from colabkit.accelerator.wheels import Wheel
 
@@ -33,14 +32,14 @@ class Backends:
         loaded: The backend of the Keras that is already imported; None before that.
         env: The environment variables.
         installed: The installed ones, in the order of `TITLES`.
-        wheels: What they were built for, where that is known.
+        wheel: Tells what one of them was built for, where that is known; asked only where there is an accelerator.
         touched: One of them is imported, so this process may hold memory of a GPU itself.
     """
 
     loaded: str | None
     env: Mapping[str, str]
     installed: tuple[str, ...]
-    wheels: Mapping[str, Wheel] = field(default_factory=dict)
+    wheel: Callable[[str], Wheel | None] = field(default=lambda _: None)
     touched: bool = False
 
 
@@ -50,7 +49,7 @@ def look() -> Backends:
         loaded=loaded(),
         env=dict(os.environ),
         installed=tuple(name for name in TITLES if importlib.util.find_spec(name) is not None),
-        wheels={name: wheel for name in TITLES if (wheel := built_for(name, _find)) is not None},
+        wheel=lambda name: built_for(name, _find),
         touched=touched(),
     )
 
@@ -107,8 +106,10 @@ def already_loaded(wanted: str, loaded: str) -> UnsupportedError:
 
 
 def _find(distribution: str) -> tuple[str, Path] | None:
+    from importlib import metadata  # as slow to import as all of colabkit
+
     try:
-        found = importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        found = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
         return None
     return found.version, Path(str(found.locate_file("")))

@@ -170,7 +170,7 @@ def _usable(
     warnings = []
     if tpus and "tensorflow" not in found.installed:
         warnings.append("this TPU runtime has no TensorFlow, so code that imports tensorflow will fail here")
-    wheel = found.wheels.get(backend)
+    wheel = found.wheel(backend) if here else None
     if tpus and (backend == "jax" or (backend == "tensorflow" and wheel is not None and wheel.tpu)):
         return tpus, tuple(warnings)
     if tpus:

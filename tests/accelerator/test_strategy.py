@@ -30,9 +30,10 @@ def runtime(*found, cpus=2.0):
     return detect().replace(cpus=cpus, _look=lambda: devices)
 
 
-def having(*installed, loaded=None, env=None, **wheels):
+def having(*installed, loaded=None, env=None, wheels=None, touched=False):
     """Return backends, in the order in which they are taken."""
-    return Backends(loaded=loaded, env=env or {}, installed=installed, **wheels)
+    wheel = (wheels or {}).get
+    return Backends(loaded=loaded, env=env or {}, installed=installed, wheel=wheel, touched=touched)
 
 
 ALL = having("tensorflow", "jax", "torch")
