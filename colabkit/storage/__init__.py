@@ -16,8 +16,9 @@ from colabkit.storage.base import Confirmed, Storage, Stored, check_name
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
+    from colabkit.storage.tree import get_tree, put_tree
 
-__all__ = ["Confirmed", "MemoryStorage", "Storage", "Stored", "check_name", "open_storage"]
+__all__ = ["Confirmed", "MemoryStorage", "Storage", "Stored", "check_name", "get_tree", "open_storage", "put_tree"]
 
 # What an address begins with -> the module and the function that takes the rest of it.
 _TABLE = {
@@ -66,6 +67,12 @@ def open_storage(where: StrPath | Storage) -> Storage:
     from colabkit.storage._local import LocalStorage
 
     return LocalStorage(text)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("get_tree", "put_tree"):  # they need what unpacks archives, which a run with a mirror does not
+        return getattr(importlib.import_module("colabkit.storage.tree"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _in_memory(rest: str) -> Storage:

@@ -213,11 +213,13 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}{_ASIDE}")
 
 
-def _patiently(act: Callable[[], None]) -> None:
+def _patiently(act: Callable[[], object]) -> None:
     """Do it in spite of a mount that fails now and then."""
     for pause in (0.01, 0.1, 1.0):
         try:
-            return act()
+            act()
         except OSError:
             time.sleep(pause)
-    return act()
+        else:
+            return
+    act()
