@@ -147,7 +147,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         due, stopping = self._decide()
         if self._epochs is not None:
             if done == steps:
-                self._owed = self._take_small()
+                tensors, states = self._take_small()
+                self._owed = {name: tensor.copy() for name, tensor in tensors.items()}, states
             if stopping or due:
                 self._save(wait=stopping)
         if stopping:

@@ -86,19 +86,19 @@ def _trained(optimizer: Any) -> list[Any]:
 
 
 def capture(model: Any, *, groups: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
-    """Copy the variables of some groups to memory that training does not touch."""
-    return {name: _copy(variable) for name, variable in variables(model) if name.startswith(groups)}
+    """Read the variables of some groups; what comes back may be a view of memory that training changes."""
+    return {name: _read(variable) for name, variable in variables(model) if name.startswith(groups)}
 
 
-def _copy(variable: Any) -> np.ndarray[Any, Any]:
+def _read(variable: Any) -> np.ndarray[Any, Any]:
     if keras.backend.backend() == "tensorflow":
         tensor = variable.value
         tensor = tensor.read_value() if hasattr(tensor, "read_value") else tensor
         try:
-            return np.array(memoryview(tensor))  # one copy; .numpy() would make it two
+            return np.asarray(memoryview(tensor))  # without a copy; .numpy() makes one
         except (TypeError, ValueError, BufferError):  # bfloat16 and the like have no buffer protocol
             pass
-    return np.array(keras.ops.convert_to_numpy(variable.value))
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def apply(model: Any, tensors: Mapping[str, np.ndarray[Any, Any]], *, groups: tuple[str, ...]) -> None:

@@ -352,6 +352,7 @@ class Run:
     def end_writing(self) -> None:
         """Write what waits and let others write; a failed write is told, not raised: the model is in memory."""
         self._writer.wait()
+        self._writer.rest()
         if self._writer.error is not None:
             warn("%s: the newest state is not saved. %s", self.name, self._writer.error)
         if self._mirror is None:
@@ -413,6 +414,7 @@ class Run:
         return _locks.setdefault(self.dir, FileLock(self.dir / "lock"))
 
     def _release(self) -> None:
+        self._writer.rest()
         if self._mirror is not None:
             self._mirror.claim.release()
         self._lock.release()

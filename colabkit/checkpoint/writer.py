@@ -5,10 +5,13 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from colabkit._tools.log import warn
+from colabkit._tools.progress import amount
 from colabkit.checkpoint import manifest, policy
+from colabkit.checkpoint.buffers import Buffers
 from colabkit.errors import CheckpointError, ColabKitError, StorageError
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ class Writer:
         self._folder = folder
         self._keep = keep
         self._mirror = mirror
+        self._buffers = Buffers()
         self._changed = threading.Condition()
         self._waiting: Snapshot | None = None
         self._busy = False
@@ -46,9 +50,16 @@ class Writer:
         atexit.register(lambda: (writer := alive()) and writer.wait(timeout=60))
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Hand over a snapshot and return at once; its arrays must not change any more."""
+        """Copy a snapshot and return; this is all that the training waits for."""
+        try:
+            copied = replace(snapshot, tensors=self._buffers.copy(snapshot.tensors))
+        except MemoryError:
+            size = amount(sum(array.nbytes for array in snapshot.tensors.values()))
+            why = f"there is no memory left for a copy of it, of {size}"
+            self._fail(CheckpointError(f"step {snapshot.step} could not be saved", why=why), snapshot.step)
+            return
         with self._changed:
-            self._waiting = snapshot
+            self._waiting = copied
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="colabkit-checkpoints", daemon=True)
                 self._thread.start()
@@ -63,6 +74,10 @@ class Writer:
         """Wait until nothing is left to write; returns False when the time ran out."""
         with self._changed:
             return self._changed.wait_for(lambda: self._waiting is None and not self._busy, timeout)
+
+    def rest(self) -> None:
+        """Give back the memory of the copies: for now no state is saved any more."""
+        self._buffers.release()
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait, then raise what went wrong with the last write.
@@ -92,6 +107,7 @@ class Writer:
                 self._write(snapshot)
             finally:
                 del snapshot
+                self._buffers.release_if_short()
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
