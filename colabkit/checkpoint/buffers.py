@@ -36,7 +36,7 @@ class _Memory:
     def __init__(self, size: int) -> None:
         import numpy as np
 
-        self._block = np.empty(size, np.uint8)
+        self._block = np.empty(size, np.uint8).data
         self.nbytes = size
         self._lent: weakref.ref[Array] | None = None
 
@@ -49,7 +49,7 @@ class _Memory:
         """Return an array over all of it; views of it keep it alive."""
         import numpy as np
 
-        whole = np.frombuffer(memoryview(self._block), np.uint8)
+        whole = np.frombuffer(self._block, np.uint8)
         self._lent = weakref.ref(whole)
         return whole
 

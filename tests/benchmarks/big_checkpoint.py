@@ -43,8 +43,7 @@ class Floors:
     def write(self):
         """Write all, and wait for the disk."""
         with open(self._path, "wb", buffering=0) as file:
-            for array in self._arrays:
-                file.write(array.data.cast("B"))
+            file.writelines(array.data.cast("B") for array in self._arrays)
             os.fsync(file.fileno())
 
 
@@ -163,7 +162,9 @@ def restore(folder, model, rounds):
         _keras_state.apply(model, found.tensors, groups=("model/", "optimizer/"))
         applies.append(time.perf_counter() - start)
     read, restored, applied = (min(times) * 1e3 for times in (reads, restores, applies))
-    text = "\nReading the file with hashing takes {:.0f} ms; a proven restore {:.2f} times as long, into the model {:.2f}."
+    text = (
+        "\nReading the file with hashing takes {:.0f} ms; a proven restore {:.2f} times as long, into the model {:.2f}."
+    )
     return text.format(read, restored / read, applied / read)
 
 
