@@ -25,6 +25,8 @@ def devices(chosen: Strategy) -> contextlib.AbstractContextManager[Any]:
 
     if chosen.device == "cpu":
         return workers() if chosen.workers > 1 else distribute(["/cpu:0"])
+    if chosen.device == "tpu":
+        return tpu()
     gpus = tf.config.list_physical_devices("GPU")
     wanted = chosen.replicas // chosen.workers
     if len(gpus) < wanted:
@@ -48,6 +50,26 @@ def distribute(names: list[str]) -> contextlib.AbstractContextManager[Any]:
 
     chosen = tf.distribute.OneDeviceStrategy(names[0]) if len(names) == 1 else tf.distribute.MirroredStrategy(names)
     scope: contextlib.AbstractContextManager[Any] = chosen.scope()
+    return scope
+
+
+def tpu() -> contextlib.AbstractContextManager[Any]:
+    """Return the scope of this machine's TPU chips; "local", since today's hosts hold them themselves.
+
+    Source:
+        https://www.tensorflow.org/guide/tpu
+    """
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect("local")
+    except (RuntimeError, tf.errors.OpError) as error:
+        raise UnsupportedError(
+            "TensorFlow does not reach the TPU",
+            why=str(error).splitlines()[0],
+            do="end other processes that use it and restart the kernel, or ask for prefer='jax'",
+        ) from error
+    scope: contextlib.AbstractContextManager[Any] = tf.distribute.TPUStrategy(resolver).scope()
     return scope
 
 

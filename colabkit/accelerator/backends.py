@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._tools.optional import requirements
+from colabkit.accelerator.wheels import built_for
 from colabkit.errors import MissingDependencyError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from colabkit.accelerator.wheels import Wheel
 
 VARIABLE = "KERAS_BACKEND"
-
-_JAX_PLUGINS = ("cuda13", "cuda12", "rocm7", "rocm6", "rocm60", "rocm")
 
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 """The backends that train, in the order in which they are taken, by the names to show."""
@@ -31,15 +32,15 @@ class Backends:
         loaded: The backend of the Keras that is already imported; None before that.
         env: The environment variables.
         installed: The installed ones, in the order of `TITLES`.
-        tensorflow_cpu: TensorFlow's wheel is the one that has no GPU code.
-        jax_cpu: JAX is installed without the plugin that brings its GPU code.
+        wheel: Tells what one of them was built for, where that is known; asked only where there is an accelerator.
+        touched: One of them is imported, so this process may hold memory of a GPU itself.
     """
 
     loaded: str | None
     env: Mapping[str, str]
     installed: tuple[str, ...]
-    tensorflow_cpu: bool = False
-    jax_cpu: bool = False
+    wheel: Callable[[str], Wheel | None] = field(default=lambda _: None)
+    touched: bool = False
 
 
 def look() -> Backends:
@@ -48,9 +49,14 @@ def look() -> Backends:
         loaded=loaded(),
         env=dict(os.environ),
         installed=tuple(name for name in TITLES if importlib.util.find_spec(name) is not None),
-        tensorflow_cpu=_has("tensorflow-cpu") and not _has("tensorflow"),
-        jax_cpu=_has("jax") and not any(_has(f"jax-{plugin}-plugin") for plugin in _JAX_PLUGINS),
+        wheel=lambda name: built_for(name, _find),
+        touched=touched(),
     )
+
+
+def touched() -> bool:
+    """Say whether this process may use a GPU itself, as it has imported what does."""
+    return any(name in sys.modules for name in TITLES)
 
 
 def loaded() -> str | None:
@@ -94,13 +100,16 @@ def already_loaded(wanted: str, loaded: str) -> UnsupportedError:
     return UnsupportedError(
         f"the backend {wanted!r} cannot be used in this process",
         why=f"keras is already loaded with {loaded!r}, and cannot change while the process lives",
-        do=f"restart the kernel and ask for {wanted!r} before keras is imported, or go on with {loaded!r}",
+        do=f"ask for {wanted!r} in a cell before keras is imported and restart the kernel, which "
+        f"colabkit.detect().restart() does in place, or go on with {loaded!r}",
     )
 
 
-def _has(distribution: str) -> bool:
+def _find(distribution: str) -> tuple[str, Path] | None:
+    from importlib import metadata  # as slow to import as all of colabkit
+
     try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        found = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+    return found.version, Path(str(found.locate_file("")))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from colabkit.accelerator import backends, cluster, determinism
+from colabkit.accelerator import gpus as gpu_words
 from colabkit.accelerator.backends import TITLES, Backends
 from colabkit.accelerator.precision import policy_for
 from colabkit.errors import UnknownNameError, UnsupportedError
@@ -28,7 +29,8 @@ class Strategy:
     """Where training runs; enter it around the lines that build, compile and fit the model.
 
     Attributes:
-        name: "plain", "OneDeviceStrategy", "MirroredStrategy", "MultiWorkerMirroredStrategy" or "DataParallel".
+        name: "plain", "OneDeviceStrategy", "MirroredStrategy", "TPUStrategy",
+            "MultiWorkerMirroredStrategy" or "DataParallel".
         backend: What Keras computes with: "tensorflow", "jax" or "torch".
         device: "cpu", "gpu" or "tpu".
         replicas: How many devices share a batch, those of all workers together.
@@ -106,7 +108,7 @@ def choose(
         raise UnknownNameError(f"no device or backend named {prefer!r}", do=f"choose one of {', '.join(PREFER)}")
     wanted = prefer if prefer in TITLES else None
     if prefer == "tpu" and found.loaded is None and "jax" in found.installed:
-        wanted = "jax"  # the one backend that reaches a TPU
+        wanted = "jax"  # the way to a TPU that needs no other TensorFlow
     backend = backends.pick(found, wanted)
     here = _visible(runtime.accelerators, found)
     usable, warnings = _usable(here, found, backend)
@@ -168,18 +170,22 @@ def _usable(
     warnings = []
     if tpus and "tensorflow" not in found.installed:
         warnings.append("this TPU runtime has no TensorFlow, so code that imports tensorflow will fail here")
-    if tpus and backend == "jax":
+    wheel = found.wheel(backend) if here else None
+    if tpus and (backend == "jax" or (backend == "tensorflow" and wheel is not None and wheel.tpu)):
         return tpus, tuple(warnings)
     if tpus:
         warnings.append(
             f"there is a TPU, but {TITLES[backend]} does not reach it: restart the kernel and ask for prefer='jax'"
         )
-    if gpus and backend == "tensorflow" and found.tensorflow_cpu:
-        warnings.append("there is a GPU, but the installed tensorflow-cpu cannot use it: install tensorflow[and-cuda]")
+    if gpus and wheel is not None and wheel.no_gpu:
+        warnings.append(f"there is a GPU, but {TITLES[backend]} cannot use it: {wheel.no_gpu}; {wheel.do}")
         gpus = ()
-    if gpus and backend == "jax" and found.jax_cpu:
-        warnings.append("there is a GPU, but JAX is installed without its CUDA plugin: install jax[cuda12]")
-        gpus = ()
+    for gpu in dict.fromkeys(gpus):
+        old, others = gpu_words.too_old(gpu, wheel.cuda if wheel is not None else None), gpu_words.held(gpu)
+        if old:
+            warnings.append(f"{TITLES[backend]} may not reach the GPU: {old}")
+        if others and not found.touched:
+            warnings.append(f"{others}: end it, or training may run out of memory")
     return gpus, tuple(warnings)
 
 
@@ -203,6 +209,8 @@ def _refusal(
 def _name(backend: str, kind: str, replicas: int, workers: int) -> str:
     if workers > 1:
         return "MultiWorkerMirroredStrategy" if backend == "tensorflow" else "DataParallel"
+    if backend == "tensorflow" and kind == "tpu":
+        return "TPUStrategy"
     if backend == "tensorflow" and kind == "gpu":
         return "MirroredStrategy" if replicas > 1 else "OneDeviceStrategy"
     return "DataParallel" if replicas > 1 else "plain"

@@ -6,27 +6,22 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit.accelerator.backends import TITLES, VARIABLE, loaded
+from colabkit.accelerator.backends import TITLES, VARIABLE, loaded, touched
+from colabkit.accelerator.gpus import held, too_old
+from colabkit.accelerator.wheels import built_for
 from colabkit.diagnosis.base import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from colabkit.diagnosis.base import Scene
-    from colabkit.packages._site import Installed
-
-_GPU_WHEELS = {
-    "tensorflow": 'pip install "tensorflow[and-cuda]"',
-    "jax": 'pip install -U "jax[cuda12]"',
-    "torch": "install torch by the command that pytorch.org shows for your CUDA",
-}
+    from colabkit.diagnosis.base import Scene, Severity
 
 
 def check(scene: Scene) -> Iterator[Finding]:
     """Compare what the machine has with what the frameworks were built for."""
     kinds = {one.kind for one in scene.runtime.accelerators}
     if "gpu" in kinds:
-        yield from _without_gpu_code(scene)
+        yield from _on_a_gpu(scene)
         yield from _hidden(scene)
     if "tpu" in kinds:
         yield from _on_a_tpu(scene)
@@ -34,38 +29,40 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield from _missing(scene)
 
 
-def _without_gpu_code(scene: Scene) -> Iterator[Finding]:
-    gpu = next(one.name for one in scene.runtime.accelerators if one.kind == "gpu")
+def _on_a_gpu(scene: Scene) -> Iterator[Finding]:
+    gpus = [one for one in scene.runtime.accelerators if one.kind == "gpu"]
     backend = _backend(scene)
-    for name, why in _cpu_only(scene):
-        yield Finding(
-            severity="problem" if name == backend else "warning",
-            what=f"there is a GPU ({gpu}), and {TITLES[name]} cannot use it",
-            why=why,
-            do=f"{_GPU_WHEELS[name]}, then restart the kernel",
-        )
+    for name, title in TITLES.items():
+        if (wheel := built_for(name, lambda one: _find(scene, one))) is None:
+            continue
+        severity: Severity = "problem" if name == backend else "warning"
+        if wheel.no_gpu:
+            yield Finding(
+                severity=severity,
+                what=f"there is a GPU ({gpus[0].name}), and {title} cannot use it",
+                why=wheel.no_gpu,
+                do=f"{wheel.do}, then restart the kernel",
+            )
+        elif why := too_old(gpus[0], wheel.cuda):
+            yield Finding(
+                severity=severity,
+                what=f"the GPU's driver is too old for {title}",
+                why=why,
+                do=f"install a newer driver, or a {title} that was built for an older CUDA",
+            )
+    for gpu in dict.fromkeys(gpus):
+        if (what := held(gpu)) and not touched():
+            yield Finding(
+                severity="warning",
+                what=what,
+                why="this process uses no GPU yet, and what others hold is missing when it does",
+                do="end it: nvidia-smi shows its pid; on Colab see Runtime > Manage sessions",
+            )
 
 
-def _cpu_only(scene: Scene) -> Iterator[tuple[str, str]]:
-    site = scene.site
-    tensorflow = site.get("tensorflow")
-    if tensorflow is None and "tensorflow-cpu" in site:
-        yield "tensorflow", "the package tensorflow-cpu is installed, which has no GPU code"
-    elif tensorflow is not None and _says_no_cuda(tensorflow):
-        yield "tensorflow", f"tensorflow {tensorflow.version} was built without CUDA"
-    if (jax := site.get("jax")) is not None and not any(re.match(r"jax-(cuda|rocm)", one.name) for one in site):
-        yield "jax", f"jax {jax.version} is installed without its CUDA plugin"
-    if (torch := site.get("torch")) is not None and torch.version.endswith("+cpu"):
-        yield "torch", f"torch {torch.version} was built without CUDA"
-
-
-def _says_no_cuda(tensorflow: Installed) -> bool:
-    path = Path(tensorflow.folder).parent / "tensorflow/python/platform/build_info.py"
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return re.search(r"'is_cuda_build', False", text) is not None
+def _find(scene: Scene, name: str) -> tuple[str, Path] | None:
+    found = scene.site.get(name)
+    return None if found is None else (found.version, Path(found.folder).parent)
 
 
 def _hidden(scene: Scene) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NVIDIA_SMI_TIMEOUT = 10.0
 """Seconds; it answers in 0.1 s where the driver is loaded and in some seconds where it must be woken."""
 
-_QUERY = "name,memory.total,driver_version,compute_cap"
+_QUERY = "name,memory.total,driver_version,compute_cap,memory.used"
 _GIB = 1024**3
 
 _GOOGLE = "0x1ae0"
@@ -48,6 +48,7 @@ class Accelerator(Record):
         memory: Its own memory in bytes; None where it could not be read.
         driver: The driver's version.
         compute_capability: NVIDIA's (major, minor), which says what the chip can compute fast.
+        memory_used: Bytes of its memory that all processes together held when we looked.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Accelerator(Record):
     memory: int | None = None
     driver: str | None = None
     compute_capability: tuple[int, int] | None = None
+    memory_used: int | None = None
 
 
 class Devices(Record):
@@ -103,7 +105,7 @@ def parse_gpu(line: str) -> Accelerator | None:
     """Read one line of nvidia-smi's answer.
 
     Example:
-        >>> parse_gpu("Tesla T4, 15360, 550.54.15, 7.5").compute_capability
+        >>> parse_gpu("Tesla T4, 15360, 550.54.15, 7.5, 0").compute_capability
         (7, 5)
         >>> parse_gpu("No devices were found") is None
         True
@@ -111,15 +113,20 @@ def parse_gpu(line: str) -> Accelerator | None:
     parts = [part.strip() for part in line.split(",")]
     if len(parts) != len(_QUERY.split(",")):
         return None
-    name, mebibytes, driver, capability = parts
+    name, total, driver, capability, used = parts
     version = re.fullmatch(r"(\d+)\.(\d+)", capability)
     return Accelerator(
         kind="gpu",
         name=name,
-        memory=int(mebibytes) * 1024**2 if mebibytes.isdigit() else None,  # "[N/A]" where memory is shared
+        memory=_bytes(total),
         driver=driver,
         compute_capability=(int(version[1]), int(version[2])) if version else None,
+        memory_used=_bytes(used),
     )
+
+
+def _bytes(mebibytes: str) -> int | None:
+    return int(mebibytes) * 1024**2 if mebibytes.isdigit() else None  # "[N/A]" where memory is shared
 
 
 def _nvidia_smi(env: Mapping[str, str], root: Path) -> str | None:

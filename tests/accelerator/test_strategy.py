@@ -14,12 +14,14 @@ from colabkit.accelerator.backends import Backends
 from colabkit.accelerator.base import choose
 from colabkit.accelerator.cluster import Cluster
 from colabkit.accelerator.precision import policy_for
+from colabkit.accelerator.wheels import Wheel, built_for
 from colabkit.errors import MissingDependencyError, UnknownNameError, UnsupportedError
 from colabkit.runtime import detect
 from colabkit.runtime.devices import Accelerator, Devices
 
 T4 = Accelerator(kind="gpu", name="Tesla T4")
 TPU = Accelerator(kind="tpu", name="TPU v5e")
+NO_GPU = Wheel(no_gpu="the package tensorflow-cpu is installed, which has no GPU code", do="install another")
 
 
 def runtime(*found, cpus=2.0):
@@ -28,9 +30,10 @@ def runtime(*found, cpus=2.0):
     return detect().replace(cpus=cpus, _look=lambda: devices)
 
 
-def having(*installed, loaded=None, env=None, **wheels):
+def having(*installed, loaded=None, env=None, wheels=None, touched=False):
     """Return backends, in the order in which they are taken."""
-    return Backends(loaded=loaded, env=env or {}, installed=installed, **wheels)
+    wheel = (wheels or {}).get
+    return Backends(loaded=loaded, env=env or {}, installed=installed, wheel=wheel, touched=touched)
 
 
 ALL = having("tensorflow", "jax", "torch")
@@ -51,6 +54,7 @@ def test_a_cpu_runtime_trains_plainly_and_says_why():
         ([T4], having("jax"), "plain", 1, "mixed_float16"),
         ([T4, T4], having("jax"), "DataParallel", 2, "mixed_float16"),
         ([TPU] * 8, having("tensorflow", "jax", env={"KERAS_BACKEND": "jax"}), "DataParallel", 8, "mixed_bfloat16"),
+        ([TPU], having("tensorflow", wheels={"tensorflow": Wheel(tpu=True)}), "TPUStrategy", 1, "mixed_bfloat16"),
         ([T4, T4], having("torch"), "plain", 1, "mixed_float16"),
         ([T4, T4], having("tensorflow", env={"CUDA_VISIBLE_DEVICES": "1"}), "OneDeviceStrategy", 1, "mixed_float16"),
         ([T4], having("tensorflow", env={"CUDA_VISIBLE_DEVICES": "-1"}), "plain", 1, None),
@@ -118,7 +122,7 @@ def test_the_backend_is_the_loaded_one_then_the_variables_then_the_first_install
         ([], ALL, "gpu", "nvidia-smi absent"),
         ([T4], ALL, "tpu", "no TPU was found"),
         ([TPU], having("tensorflow"), "tpu", "does not reach it"),
-        ([T4], having("tensorflow", tensorflow_cpu=True), "gpu", "tensorflow-cpu"),
+        ([T4], having("tensorflow", wheels={"tensorflow": NO_GPU}), "gpu", "tensorflow-cpu"),
         ([T4], having("tensorflow", env={"CUDA_VISIBLE_DEVICES": ""}), "gpu", "CUDA_VISIBLE_DEVICES"),
         ([], having("tensorflow"), "jax", "not installed"),
         ([], having("tensorflow", "jax", loaded="tensorflow"), "jax", "keras is already loaded with 'tensorflow'"),
@@ -176,14 +180,58 @@ def test_several_workers_cannot_train_on_torch():
 def test_an_accelerator_that_stays_idle_is_told():
     """A CPU-only wheel, a TPU beside TensorFlow and a second GPU beside PyTorch are worth a sentence."""
     for found, backends, word in (
-        ([T4], having("tensorflow", tensorflow_cpu=True), "tensorflow-cpu"),
-        ([T4], having("jax", jax_cpu=True), "CUDA plugin"),
+        ([T4], having("tensorflow", wheels={"tensorflow": NO_GPU}), "tensorflow-cpu"),
         ([T4, T4], having("jax", env={"CUDA_VISIBLE_DEVICES": "1"}), "hides 1 of the GPUs"),
         ([TPU], having("tensorflow", "jax"), "prefer='jax'"),
         ([TPU], having("jax"), "no TensorFlow"),
         ([T4, T4], having("torch"), "one of the 2 GPUs"),
     ):
         assert word in " ".join(choose(runtime(*found), backends).warnings)
+
+
+@pytest.mark.parametrize(
+    ("wheel", "touched", "words"),
+    [
+        (Wheel(cuda=13), False, ["CUDA 13 asks for a driver of 580 or newer", "another process holds 9.0 of the 15.0"]),
+        (Wheel(cuda=12), False, ["another process holds"]),
+        (Wheel(cuda=12), True, []),
+        (Wheel(), True, []),
+    ],
+)
+def test_what_stands_in_the_way_of_a_gpu_is_told(wheel, touched, words):
+    """An old driver, and memory that others hold; what this process may hold itself is no news."""
+    gpu = T4.replace(driver="550.54.15", memory=15 << 30, memory_used=9 << 30)
+    chosen = choose(runtime(gpu, gpu), having("jax", wheels={"jax": wheel}, touched=touched))
+    assert chosen.name == "DataParallel"
+    assert len(chosen.warnings) == len(words)
+    assert all(word in warning for word, warning in zip(words, chosen.warnings, strict=True))
+
+
+def test_what_a_framework_was_built_for_is_read_from_its_files(tmp_path):
+    """Plugins, local versions and the notes of a build tell; nothing is imported."""
+    for path, text in (
+        (
+            "tensorflow/python/platform/build_info.py",
+            "OrderedDict([('cuda_version', '12.5.1'), ('is_cuda_build', True)])",
+        ),
+        ("torch/version.py", "from typing import Optional\n__version__ = '2.11.0'\ncuda: Optional[str] = '13.0'\n"),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+
+    def read(framework, **versions):
+        names = {name.replace("_", "-"): version for name, version in versions.items()}
+        return built_for(framework, lambda name: (names[name], tmp_path) if name in names else None)
+
+    assert read("tensorflow", tensorflow="2.20.0").cuda == 12
+    assert "tensorflow-cpu" in read("tensorflow", tensorflow_cpu="2.20.0").no_gpu
+    assert read("tensorflow", tensorflow_tpu="2.20.0").tpu
+    assert "CUDA plugin" in read("jax", jax="0.7.2").no_gpu
+    assert read("jax", jax="0.7.2", jax_cuda13_plugin="0.7.2").cuda == 13
+    assert read("jax", jax="0.7.2", jax_rocm7_plugin="0.7.2") == Wheel()
+    assert read("torch", torch="2.11.0").cuda == 13
+    assert "without CUDA" in read("torch", torch="2.11.0+cpu").no_gpu
+    assert read("torch") is None
 
 
 def needs(package):
@@ -261,6 +309,18 @@ with dataclasses.replace(ck.strategy({backend!r}), avoids=True):
 print(np.isfinite(loss), keras.config.backend())
 """
     assert python(code, CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu") == ["True", backend]
+
+
+def test_a_tpu_that_tensorflow_does_not_reach_is_told():
+    """The real TensorFlow, told to train on a TPU of this machine, which has none."""
+    needs("tensorflow")
+    code = (
+        "from colabkit.accelerator import _tensorflow\n"
+        "from colabkit.errors import UnsupportedError\n"
+        "try: _tensorflow.tpu()\n"
+        "except UnsupportedError as error: print(error.what)"
+    )
+    assert python(code, CUDA_VISIBLE_DEVICES="-1") == ["TensorFlow", "does", "not", "reach", "the", "TPU"]
 
 
 def test_the_scope_sets_the_policy_and_gives_the_former_one_back():

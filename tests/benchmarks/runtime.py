@@ -1,4 +1,4 @@
-"""What looking costs: detect(), doctor() and secret(), in a fresh process and again, beside bare Python, in one run.
+"""What looking costs: detect(), strategy(), doctor(), secret(), in a fresh process and again, beside bare Python.
 
 python tests/benchmarks/runtime.py [ROUNDS]
 """
@@ -18,6 +18,7 @@ COLD = {
     "`import pathlib`": ("import pathlib", None),
     "`detect()`": ("import colabkit; colabkit.detect()", 20),
     "`print(detect())`": ("import colabkit, os; print(colabkit.detect(), file=open(os.devnull, 'w'))", None),
+    "`strategy()`, scope entered, no framework imported": ("import colabkit; colabkit.strategy().__enter__()", 50),
     "`secret()` from the environment": ("import colabkit; colabkit.secret('HOME')", None),
     "`doctor()`": ("import colabkit; colabkit.doctor()", 1000),
 }
@@ -37,7 +38,7 @@ smi = lambda: subprocess.run(["nvidia-smi"], capture_output=True, text=True, std
 print(ms(detect, rounds * 5), ms(colabkit.doctor, rounds), ms(lambda: detect().accelerators, rounds), ms(smi, rounds))
 """
 
-ANSWER = "Tesla T4, 15360, 550.54.15, 7.5"
+ANSWER = "Tesla T4, 15360, 550.54.15, 7.5, 3"
 
 
 def median_ms(command: list[str], rounds: int) -> float:

@@ -34,7 +34,8 @@ GIB = 1024**3
 def scene(tmp_path, monkeypatch):
     """Make a scene: a recorded machine, its devices, and a site with the distributions that are named."""
     # Another test of this process may have imported Keras; a loaded backend decides which wheels matter.
-    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    for name in ("keras", "tensorflow", "jax", "torch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
     def make(machine=recorded.COLAB, *, devices=(), packages=(), env=None, shell=None, evidence="", **changes):
         root, site = tmp_path / "root", tmp_path / "site"
@@ -123,6 +124,16 @@ def test_a_tensorflow_that_was_built_without_cuda(scene, tmp_path):
     assert serious(looked) == []
     note.write_text("build_info = collections.OrderedDict([('is_cuda_build', False)])")
     assert serious(looked) == [("problem", "there is a GPU (Tesla T4), and TensorFlow cannot use it")]
+
+
+def test_an_old_driver_and_memory_that_others_hold(scene):
+    """Both are told before a training finds out, from what the driver and the wheels say."""
+    gpu = T4.replace(driver="550.54.15", memory=15 * GIB, memory_used=9 * GIB)
+    packages = ("jax==0.10.2", "jax-cuda13-plugin==0.10.2")
+    assert serious(scene(recorded.COLAB_GPU, devices=(gpu,), packages=packages)) == [
+        ("problem", "the GPU's driver is too old for JAX"),
+        ("warning", "another process holds 9.0 of the 15.0 GiB of the Tesla T4"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 
 from colabkit.runtime import detect, devices
 
-T4 = "Tesla T4, 15360, 550.54.15, 7.5"
-A100 = "NVIDIA A100-SXM4-40GB, 40960, 550.54.15, 8.0"
-L4 = "NVIDIA L4, 23034, 550.54.15, 8.9"
-H100 = "NVIDIA H100 80GB HBM3, 81559, 570.124.06, 9.0"
+T4 = "Tesla T4, 15360, 550.54.15, 7.5, 3"
+A100 = "NVIDIA A100-SXM4-40GB, 40960, 550.54.15, 8.0, 4"
+L4 = "NVIDIA L4, 23034, 550.54.15, 8.9, 1"
+H100 = "NVIDIA H100 80GB HBM3, 81559, 570.124.06, 9.0, 9000"
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_nvidia_smi_hangs(smi, tmp_path, monkeypatch):
 
 def test_memory_that_is_shared(smi, tmp_path):
     """A GPU that shares the machine's memory has no figure of its own."""
-    (gpu,) = devices.look(smi("NVIDIA GB10, [N/A], 580.95.05, 12.1"), tmp_path).found
+    (gpu,) = devices.look(smi("NVIDIA GB10, [N/A], 580.95.05, 12.1, [N/A]"), tmp_path).found
     assert (gpu.memory, gpu.compute_capability) == (None, (12, 1))
 
 
