@@ -108,8 +108,21 @@ def test_a_sprint_of_the_cnn_resumes_exactly(tmp_path):
 @needs_tensorflow
 def test_the_faster_backend_is_chosen_and_resumes_exactly(tmp_path):
     """With JAX installed the MLP trains on it, and a killed run ends with the same weights, bit for bit."""
-    found = killed_and_whole(tmp_path, 41 + 20, model="mnist-mlp", backend=None)
+    found = killed_and_whole(tmp_path, 41 + 32, model="mnist-mlp", backend=None)
     assert found["backend"] == "jax"
+    assert found["resumed_from"] == {"epoch": 1, "step": 32}
+
+
+@pytest.mark.slow
+@needs_jax
+@needs_tensorflow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_many_steps_at_once_compute_what_single_ones_do(tmp_path, backend):
+    """Two epochs with a short last execution and a small last batch: the tutorial's losses, nearly to the digit."""
+    _, single = train(tmp_path / "single", model="mnist-mlp", recipe="tutorial", backend=backend)
+    _, many = train(tmp_path / "many", model="mnist-mlp", recipe="same", backend=backend)
+    assert (single["steps_per_execution"], many["steps_per_execution"]) == (1, 32)
+    assert many["history"]["loss"] == pytest.approx(single["history"]["loss"], rel=1e-4)
 
 
 @pytest.mark.slow
