@@ -1,6 +1,7 @@
 """A training with fastai that is killed; prints one line of JSON for each case. The children are forked: fastai is slow.
 
-Usage: fastai_training.py FOLDER CASE...; a case is `NAME` or `NAME:WHERE,WHERE`, killed there and run again.
+Usage: fastai_training.py FOLDER CASE...; a case is `NAME` or `NAME:WHERE,WHERE`, killed there and run again. WHERE is
+`EVENT/COUNT`, `EVENT/COUNT/SIGNAL` or `tSECONDS`. The case `refused` goes on with other learners than a run is of.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import time
 import warnings
 
 warnings.simplefilter("ignore")
@@ -37,6 +39,7 @@ from fastai.vision.all import (
 from fastai.callback.all import *  # noqa: F403 - patches fit_one_cycle into Learner
 
 import colabkit as ck
+from colabkit.errors import ColabKitError
 from colabkit.models import datasets
 
 NOTED = ("lrs", "losses", "values", "iters")
@@ -53,7 +56,7 @@ class Shift(RandTransform):
 
 
 class KilledAt(Callback):
-    """Ends the process by SIGKILL (or another signal), as "EVENT:STEP" or "EVENT:STEP:SIGNAL" says."""
+    """Ends the process by SIGKILL (or another signal), as "EVENT/COUNT" or "EVENT/COUNT/SIGNAL" says."""
 
     order = 2000  # when it is saved
 
@@ -69,19 +72,21 @@ class KilledAt(Callback):
 
 
 def learner(case, digits):
+    """Build a learner that draws from every generator: pictures are moved and flipped, features dropped."""
     rows = list(zip(digits.x_train[:120], map(str, digits.y_train[:120]), strict=True))
+    rows = rows[:110] if case == "other data" else rows
     block = DataBlock(
         (ImageBlock(PILImageBW), CategoryBlock(vocab=list("0123456789"))),
         get_x=ItemGetter(0),
         get_y=ItemGetter(1),
-        splitter=IndexSplitter(range(100, 120)),
+        splitter=IndexSplitter(range(len(rows) - 20, len(rows))),
         item_tfms=Shift(),
         batch_tfms=Flip(),
     )
     workers = 2 if case == "workers" else 0
     dls = block.dataloaders(rows, bs=10, num_workers=workers)
     model = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3, stride=2),
+        torch.nn.Conv2d(1, 4, 3, stride=2, bias=case != "other model"),
         torch.nn.BatchNorm2d(4),
         torch.nn.ReLU(),
         torch.nn.Flatten(),
@@ -118,8 +123,9 @@ def train(folder, case, where):
         digest.update(name.encode() + tensor.numpy().tobytes())
     noted = {name: np.asarray([np.asarray(one, float) for one in getattr(learn.recorder, name)]) for name in NOTED}
     noted["schedule"] = np.asarray(learn.recorder.hps["lr"])
-    for tensor in (state.get("sqr_avg") for state in learn.opt.state.values() if isinstance(state, dict)):
-        digest.update(tensor.numpy().tobytes() if tensor is not None else b"")
+    if case != "torch":
+        for _, _, state, _ in learn.opt.all_params():
+            digest.update(state["sqr_avg"].numpy().tobytes())
     then = [random.random(), float(np.random.rand()), float(torch.rand(()))]
     return {
         "weights": digest.hexdigest(),
@@ -129,7 +135,7 @@ def train(folder, case, where):
     }
 
 
-def in_a_child(*arguments):
+def in_a_child(folder, case, where=None):
     """Train in a process of its own; return what it gives, or its signal."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -137,9 +143,12 @@ def in_a_child(*arguments):
         os.close(reading)
         try:
             with open(writing, "w") as pipe:
-                json.dump(train(*arguments), pipe)
+                json.dump(train(folder, case, None if (where or "t").startswith("t") else where), pipe)
         except KeyboardInterrupt:
             os._exit(3)
+        except ColabKitError as error:
+            with open(writing, "w") as pipe:
+                json.dump(f"{type(error).__name__}: {error}", pipe)
         except BaseException:
             import traceback
 
@@ -147,6 +156,9 @@ def in_a_child(*arguments):
             os._exit(1)
         os._exit(0)
     os.close(writing)
+    if where and where.startswith("t"):
+        time.sleep(float(where[1:]))
+        os.kill(child, signal.SIGKILL)
     with open(reading) as pipe:
         text = pipe.read()
     _, status = os.waitpid(child, 0)
@@ -160,8 +172,12 @@ def main():
     for number, text in enumerate(cases):
         case, _, kills = text.partition(":")
         folder = os.path.join(root, str(number))
+        if case == "refused":
+            in_a_child(folder, "plain")
+            print(json.dumps([in_a_child(folder, other) for other in ("other model", "other data", "plain")]), flush=True)
+            continue
         ends = [in_a_child(folder, case, where) for where in kills.split(",") if where]
-        print(json.dumps({"case": text, "ends": ends, "result": in_a_child(folder, case, None)}), flush=True)
+        print(json.dumps({"case": text, "ends": ends, "result": in_a_child(folder, case)}), flush=True)
 
 
 if __name__ == "__main__":
