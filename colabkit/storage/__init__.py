@@ -16,8 +16,19 @@ from colabkit.storage.base import Confirmed, Storage, Stored, check_name
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
+    from colabkit.storage.tree import get_tree, put_tree
 
-__all__ = ["Confirmed", "MemoryStorage", "Storage", "Stored", "check_name", "open_storage", "scheme"]
+__all__ = [
+    "Confirmed",
+    "MemoryStorage",
+    "Storage",
+    "Stored",
+    "check_name",
+    "get_tree",
+    "open_storage",
+    "put_tree",
+    "scheme",
+]
 
 # What an address begins with -> the module and the function that takes the rest of it.
 _TABLE = {
@@ -77,6 +88,12 @@ def scheme(where: StrPath) -> str:
     """
     match = _SCHEME.match(where) if isinstance(where, str) else None
     return match[0] if match else ""
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("get_tree", "put_tree"):  # they need what unpacks archives, which a run with a mirror does not
+        return getattr(importlib.import_module("colabkit.storage.tree"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _in_memory(rest: str) -> Storage:

@@ -14,11 +14,11 @@ from colabkit.transfer import _checksum, _gcs_api
 from colabkit.transfer._content import FileContent, open_file, open_stream
 from colabkit.transfer._gcs import GcsAddress, check_name, parse
 from colabkit.transfer._gcs_api import ConditionError
-from colabkit.transfer._gcs_session import Note
-from colabkit.transfer._gcs_upload import ONE_REQUEST, Place, Upload
+from colabkit.transfer._gcs_upload import ONE_REQUEST, GcsUpload, Place
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
 from colabkit.transfer._push import Pushed
+from colabkit.transfer._upload_note import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def upload_file(api: Api, place: Place, path: Path, watch: Watch) -> GcsObject:
         if content.size > ONE_REQUEST:
             note = Note(path, f"{api.endpoint}/{place.bucket}/{place.name}", place.generation)
         try:
-            return Upload(api, place, content, watch=watch, note=note).run()
+            return GcsUpload(api, place, content, watch=watch, note=note).run()
         except ConditionError:
             if note is not None:
                 note.forget()
@@ -131,7 +131,7 @@ def upload_bytes(api: Api, place: Place, content: bytes, watch: Watch) -> GcsObj
         ConditionError: The place holds another generation than it may.
         TransferError: Or one of its kinds.
     """
-    return Upload(api, place, open_stream(content), watch=watch).run()
+    return GcsUpload(api, place, open_stream(content), watch=watch).run()
 
 
 def is_same(path: Path, found: GcsObject) -> bool:
@@ -200,7 +200,7 @@ def _push_content(api: Api, address: GcsAddress, content: Content, options: Push
         raise _taken(str(address))
     place = _place(address.bucket, address.name, ABSENT if found is None else found.generation)
     with _told(place.shown), open_progress(address.name.rpartition("/")[2][:40], show=options.show) as bar:
-        made = Upload(api, place, content, watch=bar.update).run()
+        made = GcsUpload(api, place, content, watch=bar.update).run()
     return Pushed(target=str(address), files=1, sent=1, size=made.size)
 
 
