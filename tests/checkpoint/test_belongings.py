@@ -10,9 +10,7 @@ from colabkit.checkpoint import open_run
 from colabkit.storage import MemoryStorage, Stored
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil", "/tmp/evil", "a/../../evil", "a\\..\\evil", "lock", ".ssh/evil", "a/./evil"]
-)
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "a\\..\\evil", "lock", ".ssh/evil", "a/./evil"])
 def test_hostile_names_leave_the_folder_alone(tmp_path, name):
     """A name that climbs out, is hidden or is one of ours is not brought; a plain one beside it is."""
     storage = MemoryStorage()

@@ -1,4 +1,4 @@
-"""Claims about a run that goes on under other circumstances: what changed is named, and the time it took is added up."""
+"""Claims about a run that goes on under other circumstances: what changed is named, and its time is added up."""
 
 from __future__ import annotations
 
