@@ -262,7 +262,7 @@ class _Interface(_Site):
             return _refused(403, "userRateLimitExceeded", "User Rate Limit Exceeded")
         keys = request.headers.get("x-goog-drive-resource-keys", "")
         if path == "/drive/v3/files":
-            return self._list(query)
+            return self._list(query, keys)
         match = re.fullmatch(r"/drive/v3/files/([-\w]+)(/export)?", path)
         item = self.drive.items.get(match[1]) if match else None
         if match is None or item is None or (item.resource_key and f"{match[1]}/{item.resource_key}" not in keys):
@@ -270,41 +270,45 @@ class _Interface(_Site):
         if match[2]:
             return _exported(item, query.get("mimeType", ""))
         if query.get("alt") != "media":
-            return _json(_about(match[1], item))
+            return _json(self._about(match[1], item))
         if item.account_quota:
             return _refused(403, "downloadQuotaExceeded", "The download quota for this file has been exceeded.")
         served = self.drive.files[match[1]]
         served.etag = tag(served.data)
         return served
 
-    def _list(self, query: Mapping[str, str]) -> Page:
+    def _list(self, query: Mapping[str, str], keys: str) -> Page:
         match = re.match(r"'([-\w]+)' in parents", query.get("q", ""))
         folder = match[1] if match and match[1] != "root" else ""
+        parent = self.drive.items.get(folder)
+        if parent is not None and parent.resource_key and f"{folder}/{parent.resource_key}" not in keys:
+            return _refused(404, "notFound", "File not found: .")
         quoted = re.findall(r"name = '((?:[^'\\]|\\.)*)'", query.get("q", ""), re.DOTALL)
         names = {re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in quoted}
         children = [(key, item) for key, item in self.drive.children(folder).items() if not names or item.name in names]
         at, size = int(query.get("pageToken", "0")), 40
-        value: dict[str, Any] = {"files": [_about(key, item) for key, item in children[at : at + size]]}
+        value: dict[str, Any] = {"files": [self._about(key, item) for key, item in children[at : at + size]]}
         if at + size < len(children):
             value["nextPageToken"] = str(at + size)
         return _json(value)
 
-
-def _about(identity: str, item: Item) -> dict[str, Any]:
-    about: dict[str, Any] = {
-        "id": identity,
-        "name": item.name,
-        "mimeType": "application/vnd.google-apps.shortcut" if item.target else item.mime,
-        "modifiedTime": "2023-11-14T22:13:20.000Z",
-    }
-    if item.resource_key:
-        about["resourceKey"] = item.resource_key
-    if item.target:
-        about["shortcutDetails"] = {"targetId": item.target}
-    elif not item.mime.startswith("application/vnd.google-apps."):
-        about["size"] = str(len(item.data))
-        about["md5Checksum"] = hashlib.md5(item.data, usedforsecurity=False).hexdigest()
-    return about
+    def _about(self, identity: str, item: Item) -> dict[str, Any]:
+        about: dict[str, Any] = {
+            "id": identity,
+            "name": item.name,
+            "mimeType": "application/vnd.google-apps.shortcut" if item.target else item.mime,
+            "modifiedTime": "2023-11-14T22:13:20.000Z",
+        }
+        if item.resource_key:
+            about["resourceKey"] = item.resource_key
+        if item.target:
+            target = self.drive.items.get(item.target, Item(name=""))
+            key = {"targetResourceKey": target.resource_key} if target.resource_key else {}
+            about["shortcutDetails"] = {"targetId": item.target, "targetMimeType": target.mime, **key}
+        elif not item.mime.startswith("application/vnd.google-apps."):
+            about["size"] = str(len(item.data))
+            about["md5Checksum"] = hashlib.md5(item.data, usedforsecurity=False).hexdigest()
+        return about
 
 
 def _json(value: Mapping[str, Any], status: int = 200) -> Page:

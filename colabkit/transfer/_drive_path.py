@@ -76,7 +76,7 @@ class OwnPath:
         """
         about: dict[str, Any] = {"id": "root", "mimeType": _gdrive_api.FOLDER}
         for part in PurePosixPath(self.path).parts:
-            about = account.child(str(about["id"]), part)
+            about = account.child(str(about["id"]), part, str(about.get("resourceKey", "")))
             if not about:
                 raise NotFoundError(
                     f"there is no {self.shown}", why=f"nothing on that Drive is called {part!r} there", do="check it"
@@ -108,7 +108,8 @@ class OwnFolder(OwnPath):
         about = self.found(account)
         if about.get("mimeType") != _gdrive_api.FOLDER:
             raise AddressError(f"{self.shown}/ is no folder", do=f'write it without the slash: "{self.shown}"')
-        _, entries = DriveFolder(Link(kind="folder", id=str(about["id"])), self.find).own_entries(account)
+        link = Link(kind="folder", id=str(about["id"]), resource_key=str(about.get("resourceKey", "")))
+        _, entries = DriveFolder(link, self.find).own_entries(account)
         return self.name, entries
 
 
