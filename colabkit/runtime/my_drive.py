@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 
 from colabkit.errors import AddressError
 
-SCHEME = "drive:"
 MOUNT = "in a cell, run: import colabkit as ck; ck.drive.mount()"
 _SHOWN = 200
 
@@ -16,7 +15,7 @@ def place_of(address: str) -> PurePosixPath:
     r"""Read an address; nothing is looked up, so that a wrong one is told the same on every machine.
 
     Args:
-        address: What the user wrote, with or without `drive:`; a slash at its end says nothing here.
+        address: What the user wrote, with `drive:` before it; a slash at its end says nothing here.
 
     Returns:
         The path from My Drive down.
@@ -34,11 +33,11 @@ def place_of(address: str) -> PurePosixPath:
         Why: it climbs out of My Drive
         What to do: write it as "drive:runs/digits"
     """
-    rest = address.removeprefix(SCHEME)
+    rest = address.partition(":")[2]
     path = PurePosixPath(rest)
     if why := _why_not(rest, path):
         raise AddressError(
-            f"{SCHEME + rest[:_SHOWN]!r} is no place on your Drive", why=why, do='write it as "drive:runs/digits"'
+            f"{f'drive:{rest[:_SHOWN]}'!r} is no place on your Drive", why=why, do='write it as "drive:runs/digits"'
         )
     return path
 

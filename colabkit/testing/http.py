@@ -127,10 +127,10 @@ class Request:
     """One request that a site is asked to answer.
 
     Attributes:
-        method: GET or POST.
+        method: The verb.
         path: The path with its query.
         headers: With lower-case names.
-        body: What was posted.
+        body: What was sent; less than was announced, if the client was gone before its end.
     """
 
     method: str
@@ -273,6 +273,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay silent."""
 
     def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
+    def do_PATCH(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:

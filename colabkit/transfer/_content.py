@@ -190,8 +190,7 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes]) -> FileConte
         AddressError: It is neither.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-        return FileContent(io.BytesIO(data), len(data), "the bytes")
+        return open_bytes(bytes(source))
     if not callable(getattr(source, "read", None)):
         raise AddressError(
             f"cannot push a {type(source).__name__}", do="pass a path, bytes, or a file that is open for reading"
@@ -205,6 +204,11 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes]) -> FileConte
         source.seek(here)
         return FileContent(source, size, shown)
     return StreamContent(source, shown)
+
+
+def open_bytes(data: bytes) -> FileContent:
+    """Make content of bytes."""
+    return FileContent(io.BytesIO(data), len(data), "the bytes")
 
 
 def open_file(path: Path) -> FileContent:

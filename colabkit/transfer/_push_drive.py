@@ -34,7 +34,7 @@ def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed
     """Push to a drive: address; the mount takes it at once, and Drive has it some time later."""
     target = target.strip()
     my_drive.place_of(target)
-    path = target.removeprefix(my_drive.SCHEME)
+    path = target.partition(":")[2]
     inside = path.endswith("/")
     folder, _, name = path.rstrip("/").rpartition("/") if not inside else (path.rstrip("/"), "", "")
     if inside and not isinstance(source, Path):
