@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import json
-import re
 import urllib.parse
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colabkit.errors import AccessError, AddressError, IntegrityError, NotFoundError, TransferError
-from colabkit.transfer._content import UNIT, FileContent
+from colabkit.errors import AccessError, AddressError, IntegrityError, TransferError
+from colabkit.transfer._content import FileContent
 from colabkit.transfer._gcs_api import ConditionError, read_object
-from colabkit.transfer.base import TransientError
+from colabkit.transfer._resumable import Session, SessionGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     import requests
 
     from colabkit._tools.retry import Backoff
-    from colabkit.transfer._content import Content, Window
+    from colabkit.transfer._content import Content
     from colabkit.transfer._gcs_api import Api, GcsObject
     from colabkit.transfer._gcs_session import Note
     from colabkit.transfer._many import Watch
+    from colabkit.transfer.base import TransientError
 
 ONE_REQUEST = 4 << 20
 """Bytes up to which a file is sent in one request: less to lose than a session would cost."""
 
 _MOST_SESSIONS = 3
-_KEPT = re.compile(r"bytes=0-(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +51,6 @@ class Place:
     def shown(self) -> str:
         """The address for messages."""
         return f"gs://{self.bucket}/{self.name}"
-
-
-class _SessionGoneError(Exception):
-    """The service has forgotten the upload."""
 
 
 class Upload:
@@ -100,14 +95,17 @@ class Upload:
         else:
             made = self._in_session()
         self._verify(made)
+        self._forget()
+        return made
+
+    def _forget(self) -> None:
         if self._note is not None:
             self._note.forget()
-        return made
 
     def _at_once(self, content: FileContent) -> GcsObject:
         data = content.whole()
         # The checksum goes along, so that the service itself refuses bytes that changed on the way.
-        value = {**self._resource(), "crc32c": _base64(content.crc32c())}
+        value = {**self._resource(), "crc32c": _base64(content.digits())}
         boundary = uuid.uuid4().hex
         while boundary.encode() in data:
             boundary = uuid.uuid4().hex
@@ -130,7 +128,7 @@ class Upload:
             )
         except ConditionError as error:
             found = self._api.find(place.bucket, place.name) if error.perhaps_ours else None
-            if found is None or (found.size, found.crc32c) != (len(data), content.crc32c()):
+            if found is None or (found.size, found.crc32c) != (len(data), content.digits()):
                 raise
             return found
         except AddressError as error:
@@ -142,16 +140,17 @@ class Upload:
         for attempt in range(_MOST_SESSIONS):
             session = self._note.session if self._note is not None and attempt == 0 else ""
             try:
-                if self._is_ours(session):
-                    done, at = self._kept(session)
-                else:
-                    session, done, at = self._begin(), None, 0
+                begun = self._is_ours(session)
+                if not begun:
+                    session = self._begin()
                     if self._note is not None:
                         self._note.keep(session)
-                return done or self._send_all(session, at)
-            except _SessionGoneError:
-                if self._note is not None:
-                    self._note.forget()
+                return self._made(Session(session, self._content, self, self._watch).run(begun=begun))
+            except SessionGoneError:
+                self._forget()
+            except ConditionError:
+                self._forget()
+                raise
         raise TransferError(
             f"{self._place.shown} cannot be uploaded",
             why=f"the service forgot the upload {_MOST_SESSIONS} times",
@@ -186,75 +185,30 @@ class Upload:
             )
         return session
 
-    def _send_all(self, session: str, at: int) -> GcsObject:
-        backoff = self._api.tries()
-        self._watch(at, self._content.size)
-        while True:
-            window = self._content.window(at)
-            try:
-                done, kept = self._send(session, window)
-            except TransientError as error:
-                done, kept = self._ask_until_answered(session, error, backoff)
-            if done is not None:
-                return done
-            if kept > at:
-                backoff.renew()
-            elif kept < at:
-                raise _SessionGoneError  # it knows less than it has said before: nothing of it can be trusted
-            at = kept
-            self._watch(at, self._content.size)
+    def put(self, session: str, headers: Mapping[str, str], body: Any) -> requests.Response:
+        """Send a piece, or the question how much has arrived."""
+        return self._api.send("PUT", session, headers, body, self._place.shown)
 
-    def _send(self, session: str, window: Window) -> tuple[GcsObject | None, int]:
-        span = f"{window.start}-{window.stop - 1}" if len(window) else "*"
-        headers = {"Content-Range": f"bytes {span}/{'*' if window.total is None else window.total}"}
-        if not len(window):
-            headers["Content-Length"] = "0"
-        if window.last and len(window) <= UNIT:
-            headers["x-goog-hash"] = f"crc32c={_base64(self._content.crc32c())}"
-        body = _Watched(window, self._watch, self._content.size) if len(window) else None
-        try:
-            answer = self._api.send("PUT", session, headers, body, self._place.shown)
-        except TransientError:
-            if body is not None and body.error is not None:
-                raise body.error from None
-            raise
-        return self._read(answer)
-
-    def _kept(self, session: str) -> tuple[GcsObject | None, int]:
-        """Ask how much of it has arrived."""
-        backoff = self._api.tries()
-        size = self._content.size
-        headers = {"Content-Range": f"bytes */{'*' if size is None else size}", "Content-Length": "0"}
-        while True:
-            try:
-                return self._read(self._api.send("PUT", session, headers, None, self._place.shown))
-            except TransientError as error:
-                self._api.wait(backoff, error, self._place.shown)
-
-    def _ask_until_answered(
-        self, session: str, error: TransientError, backoff: Backoff
-    ) -> tuple[GcsObject | None, int]:
-        self._api.wait(backoff, error, self._place.shown)
-        return self._kept(session)
-
-    def _read(self, answer: requests.Response) -> tuple[GcsObject | None, int]:
-        """Read an answer to bytes or to a question: the object that is complete, or how much has arrived."""
-        if answer.status_code in (200, 201):
-            return self._made(answer), 0
-        if answer.status_code == 308:
-            text = answer.headers.get("Range", "")
-            match = _KEPT.fullmatch(text)
-            if text and match is None:
-                raise TransientError("the service says in no known way how much has arrived")
-            return None, int(match[1]) + 1 if match else 0
+    def refused(self, answer: requests.Response) -> Exception:
+        """Tell why it is not taken."""
         error = self._api.refusal(answer, self._place.bucket, self._place.name)
-        if isinstance(error, NotFoundError) or answer.status_code == 410:
-            raise _SessionGoneError
         if isinstance(error, AddressError):
-            raise self._corrupted(error)
-        if isinstance(error, AccessError) and self._note is not None:
-            self._note.forget()  # whoever runs it again may have another account
-        raise error
+            return self._corrupted(error)
+        if isinstance(error, AccessError):
+            self._forget()  # whoever runs it again may have another account
+        return error
+
+    def seal(self) -> dict[str, str]:
+        """Return the checksum of all, so that the service refuses what differs."""
+        return {"x-goog-hash": f"crc32c={_base64(self._content.digits())}"}
+
+    def tries(self) -> Backoff:
+        """Return a fresh budget of tries."""
+        return self._api.tries()
+
+    def wait(self, backoff: Backoff, error: TransientError) -> None:
+        """Wait before the next try."""
+        self._api.wait(backoff, error, self._place.shown)
 
     def _made(self, answer: requests.Response) -> GcsObject:
         try:
@@ -264,7 +218,7 @@ class Upload:
         return read_object(value, self._place.bucket)
 
     def _verify(self, made: GcsObject) -> None:
-        crc32c = self._content.crc32c()
+        crc32c = self._content.digits()
         size = self._content.size
         if made.crc32c == crc32c and size in (None, made.size):
             return
@@ -274,8 +228,7 @@ class Upload:
     def _corrupted(self, error: AddressError) -> TransferError | AddressError:
         """Tell a checksum that does not fit from the other things that a 400 can mean."""
         if "crc32c" in error.why.lower() or "hash" in error.why.lower():
-            if self._note is not None:
-                self._note.forget()
+            self._forget()
             return self._wrong(error.why)
         return error
 
@@ -289,33 +242,6 @@ class Upload:
     def _resource(self) -> dict[str, str]:
         kind = self._place.content_type
         return {"name": self._place.name, **({"contentType": kind} if kind else {})}
-
-
-@dataclass
-class _Watched:
-    """A window that tells how far it is while it is sent, and keeps the error that reading it had.
-
-    An HTTP library takes any OSError of the body for one of the connection.
-    """
-
-    window: Window
-    watch: Watch
-    size: int | None
-    error: Exception | None = None
-
-    def __len__(self) -> int:
-        return len(self.window)
-
-    def __iter__(self) -> Iterator[bytes]:
-        at = self.window.start
-        try:
-            for block in self.window:
-                yield block
-                at += len(block)
-                self.watch(at, self.size)
-        except Exception as error:
-            self.error = error
-            raise
 
 
 def _base64(digits: str) -> str:
