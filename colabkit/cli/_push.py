@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "kaggle:OWNER/DATASET or kaggle:competitions/NAME",
     )
     parser.add_argument("--message", default="", metavar="TEXT", help="notes of a Kaggle version or submission")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there and differs; push it to Kaggle again")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what is there and differs; push it to Kaggle again"
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)", re.ASCII)
 _BLOCK = 64 << 10
@@ -100,7 +100,7 @@ class Seen:
         headers: The headers of the request, with lower-case names.
         status: The answer.
         sent: The bytes of the body that were sent.
-        method: GET or POST.
+        method: GET, POST or PUT.
         body: What was posted.
     """
 
@@ -127,7 +127,7 @@ class Request:
     """One request that a site is asked to answer.
 
     Attributes:
-        method: GET or POST.
+        method: GET, POST or PUT.
         path: The path with its query.
         headers: With lower-case names.
         body: What was posted.
@@ -173,6 +173,10 @@ class Site:
     def answer(self, request: Request) -> Resource | Page | None:
         """Choose what to serve; None is a 404. A subclass may make up its answers."""
         return self.resources.get(request.path.lstrip("/").partition("?")[0])
+
+    def take(self, request: Request, blocks: Iterator[bytes]) -> Page | None:  # noqa: ARG002 - for subclasses
+        """Answer a PUT, whose body comes in blocks; None is a 405, and a `ConnectionError` breaks the connection."""
+        return None
 
     def put(self, name: str, data: bytes, *faults: Fault, **options: Any) -> Resource:
         """Serve a file under a name.
@@ -292,6 +296,39 @@ class _Handler(BaseHTTPRequestHandler):
             )
             with self.site.lock:
                 self.site.seen.append(seen)
+
+    def do_PUT(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._status = self._sent = 0
+        self._left = int(headers.get("content-length", 0))
+        try:
+            request = Request(method="PUT", path=self.path, headers=headers, body=b"")
+            page = self.site.take(request, self._blocks()) or Page(status=405)
+            for _ in self._blocks():
+                pass  # what was not taken must not be read as the next request
+            self._plain(page.status, page.body, page.headers)
+        except ConnectionError:
+            self._reset()
+        finally:
+            with self.site.lock:
+                self.site.seen.append(
+                    Seen(path=self.path, headers=headers, status=self._status, sent=self._sent, method="PUT")
+                )
+
+    def _blocks(self) -> Iterator[bytes]:
+        while self._left:
+            block = self.rfile.read(min(_BLOCK, self._left))
+            if not block:
+                raise ConnectionResetError
+            self._left -= len(block)
+            yield block
+
+    def _reset(self) -> None:
+        # With a zero linger time the kernel answers with RST instead of a clean end.
+        with contextlib.suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        self.close_connection = True
 
     def _serve(self, resource: Resource | Page | None) -> None:
         if isinstance(resource, Page):
@@ -415,10 +452,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (fault := faults.get("stall")) and fault.at == at:
             time.sleep(fault.seconds)
         if (fault := faults.get("reset")) and fault.at == at:
-            # With a zero linger time the kernel answers with RST instead of a clean end.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-            self.close_connection = True
+            self._reset()
             return True
         if (fault := faults.get("truncate")) and fault.at == at:
             self.close_connection = True

@@ -189,9 +189,7 @@ class StreamContent:
         return self._sum.digits()
 
 
-def open_stream(
-    source: bytes | bytearray | memoryview | IO[bytes], algorithm: str = ""
-) -> FileContent | StreamContent:
+def open_stream(source: bytes | bytearray | memoryview | IO[bytes], algorithm: str = "") -> FileContent | StreamContent:
     """Make content of bytes or of an open file; one that can seek is read from where it stands.
 
     Args:

@@ -68,6 +68,7 @@ def _on_kaggle(handle: Handle, env: Mapping[str, str]) -> Path | None:
                 **version,
             }
         },
+        "code": {"kernelRef": {"OwnerSlug": handle.owner, "KernelSlug": handle.name, **version}},
     }[handle.kind]
     headers = {
         "X-Kaggle-Authorization": f"Bearer {token}",
@@ -79,8 +80,8 @@ def _on_kaggle(handle: Handle, env: Mapping[str, str]) -> Path | None:
 
 
 def _on_colab(handle: Handle, env: Mapping[str, str]) -> Path | None:
-    """Ask Colab's runtime, which mounts public datasets and models; it has no competitions."""
-    if handle.kind == "competitions":
+    """Ask Colab's runtime, which mounts public datasets and models; it has no competitions and no notebooks."""
+    if handle.kind in ("competitions", "code"):
         return None
     value: dict[str, Any] = {"owner": handle.owner}
     if handle.kind == "datasets":
@@ -123,6 +124,8 @@ def _mounted(slug: Any, env: Mapping[str, str], host: str) -> Path | None:
 
 def _in_hub_cache(handle: Handle, env: Mapping[str, str]) -> Path | None:
     """Find what kagglehub has fetched completely: it says so by a marker beside the folder."""
+    if handle.kind == "code":
+        return None  # kagglehub 1.0 has one marker for all versions of a notebook, so it says nothing
     root = Path(env.get(HUB_CACHE) or "~/.cache/kagglehub").expanduser().joinpath(handle.kind, *handle.slugs)
     if handle.kind == "competitions":
         marker = root.with_name(f"{root.name}.complete")

@@ -189,9 +189,7 @@ def _row(text: str) -> Row:
 
 
 @contextlib.contextmanager
-def _opened(
-    path: StrPath | bytes | bytearray | memoryview | IO[bytes], algorithm: str
-) -> Iterator[Path | Content]:
+def _opened(path: StrPath | bytes | bytearray | memoryview | IO[bytes], algorithm: str) -> Iterator[Path | Content]:
     if not isinstance(path, str | os.PathLike):
         from colabkit.transfer._content import open_stream
 
