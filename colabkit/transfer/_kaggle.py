@@ -67,9 +67,9 @@ class KaggleSource:
         handle = self.handle
         return f"{handle.variation}.tar.gz" if handle.kind == "models" else f"{handle.name}.zip"
 
-    def here(self) -> Path | None:
+    def here(self, *, ask: bool = True) -> Path | None:
         """Return where Kaggle, Colab or kagglehub has put it already."""
-        return _kaggle_here.find(self.handle, self._env)
+        return _kaggle_here.find(self.handle, self._env, ask=ask)
 
     def remote(self) -> Remote:
         """Ask Kaggle for a signed address; nothing secret is sent there.

@@ -28,9 +28,17 @@ _MOUNTING = 120.0
 """Seconds that a mount may take to appear before the data is fetched instead."""
 
 
-def find(handle: Handle, env: Mapping[str, str] = os.environ) -> Path | None:
-    """Return where the data lies on this machine, or None; mounted data is preferred, as nothing can change it."""
-    if ON_KAGGLE in env and not _off(env, ON_KAGGLE):
+def find(handle: Handle, env: Mapping[str, str] = os.environ, *, ask: bool = True) -> Path | None:
+    """Return where the data lies on this machine, or None; mounted data is preferred, as nothing can change it.
+
+    Args:
+        handle: The data.
+        env: The environment.
+        ask: The machine's service may be asked to mount it; False only looks into kagglehub's cache.
+    """
+    if not ask:
+        mounted = None
+    elif ON_KAGGLE in env and not _off(env, ON_KAGGLE):
         mounted = _on_kaggle(handle, env)
     elif ON_COLAB in env and not _off(env, ON_COLAB):
         mounted = _on_colab(handle, env)

@@ -19,7 +19,7 @@ from colabkit.runtime import colab_requests
 from colabkit.testing.http import Fault
 from colabkit.testing.kaggle import KEY, TOKEN, USER, FakeKaggle
 from colabkit.testing.web import FakeWeb
-from colabkit.transfer import _api, _kaggle_here, _kaggle_login, engine, fetch, fetch_details
+from colabkit.transfer import _api, _kaggle_here, _kaggle_login, engine, fetch, fetch_details, here
 from colabkit.transfer._kaggle import open_source
 from colabkit.transfer._kaggle_handle import parse
 
@@ -463,6 +463,18 @@ def test_kaggles_mounts_are_used(service, monkeypatch, tmp_path):
     assert service.asked[-1][1] == {"datasetRef": {"OwnerSlug": "ada", "DatasetSlug": "digits"}}
     service.answers = {path: {"wasSuccessful": True, "result": {"mountSlug": "../digits"}}}
     assert _kaggle_here.find(parse("kaggle:ada/digits")) is None
+
+
+def test_a_plan_asks_no_service_and_waits_for_no_mount(service, monkeypatch, tmp_path, isolated):
+    """here() only looks: the machine that would mount the data is not asked; what kagglehub has is found."""
+    monkeypatch.setenv("TBE_RUNTIME_ADDR", f"127.0.0.1:{service.port}")
+    monkeypatch.setenv("COLAB_CACHE_MOUNT_FOLDER", str(tmp_path / "none"))
+    service.answers = {"/kagglehub/datasets/is_supported": {}, "/kagglehub/datasets/mount": {"slug": "digits"}}
+    assert here("kaggle:ada/digits") is None
+    assert service.asked == []
+    folder = hub(isolated, "datasets", "ada", "digits", "versions", "3")
+    (folder.parent.parent / "3.complete").touch()
+    assert here("kaggle:ada/digits") == folder
 
 
 @pytest.fixture
