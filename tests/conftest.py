@@ -53,9 +53,9 @@ def gcs(monkeypatch):
     """Run Cloud Storage on this machine, found as Google's client finds an emulator; waits are a twentieth."""
     from colabkit._tools.retry import Backoff
     from colabkit.testing.gcs import FakeGCS
-    from colabkit.transfer import _gcs_api, engine
+    from colabkit.transfer import _service, engine
 
-    for module in (_gcs_api, engine):
+    for module in (_service, engine):
         monkeypatch.setattr(module, "Backoff", lambda **options: Backoff(first=0.025, longest=1.0, **options))
     with FakeGCS() as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.endpoint)

@@ -16,6 +16,7 @@ from colabkit.checkpoint._keras_code import fingerprints
 from colabkit.checkpoint._keras_data import Source, source_of
 from colabkit.checkpoint._keras_together import Together, Watching
 from colabkit.checkpoint._signals import StopSignals
+from colabkit.checkpoint.occasions import Occasions, session_left
 from colabkit.checkpoint.snapshot import Snapshot, versions
 from colabkit.errors import ColabKitError, CorruptCheckpointError, UnsupportedError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from colabkit.checkpoint.container import Checkpoint
+    from colabkit.checkpoint.policy import Best
     from colabkit.checkpoint.run import Run
 
     Array = np.ndarray[Any, Any]
@@ -44,13 +46,14 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         seed: Fixes the order of the samples; when None it follows from the state of Python's `random`.
         check_data: Refuse data other than what the run was trained on.
         exact: Refuse data whose order cannot be continued at any step.
+        best: By which metric the best state is chosen, which stays however old it is.
 
     Attributes:
         resumed_from: After the start of `fit`: the `epoch` (from 0) and the `step` in it where the run was continued,
             or None in a new run.
     """
 
-    def __init__(self, run: Run, *, seed: int | None, check_data: bool, exact: bool) -> None:
+    def __init__(self, run: Run, *, seed: int | None, check_data: bool, exact: bool, best: Best | None = None) -> None:
         super().__init__()
         self._run: Run | Watching = run
         self._given = run
@@ -58,6 +61,10 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._seed = seed
         self._check_data = check_data
         self._exact = exact
+        self._by = best
+        self._best: dict[str, Any] | None = None
+        self._metrics: dict[str, float] = {}
+        self._occasions: Occasions | None = None
         self.resumed_from: dict[str, int] | None = None
         self._source: Source | None = None
         self._epochs: _keras_fit.Epochs | None = None
@@ -86,6 +93,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         except BaseException:
             self._run.close()
             raise
+        self._occasions = Occasions(self._given.dir, session_left=session_left())
         self._began = self._saved_at = time.monotonic()
         self._signals.install()
 
@@ -109,6 +117,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             # Last, so that what the other callbacks change is saved too; first as well, to restore before they see an
             # epoch. A new list, since Keras is going through the old one just now.
             fit.callbacks.callbacks = [_First(self), *others, self]
+            _keras_fit.tell_failures(fit, self._failed)
 
     def before_epoch(self) -> None:
         """Restore a state between two epochs, before any callback sees that the epoch begins."""
@@ -138,20 +147,29 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._others.begin()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._count(batch, logs)
+        due, stopping = self._decide()
+        if self._epochs is not None and (stopping or due):
+            self._save(wait=stopping)
+        if stopping:
+            self._stop()
+
+    def _count(self, batch: int, logs: Any) -> None:
+        """Count a step, or the several of one execution, that is done."""
         done, steps = batch + 1, self._epochs.steps if self._epochs is not None else None
         if steps is not None:
             done = min(done, steps)  # the last execution of several steps may be short
         self._step += done - self._step_in_epoch
         self._step_in_epoch = done
         self._logs = logs or {}
-        due, stopping = self._decide()
-        if self._epochs is not None:
-            if done == steps:
-                self._owed = self._take_small()
-            if stopping or due:
-                self._save(wait=stopping)
-        if stopping:
-            self._stop()
+        if done == steps:
+            tensors, states = self._take_small()
+            tensors |= state.capture(self.model, groups=("optimizer",), largest=1)  # callbacks may change its rate
+            self._owed = {name: tensor.copy() for name, tensor in tensors.items()}, states
+
+    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        if self._owed is not None and (validation := getattr(self.model, "_eval_epoch_iterator", None)) is not None:
+            _keras_fit.tell_failures_of(validation, self._failed)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         if self._signals.received is not None and (self._together is None or self._together.alone):
@@ -159,10 +177,11 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 self._save(wait=True)
             self._stop()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._epoch, self._step_in_epoch, self._owed, self._logs = epoch + 1, 0, None, {}
+        improved = self._judge(logs or {})
         _, stopping = self._decide(ask=True)
-        if stopping or self._is_complete() or self._run.every.due_at_epoch(self._epoch):
+        if stopping or improved or self._is_complete() or self._run.every.due_at_epoch(self._epoch):
             self._save(wait=stopping)
         if stopping:
             self._stop()
@@ -193,7 +212,49 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _due(self) -> bool:
         now = time.monotonic()
-        return self._run.every.due(seconds=now - self._saved_at, steps=self._step - self._saved_step)
+        if self._run.every.due(seconds=now - self._saved_at, steps=self._step - self._saved_step):
+            return True
+        if self._occasions is None or not (why := self._occasions.now(saved_at=self._saved_at)):
+            return False
+        say("%s: %s; saving at step %s", self._run.name, why, self._step)
+        return True
+
+    def _judge(self, logs: dict[str, Any]) -> bool:
+        """Remember what an epoch has measured; says whether its state is the best so far."""
+        self._metrics = {name: float(value) for name, value in logs.items() if np.ndim(value) == 0}
+        by = self._by
+        if by is None:
+            return False
+        if (value := self._metrics.get(by.metric)) is None:
+            self._by = None
+            there = ", ".join(self._metrics)
+            warn("%s: the best state is not kept: no epoch measures %s, only %s", self._run.name, by.metric, there)
+            return False
+        if not by.better(value, self._best["value"] if self._best is not None else None):
+            return False
+        self._best = {"metric": by.metric, "mode": by.mode, "value": value, "step": self._step, "epoch": self._epoch}
+        return True
+
+    def _failed(self, error: BaseException) -> None:
+        """Save what an error would lose, as far as the state is that of a whole step."""
+        self._signals.restore()
+        failure = _keras_fit.failure_of(error)
+        try:
+            if failure.where == "after" and failure.batch + 1 > self._step_in_epoch:
+                self._count(failure.batch, failure.logs)
+            elif failure.where == "data" and (
+                self.model.steps_per_execution > 1 or self._source is None or self._source.capture({}) is not None
+            ):
+                return  # nobody can say how far it had come
+            whole = self._owed is not None if failure.where in ("test", "end") else failure.where != "step"
+            if self._epochs is not None and whole and self._saved_step < self._step:
+                self._save(wait=True)
+                say("%s: saved at step %s, after the error", self._run.name, self._step)
+        except Exception as second:  # noqa: BLE001 - the first error is the one to see
+            warn("%s: the state at the error is not saved. %s", self._run.name, second)
+        finally:
+            self.model._initial_epoch = None  # see on_train_end
+            self._run.end_writing()
 
     def _take_small(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Take what validation would change, and what is not worth a second copy of the model."""
@@ -225,6 +286,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             "complete": self._is_complete(),
             "stopped": bool(model.stop_training),
             "ended": ended,
+            "metrics": self._metrics,
+            "best": self._best,
             "saved_at": time.time(),
             "seconds": self._spent + time.monotonic() - self._began,
             "history": _plain_history(getattr(model, "history", None)),
@@ -290,6 +353,8 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._step = self._saved_step = meta["step"]
         self.resumed_from = {"epoch": self._epoch, "step": self._step_in_epoch}
         self._spent = meta["seconds"]
+        self._metrics = dict(meta.get("metrics") or {})
+        self._best = self._best_so_far(meta.get("best"))
         if self._epoch >= epochs or (meta["complete"] and epochs <= meta["epochs"]):
             say("%s: already trained, %s epochs; raise epochs= to go on", name, meta["epoch"])
             self._epoch = epochs
@@ -309,6 +374,13 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             seen = int(meta.get("steps_seen") or 0)
             self._epochs.begin_at(steps=meta.get("steps"), steps_seen=seen, opened=self._source.opened)
         self.model._initial_epoch = self._epoch  # as keras.callbacks.BackupAndRestore does
+
+    def _best_so_far(self, saved: Any) -> dict[str, Any] | None:
+        """Go on with the best of an earlier process; without `best=` it stays as it is."""
+        by = self._by
+        if not isinstance(saved, dict) or (by is not None and (saved["metric"], saved["mode"]) != (by.metric, by.mode)):
+            return None
+        return saved
 
     def _restore_rest(self, saved: Checkpoint) -> None:
         """Bring back what `fit` and the callbacks themselves have reset since `on_train_begin`."""

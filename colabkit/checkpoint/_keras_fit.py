@@ -6,11 +6,13 @@ local variable. So what `fit` has just made is taken over in place. What is know
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +65,77 @@ def build(model: Any, fit: Fit | None) -> None:
     else:
         model._symbolic_build(iterator=fit.iterator)
         fit.iterator.reset()
+
+
+def tell_failures(fit: Fit, failed: Callable[[BaseException], None]) -> None:
+    """Call a function when an error leaves the loop over an epoch's steps, or the callbacks of its end."""
+    tell_failures_of(fit.iterator, failed)
+    end = fit.callbacks.on_epoch_end
+
+    def watched(*arguments: Any, **options: Any) -> None:
+        try:
+            end(*arguments, **options)
+        except BaseException as error:
+            failed(error)
+            raise
+
+    fit.callbacks.on_epoch_end = watched
+
+
+def tell_failures_of(iterator: Any, failed: Callable[[BaseException], None]) -> None:
+    """Call a function when an error leaves the loop over the steps of an iterator of Keras."""
+    if "catch_stop_iteration" in vars(iterator):
+        return  # Keras keeps that of the validation
+    catching = iterator.catch_stop_iteration
+
+    @contextlib.contextmanager
+    def watched() -> Iterator[None]:
+        try:
+            with catching():
+                yield
+        except BaseException as error:
+            failed(error)
+            raise
+
+    iterator.catch_stop_iteration = watched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Where in the loop over the steps an error came from.
+
+    Attributes:
+        where: "step" while one is trained, "data" while its data was read or before it, "after" in the callbacks of a
+            step that is done, "test" in the validation, "end" in the callbacks of the end of an epoch.
+        batch: In "after": the number of the step in its epoch.
+        logs: In "after": what the step gave.
+    """
+
+    where: str
+    batch: int = 0
+    logs: Any = None
+
+
+_PLACES = {
+    "on_train_batch_begin": "data",
+    "on_train_batch_end": "after",
+    "evaluate": "test",
+    "on_epoch_end": "end",
+}
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Find out from its traceback where an error came from."""
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        here, name = frame.f_locals, frame.f_code.co_name
+        if name in _PLACES and isinstance(here.get("self"), keras.callbacks.CallbackList | keras.Model):
+            return Failure(where=_PLACES[name], batch=here.get("batch", 0), logs=here.get("logs"))
+        if isinstance(here.get("self"), DataAdapter):
+            return Failure(where="data")
+        trace = trace.tb_next
+    return Failure(where="step")
 
 
 class Epochs:

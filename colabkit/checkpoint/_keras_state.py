@@ -7,6 +7,7 @@ resumed run drifts away from an uninterrupted one, or reports another loss for t
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,11 @@ def variables(model: Any) -> Iterator[tuple[str, Any]]:
     alone repeat.
     """
     seen: set[int] = set()
+    main = getattr(model, "optimizer", None)  # a model that is not compiled has none
     groups = {
         "metrics": model.metrics_variables,
         "model": model.variables,
-        "optimizer": model.optimizer.variables if model.optimizer is not None else [],
+        "optimizer": main.variables if main is not None else [],
         **{f"optimizers/{name}": optimizer.variables for name, optimizer in more_optimizers(model).items()},
     }
     for group, members in groups.items():
@@ -47,7 +49,7 @@ def variables(model: Any) -> Iterator[tuple[str, Any]]:
 def more_optimizers(model: Any) -> dict[str, Any]:
     """Find the optimizers that a model with a `train_step` of its own keeps beside `model.optimizer`."""
     found: dict[str, Any] = {}
-    seen = {id(model.optimizer)}
+    seen = {id(getattr(model, "optimizer", None))}
     for layer in model._flatten_layers():
         for name, value in vars(layer).items():
             several = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -85,20 +87,30 @@ def _trained(optimizer: Any) -> list[Any]:
     return list(getattr(getattr(optimizer, "inner_optimizer", optimizer), "_trainable_variables", None) or [])
 
 
-def capture(model: Any, *, groups: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
-    """Copy the variables of some groups to memory that training does not touch."""
-    return {name: _copy(variable) for name, variable in variables(model) if name.startswith(groups)}
+def capture(model: Any, *, groups: tuple[str, ...], largest: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
+    """Read the variables of some groups; what comes back may be a view of memory that training changes.
+
+    Args:
+        model: The model.
+        groups: What the names begin with.
+        largest: Leave out variables of more elements.
+    """
+    return {
+        name: _read(variable)
+        for name, variable in variables(model)
+        if name.startswith(groups) and (largest is None or math.prod(variable.shape) <= largest)
+    }
 
 
-def _copy(variable: Any) -> np.ndarray[Any, Any]:
+def _read(variable: Any) -> np.ndarray[Any, Any]:
     if keras.backend.backend() == "tensorflow":
         tensor = variable.value
         tensor = tensor.read_value() if hasattr(tensor, "read_value") else tensor
         try:
-            return np.array(memoryview(tensor))  # one copy; .numpy() would make it two
+            return np.asarray(memoryview(tensor))  # without a copy; .numpy() makes one
         except (TypeError, ValueError, BufferError):  # bfloat16 and the like have no buffer protocol
             pass
-    return np.array(keras.ops.convert_to_numpy(variable.value))
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def apply(model: Any, tensors: Mapping[str, np.ndarray[Any, Any]], *, groups: tuple[str, ...]) -> None:

@@ -143,6 +143,13 @@ def publish(folder: Path, tensors: Mapping[str, np.ndarray[Any, Any]], meta: Map
     return path
 
 
+def best_step(meta: Mapping[str, Any]) -> int | None:
+    """Read from the metadata of a checkpoint at which step the best state of its run is; None where it says none."""
+    best = meta.get("best")
+    step = best.get("step") if isinstance(best, dict) else None
+    return step if type(step) is int else None
+
+
 def candidates(folder: Path) -> list[Candidate]:
     """List the complete checkpoints of a folder as what may be restored."""
     return [

@@ -79,6 +79,8 @@ class Mirror:
         self._thread: threading.Thread | None = None
         self._busy = False
         self._offered: manifest.Entry | None = None
+        self._best: int | None = None  # the step of the best one, which is never pruned
+        self._best_due: manifest.Entry | None = None
         self._files_due = False
         self._files_at = time.monotonic()
         self._failures = 0
@@ -120,12 +122,23 @@ class Mirror:
         except ColabKitError as error:
             self._fail(error)
         with self._changed:
-            if newest := manifest.entries(self._folder):
-                self.offer(newest[0])
+            if found := manifest.entries(self._folder):
+                with contextlib.suppress(ColabKitError, OSError), container.Tensors(found[0].path) as newest:
+                    self._best = manifest.best_step(newest.meta)
+                self._best_due = next((entry for entry in found if entry.step == self._best), None)
+                self.offer(found[0], best=self._best)
 
-    def offer(self, entry: manifest.Entry) -> None:
-        """Hand over a checkpoint that is whole on the local disk; a newer one replaces one that still waits."""
+    def offer(self, entry: manifest.Entry, *, best: int | None = None) -> None:
+        """Hand over a checkpoint that is whole on the local disk; a newer one replaces one that still waits.
+
+        Args:
+            entry: The checkpoint.
+            best: The step of the best one so far, which is carried in any case, and stays.
+        """
         with self._changed:
+            self._best = best
+            if entry.step == best:
+                self._best_due = entry
             if self._offered is None or entry.step >= self._offered.step:
                 self._offered = entry
             self._wake()
@@ -141,8 +154,8 @@ class Mirror:
     def pending(self) -> str:
         """What is not carried or not confirmed yet, in words; empty when there is nothing."""
         with self._changed:
-            if self._offered is not None:
-                return f"step {self._offered.step} ({amount(self._offered.size)})"
+            if (due := self._offered or self._best_due) is not None:
+                return f"step {due.step} ({amount(due.size)})"
             if self._busy:
                 return "a copy"
             if self._on_its_way:
@@ -256,7 +269,7 @@ class Mirror:
                 if job is not None:
                     self._busy = True
                     return job
-                waiting = self._offered is not None or self._on_its_way or self._files_due
+                waiting = bool(self._offered or self._best_due or self._on_its_way or self._files_due)
                 if not waiting and self._then is not None:
                     job, self._then, self._busy, self._ending = self._then, None, True, True
                     return job
@@ -269,7 +282,7 @@ class Mirror:
         if now < self._not_before:
             return None
         arriving = self._on_its_way and now - max(self._unconfirmed.values(), default=0.0) < _ONE_BY_ONE
-        if self._offered is not None and not arriving and now >= self._next_copy:
+        if (self._offered or self._best_due) is not None and not arriving and now >= self._next_copy:
             return self._carry
         if self._on_its_way and now >= self._poll_at:
             return self._confirm
@@ -298,7 +311,7 @@ class Mirror:
     # ---- the jobs ----
 
     def _carry(self) -> None:
-        entry = self._offered
+        entry = self._offered or self._best_due
         if entry is None:
             return
         self.busy_with = entry.path
@@ -324,6 +337,8 @@ class Mirror:
         with self._changed:
             if self._offered is entry:
                 self._offered = None
+            if self._best_due is not None and self._best_due.path == entry.path:
+                self._best_due = None
 
     def _copy(self, path: Path, whole: thin.Base) -> manifest.Name:
         if (base := self._usable_base()) is not None:
@@ -416,7 +431,7 @@ class Mirror:
         good = {name.step for name in self._confirmed if name in there}
         waited = {name: now - since for name, since in self._copied.items()}
         good |= {name.step for name, stored in found if name in waited and waited[name] > _settling(stored.size)}
-        old = policy.superseded({name.step for name in there}, good=good, keep=self._keep)
+        old = policy.superseded({name.step for name in there}, good=good, keep=self._keep, best=self._best)
         borrowers = [name for name in there if name.thin and name.step not in old]
         bases = {self._borrows.get(name) for name in borrowers}
         for name in there:

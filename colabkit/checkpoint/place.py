@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from colabkit._tools.log import warn
 from colabkit.config import RUNS_DIR, cache_dir
 from colabkit.errors import AddressError
-from colabkit.storage import open_storage
+from colabkit.storage import open_storage, scheme
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.storage import Storage
 
 _MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two characters at least: C:\ is a path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +53,7 @@ def place_of(where: StrPath, mirror: StrPath | Storage | None = None) -> Place:
     text = os.fspath(where)
     if not text.strip():
         raise AddressError("the run has no address", do='name a folder, as in open_run("./runs/digits")')
-    is_address = isinstance(where, str) and _SCHEME.match(text) is not None
+    is_address = bool(scheme(where))
     folder = Path(text).expanduser().absolute()
     if not is_address and (inside := _inside_drive(folder)) is not None:
         text, is_address = f"drive:{inside}", True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from colabkit.errors import AddressError
 
@@ -73,7 +74,67 @@ def parse_every(text: str | float | Every) -> Every:
     raise AddressError(f"every={text!r} is no interval", do='write it as "60s", "5 min", "500 steps" or "2 epochs"')
 
 
-def superseded(steps: Iterable[int], *, good: Iterable[int], keep: int) -> set[int]:
+_LARGER_IS_BETTER = re.compile(
+    r"(^|_)(acc|accuracy|auc|precision|recall|sensitivity|specificity|f1|f2|fbeta|iou|dice|r2|score|map|psnr|ssim|bleu)(_|$)"
+)
+_SMALLER_IS_BETTER = re.compile(
+    r"(^|_)(loss|error|err|mse|mae|rmse|mape|msle|kld|perplexity|entropy|crossentropy|divergence|distance)(_|$)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """By which metric a state is better than another.
+
+    Attributes:
+        metric: Its name in the logs of an epoch, as `val_loss`.
+        mode: Whether the smallest or the largest value is the best.
+    """
+
+    metric: str
+    mode: Literal["min", "max"]
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Say whether a value is better than the best so far; nan never is."""
+        if math.isnan(value):
+            return False
+        return than is None or (value < than if self.mode == "min" else value > than)
+
+
+def parse_best(text: str | tuple[str, str] | Best) -> Best:
+    """Read by which metric the best is chosen.
+
+    Args:
+        text: The metric's name, where it tells whether small or large is good; else the name and `"min"` or `"max"`.
+
+    Raises:
+        AddressError: It is neither.
+
+    Example:
+        >>> parse_best("val_loss"), parse_best(("reward", "max"))
+        (Best(metric='val_loss', mode='min'), Best(metric='reward', mode='max'))
+    """
+    match text:
+        case Best():
+            return text
+        case (str(metric), ("min" | "max") as mode):
+            return Best(metric=metric, mode=mode)
+        case str() if bool(_LARGER_IS_BETTER.search(text)) != bool(_SMALLER_IS_BETTER.search(text)):
+            return Best(metric=text, mode="max" if _LARGER_IS_BETTER.search(text) else "min")
+    name = text if isinstance(text, str) else "METRIC"
+    raise AddressError(
+        f"best={text!r} does not say what is best",
+        why="the name does not tell whether small or large values are good" if isinstance(text, str) else "",
+        do=f'write best=("{name}", "min") or best=("{name}", "max")',
+    )
+
+
+def reserve(total: int) -> int:
+    """Return the bytes of a disk that checkpoints leave alone: a full disk breaks more than the next checkpoint."""
+    return min(1 << 30, total // 50)
+
+
+def superseded(steps: Iterable[int], *, good: Iterable[int], keep: int, best: int | None = None) -> set[int]:
     """Choose the checkpoints that may be deleted.
 
     Only what is known to be whole counts as kept, and nothing newer than the oldest kept one is ever chosen: a broken
@@ -83,6 +144,7 @@ def superseded(steps: Iterable[int], *, good: Iterable[int], keep: int) -> set[i
         steps: The steps of all checkpoints in the folder.
         good: Those that this process wrote or has verified.
         keep: How many good ones stay.
+        best: The step of the best one, which stays however old it is.
 
     Example:
         >>> sorted(superseded([10, 20, 30, 40, 50], good=[20, 30, 50], keep=2))
@@ -91,4 +153,4 @@ def superseded(steps: Iterable[int], *, good: Iterable[int], keep: int) -> set[i
     kept = sorted(good, reverse=True)[:keep]
     if len(kept) < keep:
         return set()
-    return {step for step in steps if step < kept[-1]}
+    return {step for step in steps if step < kept[-1] and step != best}

@@ -14,7 +14,7 @@ from colabkit.checkpoint import copies, manifest, snapshot
 from colabkit.checkpoint.into import fill
 from colabkit.checkpoint.mirror import Mirror, open_mirror
 from colabkit.checkpoint.place import place_of
-from colabkit.checkpoint.policy import Every, parse_every
+from colabkit.checkpoint.policy import Every, parse_best, parse_every
 from colabkit.checkpoint.writer import Writer
 from colabkit.errors import (
     AddressError,
@@ -162,7 +162,9 @@ class Run:
 
     # ---- Keras ----
 
-    def resume(self, *, seed: int | None = None, check_data: bool = True) -> Any:
+    def resume(
+        self, *, seed: int | None = None, check_data: bool = True, best: str | tuple[str, str] | None = None
+    ) -> Any:
         """Make a Keras callback that saves as training goes and continues where the run stopped.
 
         Arrays, `keras.utils.PyDataset` and most of `tf.data` continue at the exact step, with the same result, bit for
@@ -172,6 +174,8 @@ class Run:
             seed: Fixes the order of the samples in a new run. When None it follows from the state of Python's `random`,
                 which `keras.utils.set_random_seed` sets. A begun run keeps its own.
             check_data: Refuse other data than the run was trained on.
+            best: A metric of the epochs, as `"val_loss"`, or `("reward", "max")` where its name does not tell what is
+                good. The best state stays, however old it is, and `load_best` brings it back.
 
         Returns:
             A `keras.callbacks.Callback` for one call of `fit`.
@@ -182,9 +186,18 @@ class Run:
             model.fit(x, y, epochs=10, callbacks=[run.resume()])
             ```
         """
-        return self._callback(seed=seed, check_data=check_data, exact=False)
+        return self._callback(seed=seed, check_data=check_data, exact=False, best=best)
 
-    def fit(self, model: Any, x: Any = None, y: Any = None, *, seed: int | None = None, **options: Any) -> Any:
+    def fit(
+        self,
+        model: Any,
+        x: Any = None,
+        y: Any = None,
+        *,
+        seed: int | None = None,
+        best: str | tuple[str, str] | None = None,
+        **options: Any,
+    ) -> Any:
         """Train a compiled Keras model, resumable at the exact step.
 
         Args:
@@ -192,6 +205,7 @@ class Run:
             x: Inputs, as for `model.fit`.
             y: Targets, as for `model.fit`.
             seed: Fixes the order of the samples in a new run, as for `resume`.
+            best: By which metric the best state is kept, as for `resume`.
             options: Everything else that `model.fit` takes.
 
         Returns:
@@ -200,15 +214,36 @@ class Run:
         Raises:
             UnsupportedError: The data cannot be continued exactly; the message says why.
         """
-        callbacks = [*(options.pop("callbacks", None) or []), self._callback(seed=seed, check_data=True, exact=True)]
+        own = self._callback(seed=seed, check_data=True, exact=True, best=best)
+        callbacks = [*(options.pop("callbacks", None) or []), own]
         return model.fit(x, y, callbacks=callbacks, **options)
 
-    def _callback(self, *, seed: int | None, check_data: bool, exact: bool) -> Any:
+    def load_best(self, model: Any) -> dict[str, Any]:
+        """Give a Keras model the weights of the best state, which `resume(best=...)` keeps.
+
+        Args:
+            model: The model, built as it was trained.
+
+        Returns:
+            What made it the best: its `metric`, `mode`, `value`, `step` and `epoch`.
+
+        Raises:
+            CheckpointError: The run keeps no best state, or it cannot be read.
+            RunMismatchError: It belongs to another model.
+        """
+        require("keras", extra="train", why="run.load_best() gives weights to Keras models")
+        from colabkit.checkpoint import _keras_best
+
+        newest = self.newest("keras")
+        return _keras_best.load(self.name, model, newest, self._candidates())
+
+    def _callback(self, *, seed: int | None, check_data: bool, exact: bool, best: Any) -> Any:
         require("keras", extra="train", why="run.resume() and run.fit() train Keras models")
         from colabkit.checkpoint._keras import ResumeCallback
 
         prepare()
-        return ResumeCallback(self, seed=seed, check_data=check_data, exact=exact)
+        by = None if best is None else parse_best(best)
+        return ResumeCallback(self, seed=seed, check_data=check_data, exact=exact, best=by)
 
     # ---- any state ----
 
@@ -352,6 +387,7 @@ class Run:
     def end_writing(self) -> None:
         """Write what waits and let others write; a failed write is told, not raised: the model is in memory."""
         self._writer.wait()
+        self._writer.rest()
         if self._writer.error is not None:
             warn("%s: the newest state is not saved. %s", self.name, self._writer.error)
         if self._mirror is None:
@@ -376,18 +412,7 @@ class Run:
     def newest(self, kind: str) -> Checkpoint | None:
         """Read the newest checkpoint that is whole, here or in the mirror, and tell which ones were passed over."""
         self._writer.wait()
-        unknown: ColabKitError | None = None
-        candidates = manifest.candidates(self._folder)
-        for storage in self._storages():
-            try:
-                candidates += copies.candidates(storage, self._folder)
-            except ColabKitError as error:
-                unknown = error
-        if unknown is not None and not candidates:
-            raise unknown  # beginning anew because a network is down would be a silent loss
-        if unknown is not None:
-            warn("%s: the mirror is not asked, only what is here. %s", self.name, unknown)
-        found, candidate, passed_over = manifest.newest_good(candidates)
+        found, candidate, passed_over = manifest.newest_good(self._candidates())
         for item in passed_over:
             warn("%s: passing over the checkpoint %s: %s", self.name, item.name, item.why)
         if found is None or candidate is None:
@@ -408,11 +433,26 @@ class Run:
 
     # ---- parts ----
 
+    def _candidates(self) -> list[manifest.Candidate]:
+        unknown: ColabKitError | None = None
+        candidates = manifest.candidates(self._folder)
+        for storage in self._storages():
+            try:
+                candidates += copies.candidates(storage, self._folder)
+            except ColabKitError as error:
+                unknown = error
+        if unknown is not None and not candidates:
+            raise unknown  # beginning anew because a network is down would be a silent loss
+        if unknown is not None:
+            warn("%s: the mirror is not asked, only what is here. %s", self.name, unknown)
+        return candidates
+
     @property
     def _lock(self) -> FileLock:
         return _locks.setdefault(self.dir, FileLock(self.dir / "lock"))
 
     def _release(self) -> None:
+        self._writer.rest()
         if self._mirror is not None:
             self._mirror.claim.release()
         self._lock.release()

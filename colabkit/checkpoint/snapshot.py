@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A state at one instant; nothing changes it any more.
+    """A state at one instant. Its arrays may be views of what trains on; `Writer.submit` copies them.
 
     Attributes:
         step: Steps trained so far; it orders the checkpoints of a run.
@@ -52,7 +52,7 @@ def of_state(state: Any, *, step: int) -> Snapshot:
     Args:
         state: Dicts, lists and tuples of arrays (NumPy, or anything that NumPy can read, like tensors and JAX arrays),
             numbers, strings, bytes, booleans and None, nested as deep as you like; objects with a `state_dict()` and
-            dataclasses, as dicts; JAX random keys. Arrays are copied.
+            dataclasses, as dicts; JAX random keys. Arrays are not copied where it can be helped.
         step: Steps trained so far.
 
     Raises:
@@ -120,7 +120,7 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
 
     if hasattr(value, "detach"):
         value = _of_torch(value)
-    array = np.array(value)  # a copy: training goes on while it is written
+    array = np.asarray(value)
     if array.dtype.hasobject:
         raise CheckpointError(
             f"{place} cannot be saved",

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "setup": "make everything ready that a set-up file asks for",
     "run": "run a notebook or script headless, and again after a crash",
     "launch": "train a script on several workers, which survives the death of one",
+    "runs": "list, verify, restore, prune and compare what training has saved",
     "train": "train a reference model; the same command again continues it",
 }
 

@@ -16,8 +16,19 @@ from colabkit.storage.base import Confirmed, Storage, Stored, check_name
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
+    from colabkit.storage.tree import get_tree, put_tree
 
-__all__ = ["Confirmed", "MemoryStorage", "Storage", "Stored", "check_name", "open_storage"]
+__all__ = [
+    "Confirmed",
+    "MemoryStorage",
+    "Storage",
+    "Stored",
+    "check_name",
+    "get_tree",
+    "open_storage",
+    "put_tree",
+    "scheme",
+]
 
 # What an address begins with -> the module and the function that takes the rest of it.
 _TABLE = {
@@ -58,14 +69,31 @@ def open_storage(where: StrPath | Storage) -> Storage:
         if text.startswith(start):
             opened: Any = getattr(importlib.import_module(module), name)(text.removeprefix(start))
             return cast("Storage", opened)
-    if (match := _SCHEME.match(text)) and isinstance(where, str) and not os.path.exists(text):  # noqa: PTH110
+    if (start := scheme(text)) and isinstance(where, str) and not os.path.exists(text):  # noqa: PTH110
         known = ", ".join([*_TABLE, "a folder"])
         raise UnsupportedError(
-            f"{text} cannot be opened", why=f"{match[0]} is no storage of this version", do=f"use one of: {known}"
+            f"{text} cannot be opened", why=f"{start} is no storage of this version", do=f"use one of: {known}"
         )
     from colabkit.storage._local import LocalStorage
 
     return LocalStorage(text)
+
+
+def scheme(where: StrPath) -> str:
+    """Return what an address begins with, as `gs:`; empty for a path.
+
+    Example:
+        >>> scheme("gs://bucket/runs"), scheme("./runs"), scheme("C:/runs")
+        ('gs:', '', '')
+    """
+    match = _SCHEME.match(where) if isinstance(where, str) else None
+    return match[0] if match else ""
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("get_tree", "put_tree"):  # they need what unpacks archives, which a run with a mirror does not
+        return getattr(importlib.import_module("colabkit.storage.tree"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _in_memory(rest: str) -> Storage:

@@ -7,20 +7,25 @@ and what is deleted or replaced is emptied first: Drive keeps old bytes in a tra
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit._tools.files import writing_to
-from colabkit.errors import AddressError, ColabKitError, UnreachableError, UnsupportedError
+from colabkit._tools.files import PART, writing_to
+from colabkit._tools.progress import amount
+from colabkit.errors import AddressError, ColabKitError, DiskFullError, UnreachableError, UnsupportedError
 from colabkit.storage._local import LocalStorage
 from colabkit.storage.base import check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from colabkit._types import StrPath
     from colabkit.storage.base import Confirmed, OnlyIf, Progress, Stored
 
+_ASIDE = f"{PART}old"
 _MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
 _ASK_SECONDS = 3.0  # for an answer of the API
 _READ_RATE = 100e6  # bytes a second at least that the mount's cache gives, to compute a checksum
@@ -69,6 +74,7 @@ class DriveStorage(LocalStorage):
         self._mount = Path(mount)
         self._device = self._mount.stat().st_dev if self._mount.exists() else -1
         self._mute_until = 0.0
+        self._known: set[str] = set()  # what this process has put or seen
 
     def put(
         self, name: str, source: bytes | StrPath, *, only_if: OnlyIf = None, progress: Progress | None = None
@@ -76,13 +82,16 @@ class DriveStorage(LocalStorage):
         check_name(name)
         with writing_to(name):
             size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+        self._check_room(name, size)
         if size == 0:
             raise AddressError(
                 f"{name} is empty, and a Drive storage keeps no empty files",
                 why="a file of 0 bytes is what Drive shows of one that is being deleted or is not there yet",
                 do="leave it out",
             )
-        return super().put(name, source, only_if=only_if, progress=progress)
+        stored = super().put(name, source, only_if=only_if, progress=progress)
+        self._known.add(name)
+        return stored
 
     def confirmed(self, name: str) -> Confirmed:
         """Ask Drive itself, by its API; the mount shows a file at once, whether or not it has reached Drive.
@@ -97,7 +106,7 @@ class DriveStorage(LocalStorage):
                 return "no"
             if time.monotonic() < self._mute_until:
                 return "cannot tell"
-            found = drive.uploaded(self._path(name), timeout=_ASK_SECONDS + stored.size / _READ_RATE)
+            found = drive.uploaded(self._found(name), timeout=_ASK_SECONDS + stored.size / _READ_RATE)
         except ColabKitError:
             return "cannot tell"
         if found.state == "unknown":
@@ -105,12 +114,66 @@ class DriveStorage(LocalStorage):
             return "cannot tell"
         return "yes" if found else "no"
 
-    def _discard(self, path: Path) -> None:
-        os.truncate(path, 0)  # what goes to the trash is what the file held last
-        path.unlink()
+    def list(self, prefix: str = "") -> Sequence[Stored]:
+        """List the objects; a list without names that are there is tried once more, and never returned."""
+        for _ in range(2):
+            found = super().list(prefix)
+            known = {name for name in self._known if name.startswith(prefix)} - {stored.name for stored in found}
+            lost = {name for name in known if self.entry(name) is not None}
+            self._known -= known - lost  # deleted by another machine
+            if not lost:
+                self._known.update(stored.name for stored in found)
+                return found
+        raise UnreachableError(
+            f"{self.address} lists only a part of what it has",
+            why=f"{min(lost)} is there and not in the list",
+            do="wait a minute, or mount Drive again: ck.drive.mount(force_remount=True)",
+        )
 
-    def _make_way(self, path: Path) -> None:
-        os.truncate(path, 0)
+    def delete(self, name: str) -> None:
+        super().delete(name)
+        self._known.discard(name)
+
+    def _found(self, name: str) -> Path:
+        # One that was set aside and not put back, by a machine that died in between, is what the name has.
+        path = self._path(name)
+        return aside if not os.path.lexists(path) and os.path.lexists(aside := _aside(path)) else path
+
+    def _shown(self, folder: Path, part: str) -> str | None:
+        if part.startswith(".") and part.endswith(_ASIDE) and (name := part[1 : -len(_ASIDE)]):
+            return None if os.path.lexists(folder / name) else name
+        return super()._shown(folder, part)
+
+    @contextlib.contextmanager
+    def _replacing(self, path: Path) -> Iterator[None]:
+        # Not emptied before the new one is there: a mount that fails in between would leave neither.
+        aside = _aside(path)
+        old = os.path.lexists(path)
+        if old:
+            self._empty(aside)
+            try:
+                path.rename(aside)
+            except FileNotFoundError:  # another writer was here
+                old = False
+        try:
+            yield
+        except BaseException:
+            if old:
+                with contextlib.suppress(OSError):  # then it is found where it is
+                    _patiently(lambda: aside.rename(path))
+            raise
+        with contextlib.suppress(OSError):  # the new one is there; the rest is emptied the next time
+            self._empty(aside)
+
+    def _discard(self, path: Path) -> None:
+        self._empty(_aside(path))
+        self._empty(path)
+
+    @staticmethod
+    def _empty(path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.truncate(path, 0)  # what goes to the trash is what the file held last
+            path.unlink()
 
     def _is_visible(self, status: os.stat_result) -> bool:
         return status.st_size > 0
@@ -118,6 +181,19 @@ class DriveStorage(LocalStorage):
     def _was_whole(self, before: os.stat_result, after: os.stat_result) -> bool:
         # The old file is emptied when it is replaced; who is reading it then gets zeros for the rest.
         return after.st_size == before.st_size > 0
+
+    def _check_room(self, name: str, size: int) -> None:
+        """Refuse what does not fit: the mount would take it, and it would never reach Drive."""
+        with self._translated(name):
+            self._check_alive()
+            told = os.statvfs(self._mount)
+        quota, free = told.f_blocks * told.f_frsize, told.f_bavail * told.f_frsize
+        if quota and free < size:
+            raise DiskFullError(
+                f"no room left for {name} in {self.address}",
+                why=f"it has {amount(size)}, and Drive tells {amount(free)} free of {amount(quota)}",
+                do="delete files there and empty Drive's trash, which counts as well",
+            )
 
     def _check_alive(self) -> None:
         try:
@@ -130,3 +206,20 @@ class DriveStorage(LocalStorage):
                 why="Drive is not mounted any more",
                 do="in a cell, run: import colabkit as ck; ck.drive.mount(); nothing was written to another place",
             )
+
+
+def _aside(path: Path) -> Path:
+    """Name the place of an old version while a new one takes its name."""
+    return path.with_name(f".{path.name}{_ASIDE}")
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """Do it in spite of a mount that fails now and then."""
+    for pause in (0.01, 0.1, 1.0):
+        try:
+            act()
+        except OSError:
+            time.sleep(pause)
+        else:
+            return
+    act()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _BLOCK = 8 << 20  # few large calls: on a network mount each one may be a round trip
 _TRIES, _PAUSE = 5, 0.01  # to read a file that is being replaced
 _STALE = 24 * 3600.0  # seconds after which a half-written file surely has no writer any more
+_NOT_HALF = (f"{PART}lock", f"{PART}old")  # the lock of conditional puts, and what a Drive has set aside
 _PATIENCE = 10.0  # seconds to wait for another writer's conditional put, which takes milliseconds
 _GONE = {
     errno.ECONNABORTED,
@@ -86,8 +87,8 @@ class LocalStorage:
             return self._stored(name, path)
 
     def get(self, name: str, path: StrPath, *, progress: Progress | None = None) -> Stored:
-        found = self._path(name)
         with self._translated(name):
+            found = self._found(name)
             self._stored(name, found)
             with atomic(path) as file, open(found, "rb", buffering=0) as origin:
                 before = os.fstat(origin.fileno())
@@ -97,9 +98,9 @@ class LocalStorage:
         return _stored(name, before)
 
     def read(self, name: str, *, size: int | None = None) -> bytes:
-        path = self._path(name)
         with self._translated(name):
             for _ in range(_TRIES):
+                path = self._found(name)
                 self._stored(name, path)
                 with open(path, "rb") as file:
                     before = os.fstat(file.fileno())
@@ -110,10 +111,9 @@ class LocalStorage:
         raise self._missing(name)
 
     def entry(self, name: str) -> Stored | None:
-        path = self._path(name)
         with self._translated(name):
             try:
-                return self._stored(name, path)
+                return self._stored(name, self._found(name))
             except NotStoredError:
                 return None
 
@@ -125,8 +125,8 @@ class LocalStorage:
         path = self._path(name)
         with self._translated(name):
             self._check_alive()
+            self._discard(path)
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                self._discard(path)
                 sync_folder(path.parent)
 
     def confirmed(self, name: str) -> Confirmed:
@@ -138,8 +138,21 @@ class LocalStorage:
 
     # ---- where a mounted Drive differs ----
 
+    def _found(self, name: str) -> Path:
+        """Return where the content of a name is."""
+        return self._path(name)
+
+    def _shown(self, folder: Path, part: str) -> str | None:  # noqa: ARG002 - a Drive looks there
+        """Return the last part of the name that a file has in lists, None when it is in none."""
+        return None if _is_hidden(part) else part
+
+    def _replacing(self, path: Path) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - same
+        """Prepare for a file being replaced; if the block fails, the old one is what the name has."""
+        return contextlib.nullcontext()
+
     def _discard(self, path: Path) -> None:
-        path.unlink()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
 
     def _check_alive(self) -> None:
         if self._device is None:
@@ -204,12 +217,11 @@ class LocalStorage:
 
     def _publish(self, name: str, path: Path, publish: Callable[[StrPath], None], only_if: OnlyIf) -> None:
         if only_if is None:
-            if path.exists():
-                self._make_way(path)
-            publish(path)
+            with self._replacing(path):
+                publish(path)
             return
         with self._alone():
-            now = _stored(name, path.stat()) if path.exists() else None
+            now = self.entry(name)
             expected = None if only_if == "absent" else only_if
             if (now and now.version) != (expected and expected.version):
                 raise ChangedError(
@@ -217,12 +229,8 @@ class LocalStorage:
                     why=f"its version is {now.version}" if now else "it is not there any more",
                     do="look at what is there now, then decide again",
                 )
-            if now is not None:
-                self._make_way(path)
-            publish(path)
-
-    def _make_way(self, path: Path) -> None:
-        """Prepare for `path` being replaced."""
+            with self._replacing(path):
+                publish(path)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -251,8 +259,11 @@ class LocalStorage:
             except (FileNotFoundError, NotADirectoryError):
                 continue  # deleted since, or nothing has this prefix
             for item in entries:
-                name = base + item.name
-                if _is_hidden(item.name) or not (name.startswith(prefix) or prefix.startswith(f"{name}/")):
+                shown = self._shown(self.root / base, item.name)
+                if shown is None:
+                    continue
+                name = base + shown
+                if not (name.startswith(prefix) or prefix.startswith(f"{name}/")):
                     continue
                 if item.is_dir(follow_symlinks=False):
                     todo.append(f"{name}/")
@@ -344,5 +355,5 @@ def _sweep(folder: Path) -> None:
     """Delete what killed writers left half-written long ago."""
     with contextlib.suppress(OSError):
         for path in folder.glob(f".*{PART}*"):
-            if time.time() - path.stat().st_mtime > _STALE and not path.name.endswith("lock"):
+            if time.time() - path.stat().st_mtime > _STALE and not path.name.endswith(_NOT_HALF):
                 path.unlink()

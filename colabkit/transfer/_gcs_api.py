@@ -8,19 +8,15 @@ import datetime as dt
 import functools
 import json
 import os
-import threading
 import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colabkit import config
-from colabkit._tools.retry import Backoff
-from colabkit._version import __version__
-from colabkit.errors import AccessError, AddressError, IntegrityError, NotFoundError, OfflineError, TransferError
+from colabkit.errors import AccessError, AddressError, IntegrityError, NotFoundError, TransferError
 from colabkit.transfer import _headers, _html
 from colabkit.transfer._checksum import of_bytes, promised
 from colabkit.transfer._gcs_auth import CREDENTIALS, EMULATOR, PAYING_PROJECT, SIGN_IN, Caller
-from colabkit.transfer._network import first_contact, too_busy, translating
+from colabkit.transfer._service import PATIENT, Service
 from colabkit.transfer.base import TransientError
 
 if TYPE_CHECKING:
@@ -29,8 +25,6 @@ if TYPE_CHECKING:
     import requests
 
 SERVICE = "https://storage.googleapis.com"
-CONNECT, READ = 15.0, 60.0
-PATIENT = 6
 _NO_RANGE = 416
 _MOST_REFUSALS = 3
 """An anonymous try, one with an old token, one with a new one, and one that names who pays."""
@@ -82,7 +76,7 @@ class GcsObject:
         return f"gs://{self.bucket}/{self.name}"
 
 
-class Api:
+class Api(Service):
     """Sends the requests that are not media, each again when it failed in passing.
 
     Args:
@@ -92,12 +86,9 @@ class Api:
     """
 
     def __init__(self, caller: Caller, endpoint: str = SERVICE, *, tries: int = PATIENT) -> None:
-        self._tries = tries
+        super().__init__(endpoint, tries=tries)
         self.caller = caller
-        self.endpoint = endpoint
         self._paying: set[str] = set()
-        self._pause = threading.Event()  # never set: a sleep that Ctrl-C interrupts on every platform
-        self._local = threading.local()
 
     def object(self, bucket: str, name: str, generation: str = "") -> GcsObject:
         """Ask what an object is now.
@@ -214,41 +205,6 @@ class Api:
                 error.perhaps_ours = backoff.failures > 0
                 raise
 
-    def send(
-        self, method: str, url: str, headers: Mapping[str, str], data: Any, shown: str, *, read: float = READ
-    ) -> requests.Response:
-        """Send one request once.
-
-        Raises:
-            TransientError: No answer came.
-        """
-        with translating(shown):
-            session = self._session()
-            return session.request(
-                method,
-                url,
-                headers={"User-Agent": f"colabkit/{__version__}", **headers},
-                data=data,
-                timeout=(CONNECT, read),
-                allow_redirects=False,
-                auth=_as_given,
-            )
-
-    def tries(self) -> Backoff:
-        """Return a fresh budget of tries."""
-        return Backoff(tries=self._tries)
-
-    def wait(self, backoff: Backoff, error: TransientError, shown: str) -> None:
-        """Wait before the next try.
-
-        Raises:
-            TransferError: There is none.
-        """
-        pause = backoff.wait(error.retry_after)
-        if pause is None:
-            raise too_busy(f"cannot reach {shown}: tried {backoff.failures + 1} times", error)
-        self._pause.wait(pause)
-
     def refusal(self, answer: requests.Response, bucket: str, name: str) -> Exception:
         """Turn an answer that is no success into an error."""
         status, said = answer.status_code, _words(answer)
@@ -288,23 +244,6 @@ class Api:
             self._paying.add(bucket)
             return bool(self.caller.paying_project)
         return status == 401 and self.caller.refused()
-
-    def _session(self) -> requests.Session:
-        """Return this thread's session; requests does not promise that threads may share one."""
-        found: requests.Session | None = getattr(self._local, "session", None)
-        if found is None:
-            import requests
-
-            if config.is_offline():
-                raise OfflineError(
-                    f"{self.endpoint} is not asked", why=f"{config.OFFLINE} is set", do=f"unset {config.OFFLINE}"
-                )
-            found = requests.Session()
-            first_contact(
-                self.endpoint, found.merge_environment_settings(self.endpoint, {}, None, None, None)["proxies"]
-            )
-            self._local.session = found
-        return found
 
 
 def connect(project: str = "", *, tries: int = PATIENT, env: Mapping[str, str] = os.environ) -> Api:
@@ -403,11 +342,6 @@ def _remedy(said: str) -> str:
     if "userproject" in lower.replace(" ", "") or "serviceusage" in lower:
         return f"set {PAYING_PROJECT} to a project of your own, in which you may use services"
     return "ask the bucket's owner for the role Storage Object Viewer to read, or Storage Object User to write"
-
-
-def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep ~/.netrc out of it."""
-    return request
 
 
 def _quoted(text: str) -> str:

@@ -6,16 +6,16 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from colabkit.errors import AccessError, IntegrityError, TransferError
-from colabkit.transfer import _gcs_api, _headers
+from colabkit.errors import AccessError, IntegrityError, NotFoundError, TransferError
+from colabkit.transfer import _headers
 from colabkit.transfer._checksum import promised
-from colabkit.transfer._content import FileContent, open_file
-from colabkit.transfer._gcs_auth import Caller
-from colabkit.transfer._gcs_session import Note, marks_of
-from colabkit.transfer._resumable import Session, SessionGoneError
-from colabkit.transfer._url import origin
+from colabkit.transfer._http import CROWDED, TRANSIENT
+from colabkit.transfer._service import Service
+from colabkit.transfer._upload import Upload
+from colabkit.transfer._upload_note import marks_of
 from colabkit.transfer.base import TransientError
 
 if TYPE_CHECKING:
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
     import requests
 
-    from colabkit._tools.retry import Backoff
+    from colabkit.transfer._content import FileContent
     from colabkit.transfer._kaggle_api import KaggleApi
     from colabkit.transfer._many import Watch
+    from colabkit.transfer._upload_note import Note
 
     Start = Callable[["Item"], tuple[str, Mapping[str, Any]]]
 
 ALGORITHM = "md5"
-_MOST_SESSIONS = 3
+STORAGE = "https://storage.googleapis.com"
+"""Where the addresses lead that Kaggle hands out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,112 +74,81 @@ def of_content(content: FileContent, below: str) -> Item:
     return Item(below=below, source=content, size=content.size, modified=0, marks=marks)
 
 
-class Upload:
+class KaggleUpload(Upload[str]):
     """One file on its way.
 
     Args:
         api: Asks Kaggle.
         start: Says how to ask for an address.
         item: The file.
+        content: Its bytes.
         shown: Where it goes, for messages.
         watch: Called with (bytes sent, bytes in all).
-
-    Attributes:
-        note: The session, for another process; it stays until Kaggle has made something of the file.
+        note: Keeps the session for another process.
     """
 
-    def __init__(self, api: KaggleApi, start: Start, item: Item, shown: str, watch: Watch) -> None:
+    def __init__(
+        self, api: KaggleApi, start: Start, item: Item, content: FileContent, *, shown: str, watch: Watch, note: Note
+    ) -> None:
+        # Who knows the address may write: Kaggle's own credentials do not go there.
+        super().__init__(Service(STORAGE), content, shown=shown, watch=watch, note=note)
         self._api = api
         self._start = start
         self._item = item
-        self._watch = watch
-        self._shown = f"{shown}: {item.below}"
-        self.note = Note(str(item.marks.get("path", "")), item.marks, self._shown)
+        self._token = note.token
 
     def run(self) -> str:
-        """Send it, and return the token that stands for it.
+        """Send it, and return the token that stands for it; the note stays until Kaggle has made something of it.
 
         Raises:
             IntegrityError: What arrived is not what was sent.
             TransferError: Or one of its kinds; what arrived is kept for the next try.
         """
-        source = self._item.source
-        if isinstance(source, FileContent):
-            return self._send(source)
-        content = open_file(source, ALGORITHM)
         try:
-            return self._send(content)
+            self._verify(self._in_session())
         except KeyboardInterrupt:
             raise KeyboardInterrupt("what arrived is kept; run the same again to go on") from None
-        finally:
-            content.close()
+        return self._token
 
-    def _send(self, content: FileContent) -> str:
-        for _ in range(_MOST_SESSIONS):
-            begun = bool(self.note.session)
-            if not begun:
-                self.note.keep(*self._begin())
-            # Who knows the address may write: Kaggle's own credentials do not go there.
-            self._wire = _gcs_api.Api(Caller(), origin(self.note.session))
-            try:
-                answer = Session(self.note.session, content, self, self._watch).run(begun=begun)
-            except SessionGoneError:
-                self.note.forget()
-                continue
-            self._verify(answer, content.digits())
-            return self.note.token
-        raise TransferError(
-            f"{self._shown} cannot be uploaded",
-            why=f"the service forgot the upload {_MOST_SESSIONS} times",
-            do="run the same again later",
-        )
+    def _is_ours(self, session: str) -> bool:
+        return session.startswith("https://")
 
-    def _begin(self) -> tuple[str, str]:
+    def _begin(self) -> str:
         method, body = self._start(self._item)
         value = self._api.call(method, body).value()
         session, token = value.get("createUrl"), value.get("token")
-        if not (isinstance(session, str) and session.startswith("https://") and isinstance(token, str) and token):
+        if not (isinstance(session, str) and self._is_ours(session) and isinstance(token, str) and token):
+            said = error_of(value)
             raise TransferError(
                 f"{self._shown} cannot be uploaded",
-                why="Kaggle names no address to send it to" + (f": {said}" if (said := error_of(value)) else ""),
+                why="Kaggle names no address to send it to" + (f": {said}" if said else ""),
                 do="run the same again later",
             )
-        return session, token
+        self._token = token
+        return session
 
-    def put(self, session: str, headers: Mapping[str, str], body: Any) -> requests.Response:
-        """Send a piece, or the question how much has arrived."""
-        return self._wire.send("PUT", session, headers, body, self._shown)
-
-    def refused(self, answer: requests.Response) -> Exception:
-        """Tell why it is not taken."""
+    def _refusal(self, answer: requests.Response) -> Exception:
         status = answer.status_code
         why = f"the storage answered {status}"
-        if status in _gcs_api.TRANSIENT:
-            return TransientError(why, retry_after=_headers.retry_after(answer.headers), crowded=status in (429, 503))
-        self.note.forget()
-        kind = AccessError if status in (401, 403) else TransferError
+        if status in TRANSIENT:
+            return TransientError(why, retry_after=_headers.retry_after(answer.headers), crowded=status in CROWDED)
+        if status == HTTPStatus.NOT_FOUND:
+            return NotFoundError(f"{self._shown} is not known there", why=why)
+        self._forget()
+        kind = AccessError if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) else TransferError
         return kind(f"{self._shown} is not taken", why=why, do="run the same again: it begins anew")
 
-    def seal(self) -> dict[str, str]:
-        """Send nothing with the end: the checksum is compared afterwards."""
-        return {}
+    def _made(self, answer: requests.Response) -> str:
+        return _arrived(answer)
 
-    def tries(self) -> Backoff:
-        """Return a fresh budget of tries."""
-        return self._wire.tries()
-
-    def wait(self, backoff: Backoff, error: TransientError) -> None:
-        """Wait before the next try."""
-        self._wire.wait(backoff, error, self._shown)
-
-    def _verify(self, answer: requests.Response, sent: str) -> None:
-        arrived = _arrived(answer)
-        if arrived in ("", sent):
+    def _verify(self, made: str) -> None:
+        sent = self._content.digits()
+        if made in ("", sent):
             return
-        self.note.forget()
+        self._forget()
         raise IntegrityError(
             f"{self._shown} did not arrive as it was sent",
-            why=f"the checksums differ: {sent} was sent and {arrived} arrived; nothing was made of it",
+            why=f"the checksums differ: {sent} was sent and {made} arrived; nothing was made of it",
             do="make sure that nothing writes to the file, then run the same again",
         )
 

@@ -14,11 +14,11 @@ from colabkit.transfer import _checksum, _gcs_api
 from colabkit.transfer._content import FileContent, open_file, open_stream
 from colabkit.transfer._gcs import GcsAddress, check_name, parse
 from colabkit.transfer._gcs_api import ConditionError
-from colabkit.transfer._gcs_session import Note, marks_of
-from colabkit.transfer._gcs_upload import ONE_REQUEST, Place, Upload
+from colabkit.transfer._gcs_upload import ONE_REQUEST, GcsUpload, Place
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
 from colabkit.transfer._push import Pushed
+from colabkit.transfer._upload_note import Note, marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,7 +112,7 @@ def upload_file(api: Api, place: Place, path: Path, watch: Watch) -> GcsObject:
     try:
         if content.size > ONE_REQUEST:
             note = _note(api, place, str(path.absolute()), marks_of(path))
-        return Upload(api, place, content, watch=watch, note=note).run()
+        return GcsUpload(api, place, content, watch=watch, note=note).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("what arrived is kept; run the same again to go on" if note else "") from None
     finally:
@@ -126,7 +126,7 @@ def upload_bytes(api: Api, place: Place, content: bytes, watch: Watch) -> GcsObj
         ConditionError: The place holds another generation than it may.
         TransferError: Or one of its kinds.
     """
-    return Upload(api, place, open_stream(content, "crc32c"), watch=watch).run()
+    return GcsUpload(api, place, open_stream(content, "crc32c"), watch=watch).run()
 
 
 def is_same(path: Path, found: GcsObject) -> bool:
@@ -198,7 +198,7 @@ def _push_content(api: Api, address: GcsAddress, content: Content, options: Push
     if isinstance(content, FileContent) and content.size > ONE_REQUEST:
         note = _note(api, place, "", {"size": content.size, "crc32c": content.digits()})
     with _told(place.shown), open_progress(address.name.rpartition("/")[2][:40], show=options.show) as bar:
-        made = Upload(api, place, content, watch=bar.update, note=note).run()
+        made = GcsUpload(api, place, content, watch=bar.update, note=note).run()
     return Pushed(target=str(address), files=1, sent=1, size=made.size)
 
 

@@ -22,10 +22,11 @@ from colabkit.transfer._kaggle_api import KaggleApi
 from colabkit.transfer._kaggle_asked import Asked
 from colabkit.transfer._kaggle_handle import parse
 from colabkit.transfer._kaggle_metadata import METADATA, read_metadata
-from colabkit.transfer._kaggle_upload import ALGORITHM, Item, Upload, error_of, of_content, of_file
+from colabkit.transfer._kaggle_upload import ALGORITHM, Item, KaggleUpload, error_of, of_content, of_file
 from colabkit.transfer._local_files import files_below
 from colabkit.transfer._many import side_by_side
 from colabkit.transfer._push import Pushed
+from colabkit.transfer._upload_note import Note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,7 +130,7 @@ def _make_version(
         say("%s has these files already, in version %d", handle, asked.version)
         return False
     metadata = {} if there else read_metadata(source if isinstance(source, Path) else None, _place(handle))
-    tokens, uploads = _send(api, _blob, items, handle, options)
+    tokens, notes = _send(api, _blob, items, handle, options)
     content = _tree(items, tokens)
     asked.note("asked", before + 1)
 
@@ -137,7 +138,7 @@ def _make_version(
         reply = api.call(f"datasets.DatasetApiService/{method}", body, tries=0, checked=False)
         if may_be_there and _is_there(reply):
             return False
-        _finish(api, reply, uploads, asked, handle)
+        _finish(api, reply, notes, asked, handle)
         return True
 
     new = {"ownerSlug": handle.owner, "slug": handle.name, "isPrivate": True, **metadata, **content}
@@ -169,11 +170,11 @@ def _submit(
         body = {"competitionName": handle.name, "fileName": item.name, **_sizes(item)}
         return "competitions.CompetitionApiService/StartSubmissionUpload", body
 
-    (token,), uploads = _send(api, start, items, handle, options)
+    (token,), notes = _send(api, start, items, handle, options)
     asked.note("asked")
     body = {"competitionName": handle.name, "blobFileTokens": token, "submissionDescription": options.message}
     reply = api.call("competitions.CompetitionApiService/CreateSubmission", body, tries=0, checked=False)
-    _finish(api, reply, uploads, asked, handle)
+    _finish(api, reply, notes, asked, handle)
     asked.note("made")
     say("%s", " ".join(str(reply.value().get("message") or f"submitted to {handle}").split())[:300])
     return True
@@ -202,16 +203,20 @@ def _blob(item: Item) -> tuple[str, Mapping[str, Any]]:
 
 def _send(
     api: KaggleApi, start: Start, items: Sequence[Item], handle: Handle, options: PushOptions
-) -> tuple[list[str], list[Upload]]:
-    uploads: list[Upload] = []
+) -> tuple[list[str], list[Note]]:
+    """Send all, and return their tokens, and the notes that are of no use once Kaggle has made something of them."""
+    notes: list[Note] = []
 
     def send(item: Item, watch: Watch) -> str:
-        upload = Upload(api, start, item, str(_place(handle)), watch)
-        uploads.append(upload)
-        return upload.run()
+        shown = f"{_place(handle)}: {item.below}"
+        note = Note(str(item.marks.get("path", "")), item.marks, shown)
+        notes.append(note)
+        with contextlib.ExitStack() as stack:
+            content = item.source if isinstance(item.source, FileContent) else _opened(item.source, stack)
+            return KaggleUpload(api, start, item, content, shown=shown, watch=watch, note=note).run()
 
     tokens = side_by_side(items, lambda: contextlib.nullcontext(send), options.show, at_once=_AT_ONCE)
-    return tokens, uploads
+    return tokens, notes
 
 
 def _tree(items: Sequence[Item], tokens: Sequence[str]) -> dict[str, Any]:
@@ -235,10 +240,10 @@ def _tree(items: Sequence[Item], tokens: Sequence[str]) -> dict[str, Any]:
     return root
 
 
-def _finish(api: KaggleApi, reply: Reply, uploads: Sequence[Upload], asked: Asked, handle: Handle) -> None:
+def _finish(api: KaggleApi, reply: Reply, notes: Sequence[Note], asked: Asked, handle: Handle) -> None:
     """See that Kaggle took the files; whether it did or refused, their addresses are of no more use."""
-    for upload in uploads:
-        upload.note.forget()
+    for note in notes:
+        note.forget()
     said = error_of(reply.value())
     if reply.status >= HTTPStatus.BAD_REQUEST or said:
         asked.note("")

@@ -134,6 +134,22 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
     return room.written
 
 
+def why_refused(name: str) -> str:
+    """Say why a member of that name is not unpacked; "" where it is.
+
+    Example:
+        >>> why_refused("../../etc/passwd"), why_refused("images/0001.png")
+        ('its path climbs out of the folder', '')
+    """
+    if name.startswith(("/", "\\")) or _DRIVE.match(name):
+        return "its path is absolute"
+    if any(".." in name.split(separator) for separator in "/\\"):
+        return "its path climbs out of the folder"
+    if any(ord(letter) < 32 for letter in name) or any(len(os.fsencode(part)) > 255 for part in name.split("/")):
+        return "its name has control characters or is too long"
+    return ""
+
+
 def take_out(packed: Path, target: Path, wanted: Checksum | None = None) -> None:
     """Put the one file that a zip holds in the place of its target, in one step.
 
@@ -280,7 +296,8 @@ class Tree:
         """Write a file from what can be read."""
         path = self.claim(name)
         _copy(reader, path, self._room, name)
-        self.settle(path, executable=bool(mode & stat.S_IXUSR))
+        if mode & stat.S_IXUSR:  # else it has the mode that a new file gets
+            self.settle(path, executable=True)
 
     def settle(self, path: Path, *, executable: bool) -> None:
         """Give a complete file its mode, which the umask decides but for whether it can be run."""
@@ -346,14 +363,9 @@ class Tree:
                 self._folders.add(above)
 
     def _parts(self, name: str) -> tuple[str, ...]:
-        if name.startswith(("/", "\\")) or _DRIVE.match(name):
-            raise self._refused(name, "its path is absolute")
-        parts = tuple(part for part in name.split("/") if part not in ("", "."))
-        if ".." in parts or any(part == ".." for part in name.split("\\")):
-            raise self._refused(name, "its path climbs out of the folder")
-        if any(ord(letter) < 32 for letter in name) or any(len(os.fsencode(part)) > 255 for part in parts):
-            raise self._refused(name, "its name has control characters or is too long")
-        return parts
+        if why := why_refused(name):
+            raise self._refused(name, why)
+        return tuple(part for part in name.split("/") if part not in ("", "."))
 
     def _refused(self, name: str, why: str) -> ArchiveError:
         return ArchiveError(

@@ -1,20 +1,30 @@
-"""What Drive costs, on a double of Colab whose Drive is really mounted: calls that find all well, and the trash.
+"""What Drive costs and survives, on a double of Colab whose Drive is really mounted.
 
-python tests/benchmarks/drive.py [ROUNDS [OVERWRITES]]
+    python tests/benchmarks/drive.py [calls | trash | tree | faults]...
+
+calls: what calls take that find all well. trash: what 100 overwrites of a file of 20 MB leave there. tree: 5,000 small
+files there and back, beside shutil.copytree. faults: seven faults against four verbs of a storage. All, when none is
+named; the faults take some minutes, with a stall of 30 s and an outage of 60 s.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit.storage import get_tree, put_tree
+from colabkit.storage._drive import DriveStorage
 from colabkit.testing import DriveFolder, FakeColab
+from tests.drive_faults import FAULTS, VERBS, outcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 CALLS = """
 import contextlib, io, os, statistics, subprocess, time, colabkit as ck
@@ -32,7 +42,7 @@ ck.drive.mount(MP)
 SIZE = 20_000_000
 
 
-def calls(rounds: int) -> None:
+def calls(rounds: int = 50) -> None:
     """Time calls on a Drive that is mounted and well, and count what they send to the frontend."""
     works = (
         ("`ck.drive.mount()`", "ck.drive.mount(MP)", "5"),
@@ -59,7 +69,7 @@ def _overwrite(path: Path, data: bytes, *, empty_first: bool) -> None:
     os.replace(new, path)
 
 
-def trash(overwrites: int) -> None:
+def trash(overwrites: int = 100) -> None:
     """Replace a file of 20 MB many times and weigh the trash, with the old file emptied first and without."""
     print(f"\n{overwrites} overwrites of a file of 20 MB, each uploaded\n")
     print("| way | trash, MB | target, MB | s |\n|---|---|---|---|")
@@ -73,13 +83,69 @@ def trash(overwrites: int) -> None:
             print(f"| {name} | {drive.trash_bytes / 1e6:.3f} | {target} | {taken:.0f} |")
 
 
-def main(rounds: int = 50, overwrites: int = 100) -> None:
-    """Print the two tables."""
-    calls(rounds)
-    trash(overwrites)
+def tree(files: int = 5000, size: int = 2000) -> None:
+    """Send many small files to the mount and get them back, as one archive and one by one."""
+    print(f"\n{files:,} files of {size:,} bytes to the Drive folder and back\n")
+    print("| each call of the mount takes | way | there, s | back, s | ratio |\n|---|---|---|---|---|")
+    for latency in (0.0, 0.001):
+        with tempfile.TemporaryDirectory() as folder, DriveFolder(Path(folder, "drive"), latency=latency) as drive:
+            ours, theirs = _there_and_back(Path(folder), drive, files, size)
+        ratio = sum(theirs) / sum(ours)
+        print(f"| {latency * 1000:g} ms | `put_tree`, `get_tree` | {ours[0]:.2f} | {ours[1]:.2f} | {ratio:.1f} |")
+        print(f"| | `shutil.copytree` | {theirs[0]:.2f} | {theirs[1]:.2f} | 1.0 (target 20) |", flush=True)
+
+
+def _there_and_back(folder: Path, drive: DriveFolder, files: int, size: int) -> tuple[list[float], list[float]]:
+    here = folder / "here"
+    for number in range(files):
+        (here / f"{number % 50:02}").mkdir(parents=True, exist_ok=True)
+        (here / f"{number % 50:02}/{number:05}.bin").write_bytes(os.urandom(size))
+    storage = DriveStorage(drive.path / "kept", mount=drive.path, address="drive:kept")
+    ours = _seconds(
+        lambda: put_tree(storage, "tree.zip", here),
+        lambda: get_tree(storage, "tree.zip", folder / "ours"),
+    )
+    theirs = _seconds(
+        lambda: shutil.copytree(here, drive.path / "theirs"),
+        lambda: shutil.copytree(drive.path / "theirs", folder / "back"),
+    )
+    for name in ("ours", "back"):
+        subprocess.run(["diff", "-rq", here, folder / name], check=True)
+    return ours, theirs
+
+
+def _seconds(*works: Callable[[], object]) -> list[float]:
+    taken = []
+    for work in works:
+        begun = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begun)
+    return taken
+
+
+def faults() -> None:
+    """Try each fault against each verb, and say how it ended and whether anything was lost without a word."""
+    print(f"\n| | {' | '.join(VERBS)} |\n|---|{'---|' * len(VERBS)}")
+    silent = 0
+    for fault in FAULTS:
+        cells = []
+        for verb in VERBS:
+            with tempfile.TemporaryDirectory() as folder, DriveFolder(Path(folder, "drive"), lag=0.0) as drive:
+                said, lost = outcome(drive, fault, verb, Path(folder), seconds=60.0 if fault == "offline" else 30.0)
+            silent += bool(lost)
+            cells.append(f"{said}, LOST: {lost}" if lost else said)
+        print(f"| {fault} | {' | '.join(cells)} |", flush=True)
+    print(f"\n{len(FAULTS) * len(VERBS)} cells, {silent} with a loss in silence (target 0)")
+
+
+def main(*wanted: str) -> None:
+    """Print the tables that are named."""
+    tables = {"calls": calls, "trash": trash, "tree": tree, "faults": faults}
+    for name in wanted or tables:
+        tables[name]()
 
 
 if __name__ == "__main__":
     if missing := DriveFolder.missing():
         sys.exit(missing)
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

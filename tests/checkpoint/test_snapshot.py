@@ -73,14 +73,6 @@ def test_names_that_meet_are_kept_apart():
     assert same(state, through_a_file(state))
 
 
-def test_it_is_a_copy():
-    """Training that goes on does not change a state that waits to be written."""
-    array = np.zeros(3)
-    taken = of_state([array], step=1)
-    array += 1
-    assert to_state(taken.tensors, taken.meta)[0].tolist() == [0, 0, 0]
-
-
 @pytest.mark.parametrize("value", [object(), {1, 2}, 1j, np.array([object()])])
 def test_what_cannot_be_saved_is_named_by_its_place(value):
     """The message says where in the state it is."""

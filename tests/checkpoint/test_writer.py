@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from colabkit.checkpoint import manifest
+from colabkit.checkpoint import buffers, container, manifest
 from colabkit.checkpoint.snapshot import Snapshot
 from colabkit.checkpoint.writer import Writer
 from colabkit.errors import CheckpointError, DiskFullError
@@ -54,6 +54,32 @@ def test_a_newer_state_replaces_one_that_waits(tmp_path, slow_disk):
     assert begun == [1, 4]
     assert [entry.step for entry in manifest.entries(tmp_path)] == [4, 1]
     assert writer.saved_step == 4
+
+
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_training_that_goes_on_changes_nothing_that_waits(tmp_path, slow_disk, size):
+    """An array that changes as soon as `submit` has returned is saved as it was, large or small."""
+    _, gate = slow_disk
+    writer = Writer(tmp_path, keep=3)
+    array = np.zeros(size)
+    writer.submit(Snapshot(step=1, tensors={"x": array}, meta={}))
+    array += 1
+    gate.set()
+    writer.flush()
+    assert not container.read(manifest.entries(tmp_path)[0].path).tensors["x"].any()
+
+
+def test_a_state_that_does_not_fit_into_memory_is_told(tmp_path, monkeypatch):
+    """Without memory for a copy training goes on, the error says so, and the next state is tried."""
+    writer = Writer(tmp_path, keep=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(buffers.Buffers, "copy", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        writer.submit(snapshot(1))
+        with pytest.raises(CheckpointError, match="no memory"):
+            writer.flush()
+    writer.submit(snapshot(2))
+    writer.flush()
+    assert writer.saved_step == 2
 
 
 def test_only_the_newest_stay(tmp_path):

@@ -23,7 +23,7 @@ from colabkit.errors import (
 from colabkit.testing.http import Fault
 from colabkit.testing.kaggle import TOKEN, FakeKaggle
 from colabkit.testing.web import FakeWeb
-from colabkit.transfer import _api, _gcs_api, fetch, push, push_details
+from colabkit.transfer import _api, _service, fetch, push, push_details
 
 MIB = 1 << 20
 SIZE = 3 * MIB + 321
@@ -38,7 +38,7 @@ def kaggle(monkeypatch):
     with FakeWeb(played) as web:
         for name, value in {**web.env, "KAGGLE_API_TOKEN": TOKEN}.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(_gcs_api, "Backoff", lambda **_: Backoff(tries=3, first=0.01))
+        monkeypatch.setattr(_service, "Backoff", lambda **_: Backoff(tries=3, first=0.01))
         yield played
 
 
@@ -255,7 +255,7 @@ def test_a_byte_that_changes_on_the_way_is_caught(kaggle, blob):
 
 def test_an_upload_that_the_storage_forgot_is_begun_anew(kaggle, blob, monkeypatch):
     """What was noted leads nowhere any more: the whole file is sent."""
-    monkeypatch.setattr(_gcs_api, "Backoff", lambda **_: Backoff(tries=0))
+    monkeypatch.setattr(_service, "Backoff", lambda **_: Backoff(tries=0))
     kaggle.storage.uploads.faults = [Fault(kind="reset", at=MIB)]
     with pytest.raises(TransferError):
         push(blob(SIZE), f"{DIGITS}/a.bin", progress=False)

@@ -1,0 +1,94 @@
+"""Requests to one service: what HTTP they need, how long they wait, and when to stop trying."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from colabkit import config
+from colabkit._tools.retry import Backoff
+from colabkit._version import __version__
+from colabkit.errors import OfflineError
+from colabkit.transfer._network import first_contact, too_busy, translating
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import requests
+
+    from colabkit.transfer.base import TransientError
+
+CONNECT, READ = 15.0, 60.0
+PATIENT = 6
+
+
+class Service:
+    """Sends requests that are not media.
+
+    Args:
+        endpoint: The service, or an emulator.
+        tries: Failures in a row that are forgiven.
+    """
+
+    def __init__(self, endpoint: str, *, tries: int = PATIENT) -> None:
+        self.endpoint = endpoint
+        self._tries = tries
+        self._pause = threading.Event()  # never set: a sleep that Ctrl-C interrupts on every platform
+        self._local = threading.local()
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], data: Any, shown: str, *, read: float = READ
+    ) -> requests.Response:
+        """Send one request once.
+
+        Raises:
+            TransientError: No answer came.
+        """
+        with translating(shown):
+            session = self._session()
+            return session.request(
+                method,
+                url,
+                headers={"User-Agent": f"colabkit/{__version__}", **headers},
+                data=data,
+                timeout=(CONNECT, read),
+                allow_redirects=False,
+                auth=_as_given,
+            )
+
+    def tries(self) -> Backoff:
+        """Return a fresh budget of tries."""
+        return Backoff(tries=self._tries)
+
+    def wait(self, backoff: Backoff, error: TransientError, shown: str) -> None:
+        """Wait before the next try.
+
+        Raises:
+            TransferError: There is none.
+        """
+        pause = backoff.wait(error.retry_after)
+        if pause is None:
+            raise too_busy(f"cannot reach {shown}: tried {backoff.failures + 1} times", error)
+        self._pause.wait(pause)
+
+    def _session(self) -> requests.Session:
+        """Return this thread's session; requests does not promise that threads may share one."""
+        found: requests.Session | None = getattr(self._local, "session", None)
+        if found is None:
+            import requests
+
+            if config.is_offline():
+                raise OfflineError(
+                    f"{self.endpoint} is not asked", why=f"{config.OFFLINE} is set", do=f"unset {config.OFFLINE}"
+                )
+            found = requests.Session()
+            first_contact(
+                self.endpoint, found.merge_environment_settings(self.endpoint, {}, None, None, None)["proxies"]
+            )
+            self._local.session = found
+        return found
+
+
+def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep ~/.netrc out of it."""
+    return request
