@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, help="how often to go through the data")
     parser.add_argument("--batch-size", type=int, help="samples a step")
     parser.add_argument("--seed", type=int, default=0, help="fixes weights, dropout and order (default: %(default)s)")
+    parser.add_argument(
+        "--tracker",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="where the metrics go besides: mlflow, wandb, trackio or neptune, offline; may be repeated",
+    )
     parser.add_argument("--test", metavar="CSV", help="a test.csv to classify; writes submission.csv into the run")
 
 
@@ -43,6 +50,7 @@ def run(args: argparse.Namespace) -> Outcome:
         batch_size=args.batch_size,
         seed=args.seed,
         recipe=args.recipe,
+        tracker=args.tracker,
     )
     value = {
         "model": result.name,

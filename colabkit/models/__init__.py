@@ -16,7 +16,7 @@ from colabkit.models import recipes
 from colabkit.models.base import ImageData, Result
 from colabkit.models.classifier import Classifier, Prediction
 from colabkit.models.own import OwnModel
-from colabkit.tracking import track
+from colabkit.tracking import sinks, track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    tracker: Tracker | Sequence[Tracker] = (),
+    tracker: Tracker | str | Sequence[Tracker | str] = (),
     recipe: Recipe = "same",
 ) -> Result:
     """Train a reference model or one of your own; killed at any instant, the same call continues exactly.
@@ -53,7 +53,8 @@ def train(
         epochs: How often to go through the training data; the model's own number when None, 10 for your own.
         batch_size: Samples a step; the model's own number when None, 32 for your own.
         seed: Fixes the first weights, the dropout and the order of the samples; sets the global generators too.
-        tracker: Where the metrics go beside the run's own log and TensorBoard's files.
+        tracker: Where the metrics go beside the run's own log and TensorBoard's files: "mlflow", "wandb", "trackio",
+            "neptune", or trackers of your own.
         recipe: "same" computes what the tutorial does, faster; "tutorial" does it to the letter; "sprint" reaches the
             same accuracy sooner with a larger batch, a falling learning rate and fewer bits where the chip has them.
 
@@ -61,7 +62,7 @@ def train(
         The trained model with its history and its metrics on the test data.
 
     Raises:
-        UnknownNameError: There is no model or recipe of that name.
+        UnknownNameError: There is no model, recipe or tracker of that name.
         MissingDependencyError: Keras or a backend is not installed.
         DataError: The data does not fit the model, or a number makes no sense.
         UnsupportedError: The model has no such recipe.
@@ -75,6 +76,7 @@ def train(
         ```
     """
     recipes.check(recipe)
+    sinks.check(tracker)
     for label, number in {"epochs": epochs, "batch_size": batch_size}.items():
         if number is not None and number < 1:
             raise DataError(f"{label}={number} makes no sense", do=f"pass {label}=1 or more")

@@ -127,10 +127,10 @@ class Request:
     """One request that a site is asked to answer.
 
     Attributes:
-        method: GET, POST or PUT.
+        method: The verb.
         path: The path with its query.
         headers: With lower-case names.
-        body: What was posted.
+        body: What was sent; less than was announced, if the client was gone before its end.
     """
 
     method: str
@@ -175,7 +175,10 @@ class Site:
         return self.resources.get(request.path.lstrip("/").partition("?")[0])
 
     def take(self, request: Request, blocks: Iterator[bytes]) -> Page | None:  # noqa: ARG002 - for subclasses
-        """Answer a PUT, whose body comes in blocks; None is a 405, and a `ConnectionError` breaks the connection."""
+        """Answer a PUT while its body comes in blocks; a `ConnectionError` breaks the connection.
+
+        None leaves it to `answer`, which gets the body in one piece.
+        """
         return None
 
     def put(self, name: str, data: bytes, *faults: Fault, **options: Any) -> Resource:
@@ -279,6 +282,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.do_GET()
 
+    def do_PATCH(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         posted = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -301,19 +310,21 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self._status = self._sent = 0
         self._left = int(headers.get("content-length", 0))
+        request = Request(method="PUT", path=self.path, headers=headers, body=b"")
         try:
-            request = Request(method="PUT", path=self.path, headers=headers, body=b"")
-            page = self.site.take(request, self._blocks()) or Page(status=405)
+            page = self.site.take(request, self._blocks())
+            if page is None:
+                self.do_GET()
+                return
             for _ in self._blocks():
                 pass  # what was not taken must not be read as the next request
             self._plain(page.status, page.body, page.headers)
         except ConnectionError:
             self._reset()
-        finally:
-            with self.site.lock:
-                self.site.seen.append(
-                    Seen(path=self.path, headers=headers, status=self._status, sent=self._sent, method="PUT")
-                )
+        with self.site.lock:
+            self.site.seen.append(
+                Seen(path=self.path, headers=headers, status=self._status, sent=self._sent, method="PUT")
+            )
 
     def _blocks(self) -> Iterator[bytes]:
         while self._left:

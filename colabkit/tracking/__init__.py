@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from colabkit._tools.optional import require
 from colabkit.errors import DataError
-from colabkit.tracking import _jsonl
+from colabkit.tracking import _jsonl, sinks
 from colabkit.tracking.base import Record, Tracker
+from colabkit.tracking.neptune_logs import NeptuneRun, read_neptune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from colabkit._types import StrPath
 
-__all__ = ["Record", "Tracker", "read_log", "track"]
+__all__ = ["NeptuneRun", "Record", "Tracker", "read_log", "read_neptune", "track"]
 
 LOG_DIR = "tracking"
 EVENTS_DIR = "tensorboard"
@@ -27,7 +28,11 @@ class _HasFolder(Protocol):
 
 
 def track(
-    run: _HasFolder | StrPath, *, every: int = 50, histograms: int = 0, more: Tracker | Sequence[Tracker] = ()
+    run: _HasFolder | StrPath,
+    *,
+    every: int = 50,
+    histograms: int = 0,
+    more: Tracker | str | Sequence[Tracker | str] = (),
 ) -> Any:
     """Make a Keras callback that logs the metrics of a training; `train` adds one by itself.
 
@@ -38,19 +43,21 @@ def track(
         run: The run, or any folder.
         every: Steps between two records in the middle of an epoch; 0 for none. The end of an epoch is always logged.
         histograms: Epochs between two histograms of the weights; 0 for none.
-        more: Trackers of your own, see `colabkit.tracking.Tracker`.
+        more: Where the records go besides: "mlflow", "wandb", "trackio" or "neptune", each offline and in the run's
+            folder at first; or trackers of your own, see `colabkit.tracking.Tracker`. One that fails is told once.
 
     Returns:
         A `keras.callbacks.Callback` for one call of `fit`.
 
     Raises:
         DataError: A number makes no sense.
-        MissingDependencyError: Keras is not installed.
+        MissingDependencyError: Keras, or the package of a tracker, is not installed.
+        UnknownNameError: There is no tracker of that name.
 
     Example:
         ```python
         run = ck.open_run("./runs/digits")
-        model.fit(x, y, epochs=10, callbacks=[run.resume(), ck.track(run, histograms=1)])
+        model.fit(x, y, epochs=10, callbacks=[run.resume(), ck.track(run, more="mlflow")])
         ```
     """
     for name, number in {"every": every, "histograms": histograms}.items():
@@ -61,10 +68,10 @@ def track(
     from colabkit.tracking._keras import TrackCallback
 
     folder = folder_of(run)
+    besides = [sinks.open_sink(one, folder) if isinstance(one, str) else one for one in sinks.check(more)]
     events = EventFiles(folder / EVENTS_DIR)
-    own = [more] if hasattr(more, "log") else list(more)
-    trackers: list[Tracker] = [_jsonl.JsonLines(folder / LOG_DIR), events, *own]
-    return TrackCallback(folder / LOG_DIR, trackers, events=events, every=every, histograms=histograms)
+    own: list[Tracker] = [_jsonl.JsonLines(folder / LOG_DIR), events]
+    return TrackCallback(folder / LOG_DIR, own, events=events, sinks=besides, every=every, histograms=histograms)
 
 
 def read_log(run: _HasFolder | StrPath) -> list[Record]:

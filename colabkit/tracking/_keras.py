@@ -28,8 +28,9 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     Args:
         folder: Where the local log lies.
-        trackers: Where records go, the local log first.
+        trackers: The run's own logs, the local one first; if one of them fails, all stops.
         events: The one of them that takes histograms.
+        sinks: Where records go besides; one that fails stops alone.
         every: Steps between two records in the middle of an epoch; 0 for none.
         histograms: Epochs between two histograms of the weights; 0 for none.
     """
@@ -37,11 +38,19 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
     stateless = True  # where it goes on is in the local log
 
     def __init__(
-        self, folder: Path, trackers: Sequence[Tracker], *, events: EventFiles, every: int, histograms: int
+        self,
+        folder: Path,
+        trackers: Sequence[Tracker],
+        *,
+        events: EventFiles,
+        sinks: Sequence[Tracker] = (),
+        every: int,
+        histograms: int,
     ) -> None:
         super().__init__()
         self._log = folder / _jsonl.NAME
         self._trackers = list(trackers)
+        self._sinks = list(sinks)
         self._events = events
         self._every = every
         self._histograms = histograms
@@ -102,6 +111,13 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
         for tracker in self._trackers:
             if not self._trying(lambda one=tracker: act(one)):  # type: ignore[misc]
                 return
+        for sink in list(self._sinks):
+            try:
+                act(sink)
+            except StorageError as error:
+                warn("tracking goes on without this one: %s", error)
+                self._sinks.remove(sink)
+                _close(sink)
 
     def _trying(self, act: Callable[[], None]) -> bool:
         """Say whether it could be written: a log that cannot is told once, and never ends the training."""
@@ -109,9 +125,14 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
             act()
         except StorageError as error:
             warn("tracking stops here: %s", error)
-            stopped, self._trackers, self._histograms = self._trackers, [], 0
+            stopped = [*self._trackers, *self._sinks]
+            self._trackers, self._sinks, self._histograms = [], [], 0
             for tracker in stopped:
-                with contextlib.suppress(StorageError):
-                    tracker.close()
+                _close(tracker)
             return False
         return True
+
+
+def _close(tracker: Tracker) -> None:
+    with contextlib.suppress(StorageError):
+        tracker.close()

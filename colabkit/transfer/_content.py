@@ -200,8 +200,7 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes], algorithm: s
         AddressError: It is neither.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-        return FileContent(io.BytesIO(data), len(data), "the bytes", algorithm)
+        return open_bytes(bytes(source), algorithm)
     if not callable(getattr(source, "read", None)):
         raise AddressError(
             f"cannot push a {type(source).__name__}", do="pass a path, bytes, or a file that is open for reading"
@@ -215,6 +214,11 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes], algorithm: s
         source.seek(here)
         return FileContent(source, size, shown, algorithm)
     return StreamContent(source, shown, algorithm)
+
+
+def open_bytes(data: bytes, algorithm: str = "") -> FileContent:
+    """Make content of bytes."""
+    return FileContent(io.BytesIO(data), len(data), "the bytes", algorithm)
 
 
 def open_file(path: Path, algorithm: str = "") -> FileContent:

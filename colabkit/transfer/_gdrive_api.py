@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 API = "https://www.googleapis.com/drive/v3/files"
 SCOPE = "https://www.googleapis.com/auth/drive.readonly"
-SIGN_IN = (
+SCOPE_TO_WRITE = "https://www.googleapis.com/auth/drive"
+_SIGN_IN = (
     "in Colab run: from google.colab import auth; auth.authenticate_user() - elsewhere run: gcloud auth "
-    f"application-default login --scopes={SCOPE},https://www.googleapis.com/auth/cloud-platform"
+    "application-default login --scopes={},https://www.googleapis.com/auth/cloud-platform"
 )
+SIGN_IN = _SIGN_IN.format(SCOPE)
+SIGN_IN_TO_WRITE = _SIGN_IN.format(SCOPE_TO_WRITE)
 FOLDER = "application/vnd.google-apps.folder"
 _SHORTCUT = "application/vnd.google-apps.shortcut"
-_FIELDS = "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,resourceKey,shortcutDetails"
+FIELDS = "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,resourceKey,shortcutDetails,headRevisionId"
 _BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "downloadQuotaExceeded", "sharingRateLimitExceeded"})
 _NAMES_AT_ONCE = 20
 _MOST_PAGES = 10_000
@@ -94,7 +97,7 @@ class DriveAccount:
             AccessError: It is refused.
             BusyError: Drive limits the account.
         """
-        value = self._ask(file, resource_key, {"fields": _FIELDS, "supportsAllDrives": "true"})
+        value = self._ask(file, resource_key, {"fields": FIELDS, "supportsAllDrives": "true"})
         details = value.get("shortcutDetails")
         if value.get("mimeType") == _SHORTCUT and isinstance(details, dict):
             return self.about(str(details.get("targetId", "")), str(details.get("targetResourceKey", "")))
@@ -115,7 +118,7 @@ class DriveAccount:
     def _children(self, folder: str, resource_key: str, condition: str) -> Iterator[dict[str, Any]]:
         query = {
             "q": f"'{folder}' in parents and trashed = false" + (f" and ({condition})" if condition else ""),
-            "fields": f"nextPageToken,files({_FIELDS})",
+            "fields": f"nextPageToken,files({FIELDS})",
             "pageSize": "1000",
             "supportsAllDrives": "true",
             "includeItemsFromAllDrives": "true",
@@ -134,7 +137,7 @@ class DriveAccount:
         """Ask for what has a name in a folder, {} if nothing has; of several the one that was changed last."""
         query = {
             "q": f"'{folder}' in parents and name = {_text(name)} and trashed = false",
-            "fields": f"files({_FIELDS})",
+            "fields": f"files({FIELDS})",
             "orderBy": "modifiedTime desc",
             "pageSize": "1",
         }
@@ -200,8 +203,13 @@ def refusal(reply: Reply, what: str) -> TransferError:
     return unexpected(what, reply)
 
 
-def account(env: Mapping[str, str] = os.environ) -> DriveAccount | None:
-    """Find the account that is signed in on this machine; None where there is none, or google-auth is missing."""
+def account(env: Mapping[str, str] = os.environ, *, write: bool = False) -> DriveAccount | None:
+    """Find the account that is signed in on this machine; None where there is none, or google-auth is missing.
+
+    Args:
+        env: The environment.
+        write: Ask for the right to change files, too.
+    """
     try:
         auth = require("google.auth", extra="drive", why="signing in to Google needs it")
     except MissingDependencyError:
@@ -210,7 +218,7 @@ def account(env: Mapping[str, str] = os.environ) -> DriveAccount | None:
     try:
         with warnings.catch_warnings(), _silent("google.auth._default"):
             warnings.simplefilter("ignore")
-            credentials, _ = auth.default(scopes=[SCOPE])
+            credentials, _ = auth.default(scopes=[SCOPE_TO_WRITE if write else SCOPE])
     except exceptions.DefaultCredentialsError as error:
         if named := env.get("GOOGLE_APPLICATION_CREDENTIALS"):
             raise AccessError(f"cannot use the Google credentials in {named}", why=_short(error), do=SIGN_IN) from None
