@@ -18,7 +18,7 @@ from colabkit.checkpoint._keras_together import Together, Watching
 from colabkit.checkpoint._signals import StopSignals
 from colabkit.checkpoint.occasions import Occasions, session_left
 from colabkit.checkpoint.snapshot import Snapshot, versions
-from colabkit.errors import ColabKitError, CorruptCheckpointError, UnsupportedError
+from colabkit.errors import ColabKitError, CorruptCheckpointError, RunMismatchError, UnsupportedError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -310,6 +310,13 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if missing := _NEEDED - meta.keys():
             raise CorruptCheckpointError(f"the checkpoint of {name} lacks {', '.join(sorted(missing))}")
         state.build_optimizers(self.model, meta.get("optimizers", {}))
+        here, before = keras.backend.backend(), meta["versions"].get("backend")
+        if before not in (None, here) and meta["layout"] != state.layout(self.model):
+            raise RunMismatchError(
+                f"the run {name} was trained on Keras' {before} backend",
+                why=f"its variables have other types on {here}",
+                do=f"set KERAS_BACKEND={before} before Keras is imported, or open a run under another name",
+            )
         state.check_same_model(name, meta["layout"], state.layout(self.model))
         if changed := state.changed_settings(meta["settings"], self._settings):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._tools.files import PART, writing_to
 from colabkit._tools.progress import amount
-from colabkit.errors import AddressError, ColabKitError, DiskFullError, UnreachableError, UnsupportedError
+from colabkit.errors import ColabKitError, DiskFullError, UnreachableError, UnsupportedError
+from colabkit.runtime import my_drive
 from colabkit.storage._local import LocalStorage
 from colabkit.storage.base import check_name, refuse_empty
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from colabkit.storage.base import Confirmed, OnlyIf, Progress, Storage, Stored
 
 _ASIDE = f"{PART}old"
-_MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
 _ASK_SECONDS = 3.0  # for an answer of the API
 _READ_RATE = 100e6  # bytes a second at least that the mount's cache gives, to compute a checksum
 _MUTE_SECONDS = 60.0  # before the API is asked again that could not be asked
@@ -41,13 +41,13 @@ def open_drive(folder: str) -> Storage:
     """
     from colabkit.runtime import detect
 
-    runtime, path = detect(), PurePosixPath(folder)
-    if not path.parts or ".." in path.parts or path.is_absolute() or not folder.isprintable():
-        raise AddressError(f"drive:{folder[:200]!r} is no folder of your Drive", do='write it as "drive:runs/digits"')
+    path, runtime = my_drive.place_of(f"drive:{folder}"), detect()
     if runtime.host == "colab":
         mount = runtime.persistent_dir
         if mount is None:
-            raise UnsupportedError(f"drive:{folder} cannot be opened", why="Google Drive is not mounted", do=_MOUNT)
+            raise UnsupportedError(
+                f"drive:{folder} cannot be opened", why="Google Drive is not mounted", do=my_drive.MOUNT
+            )
         return DriveStorage(mount / path, mount=mount, address=f"drive:{folder}")
     from colabkit.storage._gdrive import DriveApiStorage
     from colabkit.transfer import _gdrive_api
@@ -206,7 +206,7 @@ class DriveStorage(LocalStorage):
             raise UnreachableError(
                 f"{self.address} is gone",
                 why="Drive is not mounted any more",
-                do="in a cell, run: import colabkit as ck; ck.drive.mount(); nothing was written to another place",
+                do=f"{my_drive.MOUNT}; nothing was written to another place",
             )
 
 

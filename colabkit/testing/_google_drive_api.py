@@ -57,16 +57,15 @@ class Interface(DriveSite):
             made = [self._new_id() for _ in range(int(query.get("count", "10")))]
             return _json({"kind": "drive#generatedIds", "space": "drive", "ids": made})
         if path == _FILES:
-            return self._make(json.loads(request.body)) if request.method == "POST" else self._list(query)
+            return self._make(json.loads(request.body)) if request.method == "POST" else self._list(request, query)
         return self._one(request, query, path)
 
     # ---- one file ----
 
     def _one(self, request: Request, query: Mapping[str, str], path: str) -> Resource | Page:
         match = re.fullmatch(r"/drive/v3/files/([-\w]+)(/export|/revisions/([-\w]+))?", path)
-        keys = request.headers.get("x-goog-drive-resource-keys", "")
         item = self.drive.items.get(match[1]) if match else None
-        if match is None or item is None or (item.resource_key and f"{match[1]}/{item.resource_key}" not in keys):
+        if match is None or item is None or not _opens(request, match[1], item):
             return _refused(404, "notFound", "File not found.")
         if request.method == "DELETE":
             return self._delete_revision(match[1], match[3]) if match[3] else self._delete(match[1])
@@ -112,7 +111,9 @@ class Interface(DriveSite):
         if item.resource_key:
             about["resourceKey"] = item.resource_key
         if item.target:
-            about["shortcutDetails"] = {"targetId": item.target}
+            target = self.drive.items.get(item.target, Item(name=""))
+            key = {"targetResourceKey": target.resource_key} if target.resource_key else {}
+            about["shortcutDetails"] = {"targetId": item.target, "targetMimeType": target.mime, **key}
         elif not item.mime.startswith("application/vnd.google-apps."):
             about["size"] = str(len(item.data))
             about["md5Checksum"] = hashlib.md5(item.data, usedforsecurity=False).hexdigest()
@@ -121,10 +122,10 @@ class Interface(DriveSite):
 
     # ---- many ----
 
-    def _list(self, query: Mapping[str, str]) -> Page:
+    def _list(self, request: Request, query: Mapping[str, str]) -> Page:
         match = re.match(r"'([-\w]+)' in parents", query.get("q", ""))
         folder = match[1] if match and match[1] != "root" else ""
-        if folder and folder not in self.drive.items:
+        if folder and (folder not in self.drive.items or not _opens(request, folder, self.drive.items[folder])):
             return _refused(404, "notFound", f"File not found: {folder}.")
         quoted = re.findall(r"name = '((?:[^'\\]|\\.)*)'", query.get("q", ""), re.DOTALL)
         names = {re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in quoted}
@@ -236,6 +237,12 @@ class Interface(DriveSite):
             self.drive.lost -= 1
             return _refused(503, "backendError", "Service unavailable.")
         return done
+
+
+def _opens(request: Request, identity: str, item: Item) -> bool:
+    """Say whether a request has the key that an old item needs."""
+    keys = request.headers.get("x-goog-drive-resource-keys", "").split(",")
+    return not item.resource_key or f"{identity}/{item.resource_key}" in keys
 
 
 def _parent(value: Mapping[str, Any]) -> str:

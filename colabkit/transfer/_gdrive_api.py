@@ -97,11 +97,20 @@ class DriveAccount:
             AccessError: It is refused.
             BusyError: Drive limits the account.
         """
-        value = self._ask(file, resource_key, {"fields": FIELDS, "supportsAllDrives": "true"})
-        details = value.get("shortcutDetails")
-        if value.get("mimeType") == _SHORTCUT and isinstance(details, dict):
-            return self.about(str(details.get("targetId", "")), str(details.get("targetResourceKey", "")))
-        return value
+        return self.followed(self._about(file, resource_key))
+
+    def followed(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Return what a shortcut leads to, with the key that opens it; what is no shortcut comes back as it is."""
+        details = about.get("shortcutDetails")
+        target = details.get("targetId") if isinstance(details, dict) else None
+        if about.get("mimeType") != _SHORTCUT or not isinstance(details, dict) or not target:
+            return about
+        return self._about(str(target), str(details.get("targetResourceKey", "")))  # Drive has none to a shortcut
+
+    def _about(self, file: str, resource_key: str) -> dict[str, Any]:
+        query = {"fields": FIELDS, "supportsAllDrives": "true"}
+        value = self._ask(f"{API}/{_quoted(file)}", query, file, resource_key)
+        return {"resourceKey": resource_key, **value} if resource_key else value
 
     def children(self, folder: str, resource_key: str = "", *, names: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
         """Ask for what lies in a folder, page by page; raises as `about` does.
@@ -125,7 +134,7 @@ class DriveAccount:
             "orderBy": "name",
         }
         for _ in range(_MOST_PAGES):
-            value = self._ask("", f"{folder}/{resource_key}" if resource_key else "", query)
+            value = self._ask(API, query, folder, resource_key)
             files = value.get("files")
             yield from (file for file in files if isinstance(file, dict)) if isinstance(files, list) else ()
             token = value.get("nextPageToken")
@@ -133,30 +142,33 @@ class DriveAccount:
                 return
             query["pageToken"] = token
 
-    def child(self, folder: str, name: str) -> dict[str, Any]:
-        """Ask for what has a name in a folder, {} if nothing has; of several the one that was changed last."""
+    def child(self, folder: str, name: str, resource_key: str = "") -> dict[str, Any]:
+        """Ask for what has a name in a folder, {} if nothing has; of several the one that was changed last.
+
+        Args:
+            folder: The folder.
+            name: The name.
+            resource_key: The folder's, as in `about`.
+        """
         query = {
             "q": f"'{folder}' in parents and name = {_text(name)} and trashed = false",
             "fields": f"files({FIELDS})",
             "orderBy": "modifiedTime desc",
             "pageSize": "1",
         }
-        files = self._ask("", "", query).get("files")
-        about = files[0] if isinstance(files, list) and files and isinstance(files[0], dict) else {}
-        details = about.get("shortcutDetails")
-        return self.about(str(details.get("targetId", ""))) if isinstance(details, dict) else about
+        files = self._ask(API, query, folder, resource_key).get("files")
+        return self.followed(files[0] if isinstance(files, list) and files and isinstance(files[0], dict) else {})
 
-    def remote(self, about: Mapping[str, Any], wanted: str, shown: str, resource_key: str = "") -> Remote:
+    def remote(self, about: Mapping[str, Any], wanted: str, shown: str) -> Remote:
         """Return where a file can be had, with the hash that Drive knows; a document is exported.
 
         Args:
-            about: What `about` gave.
+            about: What `about` or `child` gave; the key that opens it is in it.
             wanted: The format for a document, or "".
             shown: What it is called in messages.
-            resource_key: As in `about`.
         """
         file, name = str(about.get("id", "")), str(about.get("name", ""))
-        headers = {**self.headers(), **_key_header(f"{file}/{resource_key}" if resource_key else "")}
+        headers = {**self.headers(), **_key_header(file, str(about.get("resourceKey", "")))}
         native = NATIVE.get(str(about.get("mimeType", "")))
         if native is not None:
             ending = wanted or native
@@ -172,12 +184,10 @@ class DriveAccount:
             target=Target(url=url, headers=headers), shown=shown, name=name, page_expected=True, checksum=_hash(about)
         )
 
-    def _ask(self, file: str, resource_key: str, query: Mapping[str, str]) -> dict[str, Any]:
-        what = f"cannot ask Google Drive about {file or 'a folder'}"
-        key = f"{file}/{resource_key}" if resource_key and "/" not in resource_key else resource_key
-        address = f"{API}/{_quoted(file)}" if file else API
+    def _ask(self, address: str, query: Mapping[str, str], file: str, resource_key: str) -> dict[str, Any]:
+        what = f"cannot ask Google Drive about {file}"
         url = f"{address}?{urllib.parse.urlencode(query)}"
-        reply = ask(url, what=what, headers={**self.headers(), **_key_header(key)})
+        reply = ask(url, what=what, headers={**self.headers(), **_key_header(file, resource_key)})
         if reply.status == HTTPStatus.OK:
             return reply.value()
         raise refusal(reply, what)
@@ -227,8 +237,8 @@ def _hash(about: Mapping[str, Any]) -> Checksum | None:
     return None
 
 
-def _key_header(pair: str) -> dict[str, str]:
-    return {"X-Goog-Drive-Resource-Keys": pair} if pair else {}
+def _key_header(file: str, key: str) -> dict[str, str]:
+    return {"X-Goog-Drive-Resource-Keys": f"{file}/{key}"} if key else {}
 
 
 def _text(name: str) -> str:
