@@ -156,9 +156,11 @@ def _gradients(learn: Any, others: Iterable[Any]) -> list[Any]:
 
 
 def _named(callbacks: Iterable[Any]) -> dict[str, Any]:
-    """Name callbacks by class, the second of a class with its number."""
+    """Name callbacks by class, the second of a class with its number; without those that say `stateless = True`."""
     found: dict[str, Any] = {}
     for callback in callbacks:
+        if getattr(callback, "stateless", False):
+            continue
         name, number = type(callback).__name__, 2
         key = name
         while key in found:

@@ -59,6 +59,7 @@ class KilledAt(Callback):
     """Ends the process by SIGKILL (or another signal), as "EVENT/COUNT" or "EVENT/COUNT/SIGNAL" says."""
 
     order = 2000  # when it is saved
+    stateless = True
 
     def __init__(self, where):
         event, step, *which = where.split("/")
