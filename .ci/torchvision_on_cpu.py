@@ -1,7 +1,7 @@
 """Let the torchvision of PyPI, which is built for CUDA, be imported beside a torch that is built for the CPU.
 
-Its operators do not load there. fastai uses none of them, but the import of torchvision describes two and fails. So they
-are declared, in the environment of this Python; where torchvision works as it is, nothing is changed.
+Its operators do not load there. fastai uses none of them, but the import of torchvision describes two and fails. So
+they are declared, in the environment of this Python; where torchvision works as it is, nothing is changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ DECLARED = 'torch.library.define("torchvision::{0}", "(Tensor dets, Tensor score
 
 def imports() -> bool:
     """Say whether torchvision can be imported, by a process of its own."""
-    return subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, check=False).returncode == 0
+    )
 
 
 if not imports():

@@ -60,6 +60,7 @@ class ResumeLearner:
         self._active = False
         self._whole = False
         self._others: list[Any] = []
+        self._data: dict[str, Any] = {}
         self._begin: dict[str, Any] = {}
         self._owed: dict[str, Any] | None = None
         self._owed_tensors: dict[str, Any] = {}
@@ -109,6 +110,7 @@ class ResumeLearner:
     def _start(self, learn: Any) -> None:
         self._fit += 1
         self._others = [callback for callback in learn.cbs if callback is not self]
+        self._data = state.identity(learn.dls)
         self._epoch = self._step_in_epoch = 0
         self._begun = self._owed = None
         if not self._read:
@@ -284,7 +286,7 @@ class ResumeLearner:
             "saved_at": time.time(),
             "seconds": self._spent + time.monotonic() - self._began,
             "history": history,
-            "data": state.identity(learn.dls),
+            "data": self._data,
             "layout": state.layout(learn),
             "versions": _versions(),
             "state": rest,
@@ -298,9 +300,11 @@ class ResumeLearner:
             raise CorruptCheckpointError(f"the checkpoint of {name} lacks {', '.join(sorted(missing))}")
         state.check_same_model(name, meta["layout"], state.layout(learn))
         if self._check_data:
-            state.check_same_data(name, meta["data"], state.identity(learn.dls))
+            state.check_same_data(name, meta["data"], self._data)
         before = meta.get("versions", {})
-        changed = [f"{part} {before[part]} -> {now}" for part, now in _versions().items() if before.get(part, now) != now]
+        changed = [
+            f"{part} {before[part]} -> {now}" for part, now in _versions().items() if before.get(part, now) != now
+        ]
         if changed:
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", name, "; ".join(changed))
 

@@ -13,7 +13,7 @@ from fastai.optimizer import OptimWrapper
 from fastcore.foundation import L
 
 from colabkit.checkpoint import _rng, snapshot
-from colabkit.checkpoint.into import to_torch
+from colabkit.checkpoint._torch import to_torch
 from colabkit.errors import CheckpointError, RunMismatchError
 
 if TYPE_CHECKING:
@@ -225,28 +225,36 @@ def identity(dls: Any) -> dict[str, Any]:
     except TypeError:  # a stream
         steps = None
     batch_size = getattr(train, "bs", None) or getattr(train, "batch_size", None)
-    dataset = getattr(train, "dataset", None)
-    found = {"samples": getattr(train, "n", None), "batch_size": batch_size, "steps": steps, "items": _digest(dataset)}
-    if found["samples"] is None and hasattr(dataset, "__len__"):
-        found["samples"] = len(dataset)
-    return found
+    dataset: Any = getattr(train, "dataset", None)
+    samples = getattr(train, "n", None)
+    if samples is None and hasattr(dataset, "__len__"):
+        samples = len(dataset)
+    return {"samples": samples, "batch_size": batch_size, "steps": steps, "items": _digest(dataset)}
 
 
 def _digest(dataset: Any) -> str | None:
-    """Hash what names the samples: file names without the folders above, numbers, tables; None for other things."""
-    items = getattr(dataset, "items", None)
+    """Hash what names or makes the samples; None where that is nothing that can be hashed."""
+    items: Any = getattr(dataset, "items", None)
     digest = hashlib.sha256()
-    if isinstance(items, np.ndarray) and not items.dtype.hasobject:
-        digest.update(np.ascontiguousarray(items).tobytes())
-    elif hasattr(items, "to_csv"):
+    if hasattr(items, "to_csv"):
         digest.update(items.to_csv().encode())
-    elif isinstance(items, list | L) and all(isinstance(item, str | int | PurePath) for item in items):
-        for item in items:
-            name = "/".join(item.parts[-2:]) if isinstance(item, PurePath) else str(item)
-            digest.update(name.encode(errors="surrogateescape") + b"\0")
-    else:
+    elif not isinstance(items, list | L | np.ndarray) or not all(_feed(digest, item) for item in items):
         return None
     return digest.hexdigest()[:16]
+
+
+def _feed(digest: Any, item: Any) -> bool:
+    """Hash one item: a file by its name without the folders above, numbers, texts, arrays and tuples of these."""
+    if isinstance(item, tuple):
+        return all(_feed(digest, part) for part in item)
+    if isinstance(item, np.ndarray | np.generic) and not item.dtype.hasobject:
+        digest.update(np.ascontiguousarray(item).tobytes())
+    elif isinstance(item, str | int | float | PurePath):
+        name = "/".join(item.parts[-2:]) if isinstance(item, PurePath) else str(item)
+        digest.update(name.encode(errors="surrogateescape") + b"\0")
+    else:
+        return False
+    return True
 
 
 def check_same_data(run: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -155,6 +155,8 @@ class EpochLines:
             self._bar = None
             if event == "after_epoch":
                 names = learn.recorder.metric_names[1:]
-                values = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, learn.final_record, strict=False))
+                values = ", ".join(
+                    f"{name} {value:.4f}" for name, value in zip(names, learn.final_record, strict=False)
+                )
                 seconds = time.monotonic() - self._began
                 say("epoch %s of %s: %s (%.1f s)", learn.epoch + 1, learn.n_epoch, values, seconds)

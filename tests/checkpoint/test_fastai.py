@@ -74,16 +74,18 @@ def test_a_signal_saves_the_step_that_runs(trained, case):
 @needs_fastai
 @pytest.mark.slow
 def test_a_run_goes_on_only_with_what_it_is_of(trained):
-    """Another model and other data are refused by name; the same again is done already and gives the same weights."""
+    """Another model and other data are refused by name; the same again is done already, with the same weights."""
     model, data, again = trained["refused"]
-    assert model.startswith("RunMismatchError") and "0.weight" not in data and "1.weight" in model
-    assert data.startswith("RunMismatchError") and "samples: 100 -> 90" in data
+    assert model.startswith("RunMismatchError: the run 16 belongs to another model")
+    assert "0.bias" in model
+    assert data.startswith("RunMismatchError: the run 16 was trained on other data")
+    assert "samples: 100 -> 90" in data
     assert again["weights"] == trained["plain"]["result"]["weights"]
     assert again["then"] == trained["plain"]["result"]["then"]
 
 
 def test_a_fastai_that_cannot_train_with_its_fastcore_is_refused_with_the_remedy(monkeypatch):
-    """fastai up to 2.8.7 calls a method that fastcore 2 has no more; the method is looked for, not a version."""
+    """It looks for the method that fastai up to 2.8.7 calls and fastcore 2 lacks, not for a version."""
 
     class Optimizer:
         def set_hypers(self, **given):

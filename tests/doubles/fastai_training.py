@@ -1,4 +1,4 @@
-"""A training with fastai that is killed; prints one line of JSON for each case. The children are forked: fastai is slow.
+"""A training with fastai that is killed; prints a line of JSON for each case. It forks: fastai takes long to import.
 
 Usage: fastai_training.py FOLDER CASE...; a case is `NAME` or `NAME:WHERE,WHERE`, killed there and run again. WHERE is
 `EVENT/COUNT`, `EVENT/COUNT/SIGNAL` or `tSECONDS`. The case `refused` goes on with other learners than a run is of.
@@ -36,7 +36,7 @@ from fastai.vision.all import (
     accuracy,
     params,
 )
-from fastai.callback.all import *  # noqa: F403 - patches fit_one_cycle into Learner
+from fastai.callback.all import *  # patches fit_one_cycle into Learner
 
 import colabkit as ck
 from colabkit.errors import ColabKitError
@@ -94,7 +94,9 @@ def learner(case, digits):
         torch.nn.Dropout(0.2),
         torch.nn.Linear(4 * 13 * 13, 10),
     )
-    options = {"opt_func": lambda given, **more: OptimWrapper(given, torch.optim.AdamW, **more)} if case == "torch" else {}
+    options = (
+        {"opt_func": lambda given, **more: OptimWrapper(given, torch.optim.AdamW, **more)} if case == "torch" else {}
+    )
     learn = Learner(dls, model, metrics=accuracy, splitter=lambda m: [params(m[:2]), params(m[2:])], **options)
     learn.remove_cb(learn.progress)
     learn.logger = lambda _: None
@@ -116,7 +118,9 @@ def train(folder, case, where):
         elif case == "accumulation":
             learn.fit_flat_cos(3, 1e-3, cbs=[GradientAccumulation(25), resume, *kill])
         elif case == "stopped":
-            learn.fit_one_cycle(3, 1e-3, cbs=[EarlyStoppingCallback("accuracy", min_delta=2, patience=1), resume, *kill])
+            learn.fit_one_cycle(
+                3, 1e-3, cbs=[EarlyStoppingCallback("accuracy", min_delta=2, patience=1), resume, *kill]
+            )
         else:
             learn.fit_one_cycle(3, slice(1e-4, 1e-3), cbs=[resume, *kill])
     digest = hashlib.sha256()
@@ -130,7 +134,9 @@ def train(folder, case, where):
     then = [random.random(), float(np.random.rand()), float(torch.rand(()))]
     return {
         "weights": digest.hexdigest(),
-        "noted": {name: hashlib.sha256(array.tobytes()).hexdigest()[:8] + str(array.shape) for name, array in noted.items()},
+        "noted": {
+            name: hashlib.sha256(array.tobytes()).hexdigest()[:8] + str(array.shape) for name, array in noted.items()
+        },
         "then": then,
         "resumed_from": resume.resumed_from,
     }
@@ -143,13 +149,14 @@ def in_a_child(folder, case, where=None):
     if not child:
         os.close(reading)
         try:
+            try:
+                told = train(folder, case, None if (where or "t").startswith("t") else where)
+            except ColabKitError as error:
+                told = f"{type(error).__name__}: {error}"
             with open(writing, "w") as pipe:
-                json.dump(train(folder, case, None if (where or "t").startswith("t") else where), pipe)
+                json.dump(told, pipe)
         except KeyboardInterrupt:
             os._exit(3)
-        except ColabKitError as error:
-            with open(writing, "w") as pipe:
-                json.dump(f"{type(error).__name__}: {error}", pipe)
         except BaseException:
             import traceback
 
@@ -175,7 +182,9 @@ def main():
         folder = os.path.join(root, str(number))
         if case == "refused":
             in_a_child(folder, "plain")
-            print(json.dumps([in_a_child(folder, other) for other in ("other model", "other data", "plain")]), flush=True)
+            print(
+                json.dumps([in_a_child(folder, other) for other in ("other model", "other data", "plain")]), flush=True
+            )
             continue
         ends = [in_a_child(folder, case, where) for where in kills.split(",") if where]
         print(json.dumps({"case": text, "ends": ends, "result": in_a_child(folder, case)}), flush=True)
