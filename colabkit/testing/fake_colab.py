@@ -10,6 +10,8 @@ import shutil
 import sys
 import tempfile
 import time
+import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,12 +20,15 @@ from colabkit import config
 from colabkit._tools.optional import require
 from colabkit.runtime import _colab
 from colabkit.testing import _drive_daemon
+from colabkit.testing._colab_page import CellOutput, Display, Page
 from colabkit.testing.drive_folder import DriveFolder
+from colabkit.testing.web import FakeWeb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from colabkit._types import StrPath
+    from colabkit.testing.web import World
 
 PATIENCE = 60.0
 """Seconds for a cell to end."""
@@ -65,13 +70,15 @@ class FakeColab:
 
     The kernel is a real one, with a double of google.colab whose messages, errors and words are Colab's; the host's
     variables and files are there (the files under `root`), and `drive.mount()` starts a program that really mounts a
-    `DriveFolder`. `secrets`, `consent`, `frontend` and `mount_fault` may be changed between cells.
+    `DriveFolder`. `secrets`, `consent`, `frontend`, `uploads` and `mount_fault` may be changed between cells.
 
     Attributes:
         root: The root of the machine's files: `root/content` is its `/content`.
         mountpoint: Where its Drive is to be mounted.
         drive: What is behind the mount: the cloud, the trash, the faults.
         requests: What the kernel asked the frontend so far.
+        displays: What the cells showed beside plain text so far.
+        downloads: The files that `files.download` handed to the browser, by name.
 
     Args:
         folder: Where everything is kept; a temporary folder that goes at the end, when None.
@@ -79,12 +86,16 @@ class FakeColab:
         consent: What the user does when asked for credentials.
         secrets: The user's secrets by name; None where the notebook has no access.
         answers: How many requests are answered before the frontend falls silent; None is all.
+        uploads: The files that the user chooses in a dialog of `files.upload`, by name; {} cancels it, and None leaves
+            it open.
         javascript: Returns the value of a script that runs in the page.
         mount_fault: What ends Drive's program at its start: "policy", "timeout", "quota", "stops", or None.
         enterprise: Whether it is Colab Enterprise.
         env: More variables for the kernel.
         python: The interpreter of the kernel.
         drive: Fields of `DriveSettings`.
+        web: What plays the internet to the kernel, as `FakeKaggle()`; other hosts cannot be reached then. The real
+            internet, when empty.
 
     Example:
         >>> with FakeColab(secrets={"HF_TOKEN": "abc"}) as colab:
@@ -100,12 +111,14 @@ class FakeColab:
         consent: Consent = "granted",
         secrets: Mapping[str, str | None] | None = None,
         answers: int | None = None,
+        uploads: Mapping[str, bytes] | None = None,
         javascript: Callable[[str], Any] | None = None,
         mount_fault: str | None = None,
         enterprise: bool = False,
         env: Mapping[str, str] | None = None,
         python: StrPath = sys.executable,
         drive: Mapping[str, Any] | None = None,
+        web: Sequence[World] = (),
     ) -> None:
         self._temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="colab-") if folder is None else folder).absolute()
@@ -118,11 +131,35 @@ class FakeColab:
         self._enterprise, self._python = enterprise, python
         self._fault = mount_fault
         self._manager: Any = None
+        self._client: Any = None
+        self._page = Page(uploads=uploads)
+        self.downloads: dict[str, bytes] = {}
+        self._web, self._open = tuple(web), ExitStack()
+        self._proxy: dict[str, str] = {}
 
     @property
     def secrets_asked(self) -> list[str]:
         """The names of the secrets that were asked for."""
         return [request.body["key"] for request in self.requests if request.kind == "GetSecret"]
+
+    @property
+    def displays(self) -> list[Display]:
+        """What the cells showed beside plain text."""
+        return self._page.displays
+
+    @property
+    def viewed(self) -> list[str]:
+        """The paths that `files.view` opened in the page."""
+        return self._page.viewed
+
+    @property
+    def uploads(self) -> Mapping[str, bytes] | None:
+        """What the user chooses when asked for files."""
+        return self._page.uploads
+
+    @uploads.setter
+    def uploads(self, files: Mapping[str, bytes] | None) -> None:
+        self._page.uploads = files
 
     @property
     def mount_fault(self) -> str | None:
@@ -159,12 +196,15 @@ class FakeColab:
             config.MACHINE_ROOT: str(self.root),
             **self.drive.environment(),
             **enterprise,
+            **self._proxy,
             **self._env,
         }
 
     def start(self) -> None:
         """Lay the machine's files out and start the kernel."""
         self._lay_out()
+        if self._web:
+            self._proxy = dict(self._open.enter_context(FakeWeb(*self._web)).env)
         kernels = self.folder / "kernels"
         spec = kernels / "colab"
         spec.mkdir(parents=True, exist_ok=True)
@@ -206,7 +246,9 @@ class FakeColab:
         )
 
     def run(self, code: str, *, answer: str | None = None, timeout: float = PATIENCE) -> str:
-        """Run a cell as the frontend does, answering what it asks; return what was printed, shown or raised.
+        """Run a cell as the frontend does, answering what it asks; return what was printed or raised, and not cleared.
+
+        A file that the cell hands to the browser is in `downloads` then.
 
         Args:
             code: The cell.
@@ -216,9 +258,42 @@ class FakeColab:
         Raises:
             TimeoutError: It did not end in time; the message has what it printed.
         """
-        request = self._client.execute(code, allow_stdin=self.frontend != "headless")
-        said = ""
         until = time.monotonic() + timeout
+        self._running = self._client.execute(code, allow_stdin=self.frontend != "headless")
+        said = self._until_idle(self._running, until, answer)
+        while self._page.to_download:
+            self._download(*self._page.to_download.pop(0), until)
+        return said
+
+    def invoke(self, name: str, *args: Any, **kwargs: Any) -> Mapping[str, Any]:
+        """Call a function that a cell registered by `output.register_callback`, as a script in the page does.
+
+        Args:
+            name: The name that it has for the page.
+            args: What `google.colab.kernel.invokeFunction` is given; what JSON can say.
+            kwargs: The same.
+
+        Returns:
+            The value in all the types that it can be shown in, as "text/plain".
+
+        Raises:
+            RuntimeError: It failed, in its words.
+        """
+        module, words = "__import__('google.colab.output', fromlist=['_js'])", (name, *map(json.dumps, (args, kwargs)))
+        asked = {"value": f"{module}._js._invoke_function({', '.join(map(repr, words))})"}
+        request = self._client.execute("", silent=True, user_expressions=asked, allow_stdin=True)
+        until = time.monotonic() + PATIENCE
+        self._until_idle(request, until)
+        while (reply := self._client.get_shell_msg(timeout=PATIENCE))["parent_header"].get("msg_id") != request:
+            pass
+        value = reply["content"]["user_expressions"]["value"]
+        if value["status"] != "ok":
+            raise RuntimeError(f"{value['ename']}: {value['evalue']}")
+        found: Mapping[str, Any] = value["data"]
+        return found
+
+    def _until_idle(self, request: str, until: float, answer: str | None = None) -> str:
+        output = CellOutput()
         while time.monotonic() < until:
             if answer is not None and self._prompted():
                 self._client.input(answer)
@@ -232,15 +307,49 @@ class FakeColab:
                 self._reply(message)
             elif message["parent_header"].get("msg_id") != request:
                 continue
-            elif kind == "stream":
-                said += content["text"]
-            elif kind == "execute_result":
-                said += content["data"]["text/plain"]
-            elif kind == "error":
-                said += "\n".join(content["traceback"])
             elif kind == "status" and content["execution_state"] == "idle":
-                return said
-        raise TimeoutError(f"the cell never ended: {said}")
+                return output.text
+            else:
+                self._show(kind, content, output)
+        raise TimeoutError(f"the cell never ended: {output.text}")
+
+    def _show(self, kind: str, content: Mapping[str, Any], output: CellOutput) -> None:
+        if kind == "stream":
+            output.add(content["text"])
+        elif kind == "execute_result":
+            output.add(content["data"]["text/plain"])
+        elif kind == "error":
+            output.add("\n".join(content["traceback"]))
+        elif kind == "clear_output":
+            output.clear(content)
+        elif kind == "display_data" and (area := content["metadata"].get("outputarea")):
+            output.tag(area)
+        elif kind == "display_data":
+            shown = Display(data=content["data"], metadata=content["metadata"])
+            self._page.show(shown, runs_scripts=self.frontend == "browser")
+
+    def _download(self, target: str, name: str, until: float) -> None:
+        """Ask the kernel for a file, piece after piece, as the page's script does."""
+        comm, received = uuid.uuid4().hex, bytearray()
+        self._send("comm_open", {"comm_id": comm, "target_name": target, "data": {}})
+        self._send("comm_msg", {"comm_id": comm, "data": {}})
+        while time.monotonic() < until:
+            try:
+                message = self._client.get_iopub_msg(timeout=0.1)
+            except queue.Empty:
+                continue
+            if message["content"].get("comm_id") != comm:
+                continue
+            if message["msg_type"] == "comm_close":
+                self.downloads[name] = bytes(received)
+                return
+            for piece in message["buffers"]:
+                received += piece
+            self._send("comm_msg", {"comm_id": comm, "data": {}})
+        raise TimeoutError(f"the download of {name} never ended")
+
+    def _send(self, kind: str, content: Mapping[str, Any]) -> None:
+        self._client.shell_channel.send(self._client.session.msg(kind, content))
 
     def _prompted(self) -> bool:
         try:
@@ -273,6 +382,9 @@ class FakeColab:
             return {
                 "data": {"exists": body["key"] in self.secrets, "access": value is not None, "payload": value or ""}
             }
+        if kind == "cell_javascript_eval" and self._page.knows(body["script"]):
+            step = self._page.evaluate(body["script"])
+            return None if step is None else {"data": step}
         if kind == "cell_javascript_eval":
             return {"data": None if self._javascript is None else self._javascript(body["script"])}
         return None
@@ -294,8 +406,14 @@ class FakeColab:
         self.drive.home.mkdir()
         for name in (_drive_daemon.CONSENT, _USER):
             (self.drive.state / name).unlink(missing_ok=True)
-        self.frontend, self.consent, self.mount_fault = "browser", "granted", None
-        self.requests.clear()
+        self.frontend, self.consent, self.mount_fault, self.uploads = "browser", "granted", None, None
+        for told in (self.requests, self.displays, self.viewed, self.downloads):
+            told.clear()
+
+    def interrupt(self) -> str:
+        """Interrupt the cell that `run` gave up, as the page's stop button does; return what it still said."""
+        self._manager.interrupt_kernel()
+        return self._until_idle(self._running, time.monotonic() + PATIENCE)
 
     def restart_kernel(self) -> None:
         """Start the kernel anew, as the menu does; Drive stays mounted."""
@@ -318,10 +436,14 @@ class FakeColab:
 
     def close(self) -> None:
         """End the kernel and Drive, and remove what was made."""
-        if self._manager is not None:
+        if self._client is not None:
             self._client.stop_channels()
-            self._manager.shutdown_kernel(now=True)
+            self._client = None
+        if self._manager is not None:
+            if self._manager.has_kernel:
+                self._manager.shutdown_kernel(now=True)
             self._manager = None
+        self._open.close()
         self.drive.close()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
