@@ -25,9 +25,10 @@ def register_callback(function_name: str, callback: Callable[..., Any]) -> None:
 
 def unregister_callback(function_name: str) -> None:
     """Take it back."""
-    if function_name not in _functions:
-        raise ValueError(f"Callback function not registered: {function_name}.")
-    del _functions[function_name]
+    try:
+        del _functions[function_name]
+    except KeyError as error:
+        raise ValueError(f"Callback function not registered: {function_name}.") from error
 
 
 def _invoke_function(function_name: str, json_args: str, json_kwargs: str) -> Any:
