@@ -76,23 +76,27 @@ class Page:
     Attributes:
         displays: What the cells showed, oldest first.
         uploads: What the user chooses when asked for files; {} cancels, and None leaves the dialog open.
+        runs_scripts: Whether it is a browser's.
         viewed: The files that were opened in the viewer.
+        downloads: The files that arrived in the browser, by name.
         to_download: What the cell hands to the browser: the name of the channel, and the file's.
     """
 
     uploads: Mapping[str, bytes] | None = None
     displays: list[Display] = field(default_factory=list)
+    runs_scripts: bool = True
     viewed: list[str] = field(default_factory=list)
+    downloads: dict[str, bytes] = field(default_factory=dict)
     to_download: list[tuple[str, str]] = field(default_factory=list)
     _dialogs: dict[str, bool] = field(default_factory=dict)  # whether each takes more than one file
     _chosen: dict[str, Iterator[dict[str, Any]]] = field(default_factory=dict)
 
-    def show(self, shown: Display, *, runs_scripts: bool) -> None:
-        """Show something; in a browser its scripts run."""
+    def show(self, shown: Display) -> None:
+        """Show something; its scripts run, if this is a browser's page."""
         self.displays.append(shown)
         if dialog := _DIALOG.search(str(shown.data.get("text/html", ""))):
             self._dialogs[dialog[1]] = " multiple " in dialog[0]
-        script = str(shown.data.get(JAVASCRIPT, "")) if runs_scripts else ""
+        script = str(shown.data.get(JAVASCRIPT, "")) if self.runs_scripts else ""
         if download := _DOWNLOAD.fullmatch(script):
             target, name, _ = json.loads(f"[{download[1][1:-1]}]")
             self.to_download.append((target, name))

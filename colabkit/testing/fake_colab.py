@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import shlex
 import shutil
 import sys
 import tempfile
-import time
-import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from colabkit import config
-from colabkit._tools.optional import require
 from colabkit.runtime import _colab
 from colabkit.testing import _drive_daemon
-from colabkit.testing._colab_page import CellOutput, Display, Page
+from colabkit.testing._colab_kernel import PATIENCE, Kernel
+from colabkit.testing._colab_page import Page
 from colabkit.testing.drive_folder import DriveFolder
 from colabkit.testing.web import FakeWeb
 
@@ -29,9 +26,6 @@ if TYPE_CHECKING:
 
     from colabkit._types import StrPath
     from colabkit.testing.web import World
-
-PATIENCE = 60.0
-"""Seconds for a cell to end."""
 
 _USER = "user-consent"
 _DOUBLES = Path(__file__).parent / "doubles" / "colab"
@@ -78,6 +72,7 @@ class FakeColab:
         drive: What is behind the mount: the cloud, the trash, the faults.
         requests: What the kernel asked the frontend so far.
         displays: What the cells showed beside plain text so far.
+        viewed: The paths that `files.view` opened in the page.
         downloads: The files that `files.download` handed to the browser, by name.
 
     Args:
@@ -130,10 +125,9 @@ class FakeColab:
         self._answers, self._javascript, self._env = answers, javascript, dict(env or {})
         self._enterprise, self._python = enterprise, python
         self._fault = mount_fault
-        self._manager: Any = None
-        self._client: Any = None
         self._page = Page(uploads=uploads)
-        self.downloads: dict[str, bytes] = {}
+        self.displays, self.viewed, self.downloads = self._page.displays, self._page.viewed, self._page.downloads
+        self._kernel = Kernel(self._page, self._answered)
         self._web, self._open = tuple(web), ExitStack()
         self._proxy: dict[str, str] = {}
 
@@ -141,16 +135,6 @@ class FakeColab:
     def secrets_asked(self) -> list[str]:
         """The names of the secrets that were asked for."""
         return [request.body["key"] for request in self.requests if request.kind == "GetSecret"]
-
-    @property
-    def displays(self) -> list[Display]:
-        """What the cells showed beside plain text."""
-        return self._page.displays
-
-    @property
-    def viewed(self) -> list[str]:
-        """The paths that `files.view` opened in the page."""
-        return self._page.viewed
 
     @property
     def uploads(self) -> Mapping[str, bytes] | None:
@@ -205,21 +189,9 @@ class FakeColab:
         self._lay_out()
         if self._web:
             self._proxy = dict(self._open.enter_context(FakeWeb(*self._web)).env)
-        kernels = self.folder / "kernels"
-        spec = kernels / "colab"
-        spec.mkdir(parents=True, exist_ok=True)
         argv = [str(self._python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         argv.append("--IPKernelApp.kernel_class=google.colab._kernel.Kernel")
-        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "colab", "language": "python"}))
-        client = require("jupyter_client", extra="test", why="FakeColab talks to a kernel through it")
-        specs = require("jupyter_client.kernelspec", extra="test", why="as above")
-        found = specs.KernelSpecManager(kernel_dirs=[str(kernels)], ensure_native_kernel=False)
-        self._manager = client.KernelManager(kernel_name="colab", kernel_spec_manager=found)
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        self._manager.start_kernel(env=variables | self.environment(), cwd=str(self.root / "content"))
-        self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.wait_for_ready(timeout=PATIENCE)
+        self._kernel.start(argv, self.folder / "kernels", env=self.environment(), cwd=self.root / "content")
         if self.frontend == "vscode":
             self.run("__vsc_ipynb_file__ = '/content/notebook.ipynb'")
 
@@ -258,12 +230,8 @@ class FakeColab:
         Raises:
             TimeoutError: It did not end in time; the message has what it printed.
         """
-        until = time.monotonic() + timeout
-        self._running = self._client.execute(code, allow_stdin=self.frontend != "headless")
-        said = self._until_idle(self._running, until, answer)
-        while self._page.to_download:
-            self._download(*self._page.to_download.pop(0), until)
-        return said
+        self._page.runs_scripts = self.frontend == "browser"
+        return self._kernel.run(code, answer=answer, timeout=timeout, may_ask=self.frontend != "headless")
 
     def invoke(self, name: str, *args: Any, **kwargs: Any) -> Mapping[str, Any]:
         """Call a function that a cell registered by `output.register_callback`, as a script in the page does.
@@ -280,94 +248,22 @@ class FakeColab:
             RuntimeError: It failed, in its words.
         """
         module, words = "__import__('google.colab.output', fromlist=['_js'])", (name, *map(json.dumps, (args, kwargs)))
-        asked = {"value": f"{module}._js._invoke_function({', '.join(map(repr, words))})"}
-        request = self._client.execute("", silent=True, user_expressions=asked, allow_stdin=True)
-        until = time.monotonic() + PATIENCE
-        self._until_idle(request, until)
-        while (reply := self._client.get_shell_msg(timeout=PATIENCE))["parent_header"].get("msg_id") != request:
-            pass
-        value = reply["content"]["user_expressions"]["value"]
+        value = self._kernel.evaluate(f"{module}._js._invoke_function({', '.join(map(repr, words))})")
         if value["status"] != "ok":
             raise RuntimeError(f"{value['ename']}: {value['evalue']}")
         found: Mapping[str, Any] = value["data"]
         return found
 
-    def _until_idle(self, request: str, until: float, answer: str | None = None) -> str:
-        output = CellOutput()
-        while time.monotonic() < until:
-            if answer is not None and self._prompted():
-                self._client.input(answer)
-                answer = None
-            try:
-                message = self._client.get_iopub_msg(timeout=0.1)
-            except queue.Empty:
-                continue
-            kind, content = message["msg_type"], message["content"]
-            if kind == "colab_request":
-                self._reply(message)
-            elif message["parent_header"].get("msg_id") != request:
-                continue
-            elif kind == "status" and content["execution_state"] == "idle":
-                return output.text
-            else:
-                self._show(kind, content, output)
-        raise TimeoutError(f"the cell never ended: {output.text}")
-
-    def _show(self, kind: str, content: Mapping[str, Any], output: CellOutput) -> None:
-        if kind == "stream":
-            output.add(content["text"])
-        elif kind == "execute_result":
-            output.add(content["data"]["text/plain"])
-        elif kind == "error":
-            output.add("\n".join(content["traceback"]))
-        elif kind == "clear_output":
-            output.clear(content)
-        elif kind == "display_data" and (area := content["metadata"].get("outputarea")):
-            output.tag(area)
-        elif kind == "display_data":
-            shown = Display(data=content["data"], metadata=content["metadata"])
-            self._page.show(shown, runs_scripts=self.frontend == "browser")
-
-    def _download(self, target: str, name: str, until: float) -> None:
-        """Ask the kernel for a file, piece after piece, as the page's script does."""
-        comm, received = uuid.uuid4().hex, bytearray()
-        self._send("comm_open", {"comm_id": comm, "target_name": target, "data": {}})
-        self._send("comm_msg", {"comm_id": comm, "data": {}})
-        while time.monotonic() < until:
-            try:
-                message = self._client.get_iopub_msg(timeout=0.1)
-            except queue.Empty:
-                continue
-            if message["content"].get("comm_id") != comm:
-                continue
-            if message["msg_type"] == "comm_close":
-                self.downloads[name] = bytes(received)
-                return
-            for piece in message["buffers"]:
-                received += piece
-            self._send("comm_msg", {"comm_id": comm, "data": {}})
-        raise TimeoutError(f"the download of {name} never ended")
-
-    def _send(self, kind: str, content: Mapping[str, Any]) -> None:
-        self._client.shell_channel.send(self._client.session.msg(kind, content))
-
-    def _prompted(self) -> bool:
-        try:
-            return bool(self._client.get_stdin_msg(timeout=0)["content"]["password"])
-        except queue.Empty:
-            return False
-
-    def _reply(self, message: Mapping[str, Any]) -> None:
+    def _answered(self, message: Mapping[str, Any]) -> dict[str, Any] | None:
         kind, body = message["metadata"]["colab_request_type"], message["content"]["request"]
         self.requests.append(Request(kind=kind, body=body))
         if self._answers is not None and len(self.requests) > self._answers:
-            return
+            return None
         number = message["metadata"].get("colab_msg_id")
         answer = self._answer(kind, body)
         if number is None or answer is None:
-            return
-        value = {"type": "colab_reply", "colab_msg_id": number, **answer}
-        self._client.stdin_channel.send(self._client.session.msg("input_reply", {"value": value}))
+            return None
+        return {"type": "colab_reply", "colab_msg_id": number, **answer}
 
     def _answer(self, kind: str, body: Any) -> dict[str, Any] | None:
         """Return what the reply carries beside its number; None is no reply."""
@@ -412,16 +308,11 @@ class FakeColab:
 
     def interrupt(self) -> str:
         """Interrupt the cell that `run` gave up, as the page's stop button does; return what it still said."""
-        self._manager.interrupt_kernel()
-        return self._until_idle(self._running, time.monotonic() + PATIENCE)
+        return self._kernel.interrupt()
 
     def restart_kernel(self) -> None:
         """Start the kernel anew, as the menu does; Drive stays mounted."""
-        self._client.stop_channels()
-        self._manager.restart_kernel(now=True)
-        self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.wait_for_ready(timeout=PATIENCE)
+        self._kernel.restart()
 
     def __enter__(self) -> Self:
         try:
@@ -436,13 +327,7 @@ class FakeColab:
 
     def close(self) -> None:
         """End the kernel and Drive, and remove what was made."""
-        if self._client is not None:
-            self._client.stop_channels()
-            self._client = None
-        if self._manager is not None:
-            if self._manager.has_kernel:
-                self._manager.shutdown_kernel(now=True)
-            self._manager = None
+        self._kernel.close()
         self._open.close()
         self.drive.close()
         if self._temporary:
