@@ -34,7 +34,7 @@ from colabkit.transfer._gdrive_api import FOLDER
 from colabkit.transfer._gdrive_upload import ENDPOINT, DriveService, DriveUpload, md5_of
 from colabkit.transfer._job import Job, Options
 from colabkit.transfer._upload import ONE_REQUEST
-from colabkit.transfer._upload_note import Note
+from colabkit.transfer._upload_note import Note, marks_of
 
 if TYPE_CHECKING:
     import builtins
@@ -176,6 +176,15 @@ class DriveApiStorage:
         except ColabKitError:
             return "cannot tell"
 
+    def holds(self, name: str, path: Path) -> bool:
+        """Say whether an object has the bytes of a local file; Drive's checksum is asked, nothing is fetched."""
+        with self._translated(name):
+            about = self._about(name)
+            if int(about["size"]) != path.stat().st_size:
+                return False
+            with contextlib.closing(open_file(path)) as content:
+                return md5_of(content) == str(about["md5Checksum"])
+
     # ---- parts ----
 
     def _upload(
@@ -186,7 +195,7 @@ class DriveApiStorage:
         file = str(there[0]["id"]) if there else ""
         note = None
         if path is not None and content.size > ONE_REQUEST:
-            note = Note(path, f"{ENDPOINT}/{shown}", file)
+            note = Note(str(path.absolute()), {**marks_of(path), "file": file}, f"{ENDPOINT}/{shown}")
         begin = functools.partial(
             DriveUpload, self._service, content, md5=md5_of(content), shown=shown, watch=watch, note=note
         )
@@ -283,7 +292,7 @@ class _Content:
         self.name = str(about.get("name", ""))
         self.identity = f"drive-file\0{about['id']}\0{about.get('headRevisionId', '')}"
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """It is not on this machine."""
 
     def remote(self) -> Remote:

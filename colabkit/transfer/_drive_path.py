@@ -49,7 +49,7 @@ class OwnPath:
         """The last part of the path."""
         return PurePosixPath(self.path).name
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """It is not mounted."""
 
     def account(self) -> DriveAccount:

@@ -134,7 +134,7 @@ class GcsFile:
         """The last part of the object's name."""
         return safe_name(self.address.name)
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """Nothing else on this machine keeps objects under their address."""
 
     def remote(self) -> Remote:
@@ -202,7 +202,7 @@ class GcsFolder:
         """The last part of the prefix, or the bucket's name."""
         return safe_name(self.address.folder.rstrip("/")) or safe_name(self.address.bucket)
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """Nothing else on this machine keeps buckets under their address."""
 
     def entries(self) -> tuple[str, Sequence[Entry]]:

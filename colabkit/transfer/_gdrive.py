@@ -81,7 +81,7 @@ class DriveFile:
         """Only Drive knows its name."""
         return ""
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """A mounted Drive has paths, not ids."""
 
     def remote(self) -> Remote:
@@ -245,7 +245,7 @@ class DriveFolder:
         """Only Drive knows its name."""
         return ""
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """A mounted Drive has paths, not ids."""
 
     def entries(self) -> tuple[str, Sequence[Entry]]:

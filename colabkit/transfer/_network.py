@@ -76,7 +76,8 @@ def translating(where: str) -> Iterator[None]:
 def _translate(error: BaseException, where: str) -> Exception:
     chain = _chain(error)
     names = {type(link).__name__ for link in chain}
-    if names & {"SSLCertVerificationError", "SSLError"} and "MaxRetryError" in names:
+    broke = names & {"SSLEOFError", "SSLZeroReturnError", "SSLSyscallError"}  # a connection that ends, in TLS
+    if names & {"SSLCertVerificationError", "SSLError"} and "MaxRetryError" in names and not broke:
         return TransferError(
             f"no secure connection to {where}",
             why="the server's certificate is not trusted here, or it speaks no TLS",

@@ -18,10 +18,10 @@ from colabkit.transfer._gcs_upload import ONE_REQUEST, GcsUpload, Place
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
 from colabkit.transfer._push import Pushed
-from colabkit.transfer._upload_note import Note
+from colabkit.transfer._upload_note import Note, marks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from colabkit.transfer._content import Content
     from colabkit.transfer._gcs_api import Api, GcsObject
@@ -107,19 +107,14 @@ def upload_file(api: Api, place: Place, path: Path, watch: Watch) -> GcsObject:
         ConditionError: The place holds another generation than it may.
         TransferError: Or one of its kinds.
     """
-    content = open_file(path)
+    content = open_file(path, "crc32c")
+    note = None
     try:
-        note = None
         if content.size > ONE_REQUEST:
-            note = Note(path, f"{api.endpoint}/{place.bucket}/{place.name}", place.generation)
-        try:
-            return GcsUpload(api, place, content, watch=watch, note=note).run()
-        except ConditionError:
-            if note is not None:
-                note.forget()
-            raise
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("what arrived is kept; run the same again to go on" if note else "") from None
+            note = _note(api, place, str(path.absolute()), marks_of(path))
+        return GcsUpload(api, place, content, watch=watch, note=note).run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what arrived is kept; run the same again to go on" if note else "") from None
     finally:
         content.close()
 
@@ -131,7 +126,7 @@ def upload_bytes(api: Api, place: Place, content: bytes, watch: Watch) -> GcsObj
         ConditionError: The place holds another generation than it may.
         TransferError: Or one of its kinds.
     """
-    return GcsUpload(api, place, open_stream(content), watch=watch).run()
+    return GcsUpload(api, place, open_stream(content, "crc32c"), watch=watch).run()
 
 
 def is_same(path: Path, found: GcsObject) -> bool:
@@ -199,14 +194,22 @@ def _push_content(api: Api, address: GcsAddress, content: Content, options: Push
     if found is not None and not options.overwrite:
         raise _taken(str(address))
     place = _place(address.bucket, address.name, ABSENT if found is None else found.generation)
+    note = None
+    if isinstance(content, FileContent) and content.size > ONE_REQUEST:
+        note = _note(api, place, "", {"size": content.size, "crc32c": content.digits()})
     with _told(place.shown), open_progress(address.name.rpartition("/")[2][:40], show=options.show) as bar:
-        made = GcsUpload(api, place, content, watch=bar.update).run()
+        made = GcsUpload(api, place, content, watch=bar.update, note=note).run()
     return Pushed(target=str(address), files=1, sent=1, size=made.size)
+
+
+def _note(api: Api, place: Place, name: str, marks: Mapping[str, int | str]) -> Note:
+    target = f"{api.endpoint}/{place.bucket}/{place.name}"
+    return Note(name, {**marks, "generation": place.generation}, target)
 
 
 def _holds(found: GcsObject, content: Content) -> bool:
     # A stream can be read only once, so nothing is known of it before it is sent.
-    return isinstance(content, FileContent) and found.size == content.size and found.crc32c == content.crc32c()
+    return isinstance(content, FileContent) and found.size == content.size and found.crc32c == content.digits()
 
 
 def _place(bucket: str, name: str, generation: str) -> Place:
