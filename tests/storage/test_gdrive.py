@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,9 +21,8 @@ from colabkit.errors import (
     UnsupportedError,
 )
 from colabkit.storage import open_storage
-from colabkit.testing.google_drive import CREDENTIALS, FOLDER, FakeDrive
+from colabkit.testing.google_drive import FOLDER
 from colabkit.testing.storage_contract import StorageContract
-from colabkit.testing.web import FakeWeb
 from tests.waiting import wait_until
 
 BIG = 9_000_000
@@ -32,29 +30,9 @@ BIG = 9_000_000
 
 
 @pytest.fixture
-def played(monkeypatch):
-    """Play Drive to this process and to those that it starts; nobody is signed in."""
-    from colabkit._tools.retry import Backoff
-    from colabkit.transfer import _service, engine
-
-    for module in (_service, engine):
-        monkeypatch.setattr(module, "Backoff", lambda **options: Backoff(first=0.025, longest=1.0, **options))
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
-    drive = FakeDrive()
-    with FakeWeb(drive) as web:
-        for name, value in web.env.items():
-            monkeypatch.setenv(name, value)
-        yield drive
-
-
-@pytest.fixture
-def drive(played, monkeypatch, tmp_path_factory):
-    """Sign an account in, as gcloud does."""
-    path = tmp_path_factory.mktemp("google") / "credentials.json"
-    path.write_text(json.dumps(CREDENTIALS))
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-    return played
+def drive(signed_in_drive):
+    """Play Drive, with an account signed in."""
+    return signed_in_drive
 
 
 @pytest.fixture
@@ -88,7 +66,7 @@ def named(drive, name):
     return [item for item in drive.items.values() if item.name == name]
 
 
-def test_nobody_is_signed_in(played):
+def test_nobody_is_signed_in(google_drive):
     """The refusal says where this is, and how to sign in with the right to write."""
     with pytest.raises(UnsupportedError, match="no Google account is signed in") as caught:
         open_storage("drive:runs")
