@@ -40,7 +40,7 @@ for line, source, printed in blocks:
 def _params() -> list[object]:
     found = []
     for page in PAGES:
-        if run_blocks(page):
+        if run_blocks(page) and page.name != "README.zh.md":  # its code is that of README.md: test_tables.py compares
             marks = [pytest.mark.slow, needs_keras] if trains(page) else []
             if "colabkit.testing import" in page.read_text(encoding="utf-8"):
                 marks.append(needs_fuse)
