@@ -468,7 +468,6 @@ def test_a_path_needs_no_package(monkeypatch, tmp_path):
         assert (tmp_path / "a.csv").read_bytes() == b"7,0,0"
 
 
-
 def test_many_pushes_at_once_do_not_disturb_one_another(gcs, bucket, blob, tmp_path):
     """Threads of one program push different files through the shared connection pool."""
     errors = []
