@@ -1,6 +1,6 @@
 """fetch beside curl and aria2c on this machine's nginx: wall seconds with process start, one run, printed as a table.
 
-Then the milliseconds of a fetch that finds its file there, and the peak memory for a file of 4 GiB. Python's modules are
+Then the milliseconds of a fetch that finds its file there, and the peak memory for 4 GiB. Python's modules are
 compiled before the first round, as pip does when it installs them.
 
 Run: python tests/benchmarks/transfer_speed.py [ROUNDS]
