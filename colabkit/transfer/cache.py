@@ -126,6 +126,8 @@ def _place(identity: str, to: str | os.PathLike[str] | None) -> str:
 
 def _read(value: Any) -> Receipt:
     checksums = value["checksums"]
+    if not isinstance(checksums, dict):
+        raise TypeError
     numbers = (value["size"], value["modified"], value["inode"])
     texts = (value["path"], value["source"], value["fetched"], *checksums, *checksums.values())
     wrong = (
