@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit push runs/digits gs://my-bucket/runs/"
+MORE_EXAMPLES = (
+    "tar c logs | colabkit push - gs://my-bucket/logs.tar",
+    "colabkit push model.keras drive:models/",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit train mnist-mlp --run ./runs/digits --epochs 10"
+MORE_EXAMPLES = ("colabkit train digits-cnn --run drive:runs/digits",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ and what is deleted or replaced is emptied first: Drive keeps old bytes in a tra
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import time
 from pathlib import Path
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from colabkit._types import StrPath
-    from colabkit.storage.base import Confirmed, OnlyIf, Progress, Storage, Stored
+    from colabkit.storage._gdrive import DriveApiStorage
+    from colabkit.storage.base import Confirmed, OnlyIf, Progress, Stored
 
 _ASIDE = f"{PART}old"
 _ASK_SECONDS = 3.0  # for an answer of the API
@@ -32,7 +34,7 @@ _READ_RATE = 100e6  # bytes a second at least that the mount's cache gives, to c
 _MUTE_SECONDS = 60.0  # before the API is asked again that could not be asked
 
 
-def open_drive(folder: str) -> Storage:
+def open_drive(folder: str) -> DriveStorage | DriveApiStorage:
     """Open a folder of the user's Drive: of the mount on Colab, by Drive's interface elsewhere.
 
     Raises:
@@ -183,6 +185,11 @@ class DriveStorage(LocalStorage):
     def _was_whole(self, before: os.stat_result, after: os.stat_result) -> bool:
         # The old file is emptied when it is replaced; who is reading it then gets zeros for the rest.
         return after.st_size == before.st_size > 0
+
+    def holds(self, name: str, path: Path) -> bool:
+        """Say whether an object has the bytes of a local file; the mount is read for it."""
+        with self._translated(name), writing_to(path):
+            return filecmp.cmp(self._found(name), path, shallow=False)
 
     def _check_room(self, name: str, size: int) -> None:
         """Refuse what does not fit: the mount would take it, and it would never reach Drive."""

@@ -176,6 +176,15 @@ class DriveApiStorage:
         except ColabKitError:
             return "cannot tell"
 
+    def holds(self, name: str, path: Path) -> bool:
+        """Say whether an object has the bytes of a local file; Drive's checksum is asked, nothing is fetched."""
+        with self._translated(name):
+            about = self._about(name)
+            if int(about["size"]) != path.stat().st_size:
+                return False
+            with contextlib.closing(open_file(path)) as content:
+                return md5_of(content) == str(about["md5Checksum"])
+
     # ---- parts ----
 
     def _upload(

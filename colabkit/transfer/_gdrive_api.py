@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import logging
 import os
 import urllib.parse
-import warnings
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.optional import require
 from colabkit.errors import AccessError, BusyError, MissingDependencyError, NotFoundError, OfflineError, TransferError
+from colabkit.transfer import _google_auth
 from colabkit.transfer._api import Reply, ask, unexpected
 from colabkit.transfer._checksum import DIGITS, Checksum
 from colabkit.transfer.base import Remote, Target
@@ -77,16 +74,19 @@ class DriveAccount:
             OfflineError: It cannot be renewed without a network.
         """
         exceptions = importlib.import_module("google.auth.exceptions")
-        transport = importlib.import_module("google.auth.transport.requests").Request()
         headers: dict[str, str] = {}
         try:
-            self._credentials.before_request(transport, "GET", API, headers)
+            self._credentials.before_request(_google_auth.transport(), "GET", API, headers)
         except exceptions.TransportError as error:
             raise OfflineError(
-                "cannot renew the sign-in to Google", why=_short(error), do="check the network, then run it again"
+                "cannot renew the sign-in to Google",
+                why=_google_auth.short(error),
+                do="check the network, then run it again",
             ) from None
         except exceptions.GoogleAuthError as error:
-            raise AccessError("the sign-in to Google is not valid any more", why=_short(error), do=SIGN_IN) from None
+            raise AccessError(
+                "the sign-in to Google is not valid any more", why=_google_auth.short(error), do=SIGN_IN
+            ) from None
         return {name.title(): value for name, value in headers.items() if name.lower() == "authorization"}
 
     def about(self, file: str, resource_key: str = "") -> dict[str, Any]:
@@ -221,34 +221,12 @@ def account(env: Mapping[str, str] = os.environ, *, write: bool = False) -> Driv
         write: Ask for the right to change files, too.
     """
     try:
-        auth = require("google.auth", extra="drive", why="signing in to Google needs it")
+        credentials = _google_auth.find(
+            SCOPE_TO_WRITE if write else SCOPE, env, extra="drive", do=SIGN_IN_TO_WRITE if write else SIGN_IN
+        )
     except MissingDependencyError:
         return None
-    exceptions = importlib.import_module("google.auth.exceptions")
-    try:
-        with warnings.catch_warnings(), _silent("google.auth._default"):
-            warnings.simplefilter("ignore")
-            credentials, _ = auth.default(scopes=[SCOPE_TO_WRITE if write else SCOPE])
-    except exceptions.DefaultCredentialsError as error:
-        if named := env.get("GOOGLE_APPLICATION_CREDENTIALS"):
-            raise AccessError(f"cannot use the Google credentials in {named}", why=_short(error), do=SIGN_IN) from None
-        return None
-    return DriveAccount(credentials)
-
-
-@contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Keep a logger from telling of credentials without a project, which nothing here needs."""
-
-    def never(_: logging.LogRecord) -> bool:
-        return False
-
-    logger = logging.getLogger(name)
-    logger.addFilter(never)
-    try:
-        yield
-    finally:
-        logger.removeFilter(never)
+    return None if credentials is None else DriveAccount(credentials)
 
 
 def _hash(about: Mapping[str, Any]) -> Checksum | None:
@@ -276,7 +254,3 @@ def _text(name: str) -> str:
 
 def _quoted(file: str) -> str:
     return urllib.parse.quote(file, safe="")
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())[:200]

@@ -1,9 +1,8 @@
-"""Pushing to a mounted Google Drive: few large writes, by the storage that knows the mount's habits."""
+"""Pushing to Google Drive by the storage that knows its habits: on the mount few large writes, elsewhere uploads."""
 
 from __future__ import annotations
 
 import contextlib
-import filecmp
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,15 +12,15 @@ from colabkit._tools.log import say
 from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import AddressError, ChangedError, ExistsError
 from colabkit.runtime import my_drive
-from colabkit.storage import check_name, open_storage
-from colabkit.storage._drive import DriveStorage
+from colabkit.storage import check_name
+from colabkit.storage._drive import DriveStorage, open_drive
 from colabkit.transfer._content import all_blocks
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
 from colabkit.transfer._push import Pushed, refuse_different
 
 if TYPE_CHECKING:
-    from colabkit.storage import Storage
+    from colabkit.storage._gdrive import DriveApiStorage
     from colabkit.transfer._content import Content
     from colabkit.transfer._many import Watch
     from colabkit.transfer._push import PushOptions
@@ -42,7 +41,7 @@ def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed
         name = source.resolve().name
     if not folder or not name:
         raise AddressError(f"cannot read the address {target[:200]!r}", why="it names no folder", do=_EXPECTED)
-    storage = open_storage(f"drive:{folder}")
+    storage = open_drive(folder)
     made = f"drive:{folder}/{name}"
     if isinstance(source, Path) and source.is_dir():
         pushed = _push_folder(storage, name, source, options)
@@ -56,7 +55,7 @@ def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed
     return Pushed(target=made, files=pushed.files, sent=pushed.sent, size=pushed.size)
 
 
-def _push_file(storage: Storage, name: str, source: Path, options: PushOptions) -> Pushed:
+def _push_file(storage: DriveStorage | DriveApiStorage, name: str, source: Path, options: PushOptions) -> Pushed:
     size = source.stat().st_size
     check_name(name)
     if _state(storage, name, source) == "same":
@@ -66,7 +65,7 @@ def _push_file(storage: Storage, name: str, source: Path, options: PushOptions) 
     return Pushed(target=name, files=1, sent=1, size=size)
 
 
-def _push_content(storage: Storage, name: str, content: Content, options: PushOptions) -> Pushed:
+def _push_content(storage: DriveStorage | DriveApiStorage, name: str, content: Content, options: PushOptions) -> Pushed:
     # Through this machine's own disk: a mount that takes a stream in small pieces uploads half of it.
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "content"
@@ -76,7 +75,7 @@ def _push_content(storage: Storage, name: str, content: Content, options: PushOp
         return _push_file(storage, name, path, options)
 
 
-def _push_folder(storage: Storage, name: str, folder: Path, options: PushOptions) -> Pushed:
+def _push_folder(storage: DriveStorage | DriveApiStorage, name: str, folder: Path, options: PushOptions) -> Pushed:
     files = files_below(folder)
     for file in files:
         check_name(f"{name}/{file.below}")
@@ -96,7 +95,7 @@ def _push_folder(storage: Storage, name: str, folder: Path, options: PushOptions
     return Pushed(target=name, files=len(files), sent=len(missing), size=sum(file.size for file in files))
 
 
-def _put(storage: Storage, name: str, path: Path, watch: Watch, *, overwrite: bool) -> None:
+def _put(storage: DriveStorage | DriveApiStorage, name: str, path: Path, watch: Watch, *, overwrite: bool) -> None:
     try:
         storage.put(name, path, only_if=None if overwrite else "absent", progress=watch)
     except ChangedError:
@@ -106,17 +105,11 @@ def _put(storage: Storage, name: str, path: Path, watch: Watch, *, overwrite: bo
         ) from None
 
 
-def _state(storage: Storage, name: str, path: Path) -> Literal["same", "different", "absent"]:
+def _state(storage: DriveStorage | DriveApiStorage, name: str, path: Path) -> Literal["same", "different", "absent"]:
     """Compare a file with what the storage has under a name."""
     stored = storage.entry(name)
     if stored is None:
         return "absent"
     if stored.size != path.stat().st_size:
         return "different"
-    with writing_to(name), tempfile.TemporaryDirectory() as place:
-        there = Path(place, "copy")
-        if isinstance(storage, DriveStorage) and (storage.root / name).is_file():
-            there = storage.root / name  # a large file is not copied to be looked at
-        else:
-            storage.get(name, there)
-        return "same" if filecmp.cmp(path, there, shallow=False) else "different"
+    return "same" if storage.holds(name, path) else "different"

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from colabkit.errors import AddressError, ExistsError, UnsupportedError
-from colabkit.storage import MemoryStorage
-from colabkit.transfer import _push_drive, push, push_details
+from colabkit.transfer import push, push_details
 
 
 @pytest.fixture
@@ -71,11 +70,9 @@ def test_what_is_no_place_on_a_drive_is_refused(my_drive, target):
     assert list(my_drive.iterdir()) == []
 
 
-def test_only_what_the_storage_has_counts_as_there(monkeypatch, tmp_path, caplog):
-    """A storage that is no folder of this machine: a file of that name in the working folder says nothing about it."""
+def test_elsewhere_it_goes_by_the_interface(signed_in_drive, monkeypatch, tmp_path, caplog):
+    """Outside Colab, with an account: what is there is asked of Drive, not of this folder, and is not fetched."""
     caplog.set_level(logging.INFO, logger="colabkit")
-    storage = MemoryStorage()
-    monkeypatch.setattr(_push_drive, "open_storage", lambda _: storage)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "set").mkdir()
     for name in ("a.csv", "set/b.csv"):
@@ -83,14 +80,15 @@ def test_only_what_the_storage_has_counts_as_there(monkeypatch, tmp_path, caplog
     for source, target in (("a.csv", "drive:runs/a.csv"), ("set", "drive:runs/set")):
         assert push_details(source, target).sent == 1
         assert push_details(source, target).sent == 0
-    assert [stored.name for stored in storage.list()] == ["a.csv", "set/b.csv"]
+    assert not [seen for seen in signed_in_drive.interface.seen if "alt=media" in seen.path]
+    assert {item.name for item in signed_in_drive.items.values()} == {"runs", "a.csv", "set", "b.csv"}
     assert not any("on its way" in line for line in caplog.messages), "it is there when put returns"
     (tmp_path / "set" / "b.csv").write_text("7,0,1")
     with pytest.raises(ExistsError, match="1 of the 1 files"):
         push("set", "drive:runs/set")
 
 
-def test_elsewhere_than_on_colab_it_is_declined():
+def test_elsewhere_without_an_account_it_is_declined(google_drive):
     """UnsupportedError names the runtime that was found."""
     with pytest.raises(UnsupportedError, match="cannot be opened here"):
         push(b"x", "drive:runs/a")
