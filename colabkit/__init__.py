@@ -71,6 +71,13 @@ else:
         return sorted({*globals(), *_PUBLIC})
 
 
+def load_ipython_extension(shell: object) -> None:
+    """Give a notebook the magics `%colabkit` and `%%colabkit`: IPython calls this at `%load_ext colabkit`."""
+    from colabkit.magics import register
+
+    register(shell)
+
+
 __all__ = [
     "__version__",
     "detect",

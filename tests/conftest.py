@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -49,14 +50,46 @@ def isolated(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture
-def gcs(monkeypatch):
-    """Run Cloud Storage on this machine, found as Google's client finds an emulator; waits are a twentieth."""
+def quick_retries(monkeypatch):
+    """Let the waits between two tries of a service be a twentieth."""
     from colabkit._tools.retry import Backoff
-    from colabkit.testing.gcs import FakeGCS
     from colabkit.transfer import _service, engine
 
     for module in (_service, engine):
         monkeypatch.setattr(module, "Backoff", lambda **options: Backoff(first=0.025, longest=1.0, **options))
+
+
+@pytest.fixture
+def gcs(monkeypatch, quick_retries):
+    """Run Cloud Storage on this machine, found as Google's client finds an emulator."""
+    from colabkit.testing.gcs import FakeGCS
+
     with FakeGCS() as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.endpoint)
         yield running
+
+
+@pytest.fixture
+def google_drive(monkeypatch, quick_retries):
+    """Play Drive to this process and to those that it starts; nobody is signed in."""
+    from colabkit.testing.google_drive import FakeDrive
+    from colabkit.testing.web import FakeWeb
+
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    drive = FakeDrive()
+    with FakeWeb(drive) as web:
+        for name, value in web.env.items():
+            monkeypatch.setenv(name, value)
+        yield drive
+
+
+@pytest.fixture
+def signed_in_drive(google_drive, monkeypatch, tmp_path_factory):
+    """Play Drive, and leave credentials where gcloud leaves them."""
+    from colabkit.testing.google_drive import CREDENTIALS
+
+    path = tmp_path_factory.mktemp("google") / "credentials.json"
+    path.write_text(json.dumps(CREDENTIALS))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    return google_drive

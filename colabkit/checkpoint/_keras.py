@@ -18,7 +18,7 @@ from colabkit.checkpoint._keras_together import Together, Watching
 from colabkit.checkpoint._signals import StopSignals
 from colabkit.checkpoint.occasions import Occasions, session_left
 from colabkit.checkpoint.snapshot import Snapshot, versions
-from colabkit.errors import ColabKitError, CorruptCheckpointError, UnsupportedError
+from colabkit.errors import ColabKitError, CorruptCheckpointError, RunMismatchError, UnsupportedError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -230,10 +230,9 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             there = ", ".join(self._metrics)
             warn("%s: the best state is not kept: no epoch measures %s, only %s", self._run.name, by.metric, there)
             return False
-        if not by.better(value, self._best["value"] if self._best is not None else None):
-            return False
-        self._best = {"metric": by.metric, "mode": by.mode, "value": value, "step": self._step, "epoch": self._epoch}
-        return True
+        better = by.judge(value, self._best, step=self._step, epoch=self._epoch)
+        self._best = better or self._best
+        return better is not None
 
     def _failed(self, error: BaseException) -> None:
         """Save what an error would lose, as far as the state is that of a whole step."""
@@ -310,6 +309,13 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if missing := _NEEDED - meta.keys():
             raise CorruptCheckpointError(f"the checkpoint of {name} lacks {', '.join(sorted(missing))}")
         state.build_optimizers(self.model, meta.get("optimizers", {}))
+        here, before = keras.backend.backend(), meta["versions"].get("backend")
+        if before not in (None, here) and meta["layout"] != state.layout(self.model):
+            raise RunMismatchError(
+                f"the run {name} was trained on Keras' {before} backend",
+                why=f"its variables have other types on {here}",
+                do=f"set KERAS_BACKEND={before} before Keras is imported, or open a run under another name",
+            )
         state.check_same_model(name, meta["layout"], state.layout(self.model))
         if changed := state.changed_settings(meta["settings"], self._settings):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -354,7 +360,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.resumed_from = {"epoch": self._epoch, "step": self._step_in_epoch}
         self._spent = meta["seconds"]
         self._metrics = dict(meta.get("metrics") or {})
-        self._best = self._best_so_far(meta.get("best"))
+        self._best = meta.get("best")
         if self._epoch >= epochs or (meta["complete"] and epochs <= meta["epochs"]):
             say("%s: already trained, %s epochs; raise epochs= to go on", name, meta["epoch"])
             self._epoch = epochs
@@ -374,13 +380,6 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             seen = int(meta.get("steps_seen") or 0)
             self._epochs.begin_at(steps=meta.get("steps"), steps_seen=seen, opened=self._source.opened)
         self.model._initial_epoch = self._epoch  # as keras.callbacks.BackupAndRestore does
-
-    def _best_so_far(self, saved: Any) -> dict[str, Any] | None:
-        """Go on with the best of an earlier process; without `best=` it stays as it is."""
-        by = self._by
-        if not isinstance(saved, dict) or (by is not None and (saved["metric"], saved["mode"]) != (by.metric, by.mode)):
-            return None
-        return saved
 
     def _restore_rest(self, saved: Checkpoint) -> None:
         """Bring back what `fit` and the callbacks themselves have reset since `on_train_begin`."""

@@ -100,7 +100,7 @@ class Batches(Source):
 
     def identity(self) -> dict[str, Any]:
         """Tell the seed of the order; the content may be far too much to read."""
-        return {} if self.why_inexact else {"seed": self.seed}
+        return {"seed": self.seed}
 
     def go_to(self, *, epoch: int, done: int) -> None:
         """Set the order to the epoch."""
@@ -109,14 +109,12 @@ class Batches(Source):
 
     def capture(self, tensors: dict[str, Array]) -> Any:
         """Take what the dataset keeps of its own, where it can tell."""
-        if self.why_inexact or not self._keeps:
+        if not self._keeps:
             return None
         return snapshot.take_apart(self._dataset.get_state(), "data/state", tensors)
 
     def restore(self, state: Any, tensors: Mapping[str, Array], *, steps: int, done: int) -> None:
         """Give the dataset its own state back."""
-        if self.why_inexact:
-            return
         self._in_order.passed, self._in_order.begun = steps, done > 0
         if self._keeps and state is not None:
             self._dataset.set_state(snapshot.put_together(state, tensors))

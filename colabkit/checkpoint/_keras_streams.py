@@ -70,7 +70,7 @@ class Pipeline(Source):
     def restore(self, state: Any, tensors: Mapping[str, Array], *, steps: int, done: int) -> None:  # noqa: ARG002
         """Open the dataset where it was."""
         files = {match[1]: array for name, array in tensors.items() if (match := _FILE.fullmatch(name))}
-        if self.why_inexact or not files:
+        if not files:
             return
         iterator = self.open()
         _read_iterator(iterator, files)
@@ -152,18 +152,12 @@ class Generated(Source):
         self._first = fingerprint(adapter._first_batches)
         adapter.generator = self._read
 
-    def identity(self) -> dict[str, Any]:
-        """Tell nothing that other data would be refused by: a generator without a seed begins otherwise each time."""
-        return {}
-
     def capture(self, tensors: dict[str, Array]) -> Any:  # noqa: ARG002 - no arrays
         """Take what its first batches were."""
-        return None if self.why_inexact else {"first": self._first}
+        return {"first": self._first}
 
     def restore(self, state: Any, tensors: Mapping[str, Array], *, steps: int, done: int) -> None:  # noqa: ARG002
         """Read it again, if it begins as it did."""
-        if self.why_inexact:
-            return
         if state != {"first": self._first}:
             warn(
                 "the generator begins with other batches than when the run began, so it cannot be brought to the same "

@@ -41,7 +41,7 @@ class Watching:
     def ignore(self, *_: Any, **__: Any) -> None:
         """Do nothing."""
 
-    begin_writing = end_writing = submit = written = flush = close = ignore
+    begin_writing = end_writing = submit = written = close = ignore
 
 
 class Together:

@@ -46,7 +46,9 @@ class Belongings:
 
     def changed(self) -> list[str]:
         """List the files that the storage has not, or not in this form."""
-        carried = self._carried()
+        return self._changed_since(self._carried())
+
+    def _changed_since(self, carried: dict[str, Any]) -> list[str]:
         return [name for name, mark in self._walk() if carried.get(name) != mark and name not in self._refused]
 
     def carry(self, check: Callable[[], None]) -> None:
@@ -60,7 +62,7 @@ class Belongings:
         """
         failed: ColabKitError | None = None
         carried = self._carried()
-        changed = self.changed()
+        changed = self._changed_since(carried)
         for name in changed:
             check()
             path = self._folder / name

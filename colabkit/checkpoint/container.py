@@ -166,12 +166,9 @@ def verify(path: StrPath) -> dict[str, Any]:
 
 def verify_details(path: StrPath) -> tuple[dict[str, Any], str]:
     """Do what `verify` does, and return the sha256 of the content too, as hexadecimal digits."""
-    digest, tail = hashlib.sha256(), b""
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            ready = tail + block
-            digest.update(memoryview(ready)[:-_HASH_SIZE])
-            tail = ready[-_HASH_SIZE:]
+        digest = _hash_next(file, os.fstat(file.fileno()).st_size - _HASH_SIZE)
+        tail = file.read()
     _check_hash(path, digest.digest(), tail)
     with Tensors(path) as found:
         return found.meta, tail.hex()
@@ -238,13 +235,9 @@ class Tensors:
 
     def sha256(self, name: str) -> str:
         """Hash the bytes of one tensor."""
-        digest = hashlib.sha256()
         begin, end = self._spans[name]
         self._file.seek(self._start + begin)
-        while begin < end and (block := self._file.read(min(_BLOCK, end - begin))):
-            digest.update(block)
-            begin += len(block)
-        return digest.hexdigest()
+        return _hash_next(self._file, end - begin).hexdigest()
 
     def load(self, name: str) -> np.ndarray[Any, Any]:
         """Read one tensor."""
@@ -252,6 +245,14 @@ class Tensors:
         self._file.seek(self._start + begin)
         data = memoryview(self._file.read(end - begin))
         return _array(self._path, name, self._header[name], data)
+
+
+def _hash_next(file: IO[bytes], size: int) -> hashlib._Hash:
+    digest = hashlib.sha256()
+    while size > 0 and (block := file.read(min(_BLOCK, size))):
+        digest.update(block)
+        size -= len(block)
+    return digest
 
 
 def _check_hash(path: StrPath, actual: bytes, stored: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from colabkit.checkpoint._torch import to_torch
 from colabkit.errors import RunMismatchError
 
 
@@ -74,17 +75,6 @@ def _tensors(saved: Any) -> Any:
     if isinstance(saved, list | tuple):
         return type(saved)(_tensors(item) for item in saved)
     return to_torch(saved) if hasattr(saved, "dtype") else saved
-
-
-def to_torch(array: Any) -> Any:
-    """Copy a NumPy array to a torch tensor; bfloat16, which NumPy does not know, by its bits."""
-    import numpy as np
-    import torch
-
-    array = np.array(array)
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
 
 
 def _same_keys(names: Any, saved: Any, place: str) -> None:

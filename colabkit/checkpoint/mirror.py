@@ -320,12 +320,12 @@ class Mirror:
         try:
             _, digest = container.verify_details(entry.path)
             name = manifest.Name(step=entry.step, state=digest[:12])
-            whole = thin.table(entry.path, digest, name)
+            same = [other for other in there if (other.step, other.state) == (name.step, name.state)]
+            whole = None if same else thin.table(entry.path, digest, name)
         except (FileNotFoundError, CorruptCheckpointError) as error:  # trying again would not help
             self._withdraw(entry)
             raise CheckpointError(f"step {entry.step} cannot be copied", why=str(error)) from error
-        same = [other for other in there if (other.step, other.state) == (name.step, name.state)]
-        carried = same[0] if same else self._copy(entry.path, whole)
+        carried = same[0] if whole is None else self._copy(entry.path, whole)
         self._withdraw(entry)
         self.known(carried)
         self._confirm()
@@ -445,8 +445,7 @@ class Mirror:
 
     def _carry_files(self) -> None:
         self._files_at = time.monotonic()
-        if self.belongings.changed():
-            self.belongings.carry(self.claim.check)
+        self.belongings.carry(self.claim.check)
         with self._changed:
             self._files_due = False
 

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from colabkit._tools.log import warn
 from colabkit.config import RUNS_DIR, cache_dir
 from colabkit.errors import AddressError
+from colabkit.runtime import my_drive
 from colabkit.storage import open_storage, scheme
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.storage import Storage
-
-_MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,7 @@ def default_folder(name: str) -> str:
     if runtime.host == "colab" and runtime.persistent_dir is not None:
         return f"drive:{RUNS_DIR}/{name}"
     if runtime.host == "colab":
-        warn("Google Drive is not mounted, so this run is lost when the session ends. %s", _MOUNT)
+        warn("Google Drive is not mounted, so this run is lost when the session ends; %s", my_drive.MOUNT)
     return str(Path(RUNS_DIR, name).absolute())
 
 

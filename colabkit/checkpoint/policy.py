@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from colabkit.errors import AddressError
 
@@ -99,6 +99,19 @@ class Best:
         if math.isnan(value):
             return False
         return than is None or (value < than if self.mode == "min" else value > than)
+
+    def judge(self, value: float, so_far: Any, **where: int) -> dict[str, Any] | None:
+        """Return the note of the best state that a checkpoint carries, where this state is better than the best so far.
+
+        Args:
+            value: What it reached.
+            so_far: The note of the best so far; one by another metric, or none, does not count.
+            where: At which `step`, and `epoch`, it is.
+        """
+        known = isinstance(so_far, dict) and (so_far.get("metric"), so_far.get("mode")) == (self.metric, self.mode)
+        if not self.better(value, so_far["value"] if known else None):
+            return None
+        return {"metric": self.metric, "mode": self.mode, "value": value, **where}
 
 
 def parse_best(text: str | tuple[str, str] | Best) -> Best:

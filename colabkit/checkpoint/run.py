@@ -28,6 +28,7 @@ from colabkit.errors import (
 from colabkit.storage import open_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from colabkit._types import StrPath
@@ -148,6 +149,7 @@ class Run:
         if storage is not None:
             self._mirror = open_mirror(folder, storage, run=name, keep=keep)
         self._writer = Writer(self._folder, keep=keep, mirror=self._mirror)
+        self._best: dict[str, Any] | None = None
         if self._mirror is not None:
             atexit.register(self.close)
 
@@ -235,7 +237,37 @@ class Run:
         from colabkit.checkpoint import _keras_best
 
         newest = self.newest("keras")
-        return _keras_best.load(self.name, model, newest, self._candidates())
+        if newest is None:
+            raise CheckpointError(f"the run {self.name} has no state yet", do="train it first")
+        return _keras_best.load(self.name, model, self.best_of(newest), newest.meta["best"])
+
+    # ---- fastai ----
+
+    def resume_fastai(self, *, check_data: bool = True) -> Any:
+        """Make a fastai callback that saves as a learner trains and continues where the run stopped.
+
+        It continues at the exact step, on a CPU with the same result, bit for bit, as without the interruption.
+
+        Args:
+            check_data: Refuse other data than the run was trained on.
+
+        Returns:
+            A callback for one call of `fit`, `fit_one_cycle` and their like, or of `fine_tune`.
+
+        Raises:
+            MissingDependencyError: fastai is not installed.
+            UnsupportedError: The installed fastai and fastcore do not work together.
+
+        Example:
+            ```python
+            run = ck.open_run("./runs/digits")
+            learn.fit_one_cycle(5, 3e-3, cbs=run.resume_fastai())
+            ```
+        """
+        from colabkit.checkpoint.fastai import make_callback
+
+        prepare()
+        return make_callback(self, check_data=check_data)
 
     def _callback(self, *, seed: int | None, check_data: bool, exact: bool, best: Any) -> Any:
         require("keras", extra="train", why="run.resume() and run.fit() train Keras models")
@@ -247,7 +279,14 @@ class Run:
 
     # ---- any state ----
 
-    def save(self, state: Any, *, step: int) -> None:
+    def save(
+        self,
+        state: Any,
+        *,
+        step: int,
+        metrics: Mapping[str, float] | None = None,
+        best: str | tuple[str, str] | None = None,
+    ) -> None:
         """Save any state: dicts, lists and tuples of arrays and plain values, torch modules and optimizers, JAX trees.
 
         Returns as soon as the arrays are copied; a background thread writes the file. `flush` waits for it.
@@ -255,19 +294,34 @@ class Run:
         Args:
             state: What to save.
             step: Steps trained so far; orders the checkpoints.
+            metrics: What was measured, to be shown by `colabkit runs`.
+            best: By which of the metrics the best state is kept, as for `resume`.
 
         Raises:
+            AddressError: `best` is not among the metrics, or does not say what is good.
             CheckpointError: A value that is neither an array nor plain.
             RunBusyError: Another process writes to this run.
         """
         taken = snapshot.of_state(state, step=step)
+        if metrics is not None or best is not None or self._best is not None:
+            taken = replace(taken, meta={**taken.meta, **self._judged(metrics or {}, best, step)})
         self.begin_writing()
         self.submit(taken)
 
-    def restore(self, *, into: Any = None) -> Saved | None:
+    def _judged(self, metrics: Mapping[str, float], best: Any, step: int) -> dict[str, Any]:
+        values = {name: float(value) for name, value in metrics.items()}
+        if best is not None:
+            by = parse_best(best)
+            if by.metric not in values:
+                raise AddressError(f"best={best!r} is not among the metrics", do="pass metrics={...} with its value")
+            self._best = by.judge(values[by.metric], self._best, step=step) or self._best
+        return {"metrics": values, "best": self._best}
+
+    def restore(self, *, into: Any = None, best: bool = False) -> Saved | None:
         """Read the newest state that is whole, or None when there is none.
 
         Args:
+            best: Read the best state instead, which `save(best=...)` keeps.
             into: The state made anew, as it was given to `save`: its torch modules and optimizers are loaded in place,
                 its JAX arrays, tensors, named tuples and dataclasses come back as such. Without it the state comes
                 back in NumPy arrays, dicts, lists and tuples.
@@ -281,6 +335,8 @@ class Run:
         found = self.newest("state")
         if found is None:
             return None
+        if best:
+            found = self.best_of(found)
         try:
             saved = Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
         except (KeyError, TypeError, ValueError) as error:  # the hash is right, yet no colabkit wrote this
@@ -420,6 +476,7 @@ class Run:
                 self._none_is_good(passed_over)
             return None
         self._accept(candidate)
+        self._best = found.meta.get("best")
         age = max(0.0, time.time() - candidate.saved_at)
         if passed_over:
             warn("%s: going back to step %s, saved %.0f s ago", self.name, candidate.step, age)
@@ -429,6 +486,26 @@ class Run:
                 why=f"it was saved by {_SAVED_BY.get(str(found.meta.get('kind')), 'another program')}",
                 do="use the same call again, or open a run under another name",
             )
+        return found
+
+    def best_of(self, newest: Checkpoint) -> Checkpoint:
+        """Read the best state, whose step the newest one knows.
+
+        Raises:
+            CheckpointError: There is none, or it cannot be read.
+        """
+        step = manifest.best_step(newest.meta)
+        if step is None:
+            raise CheckpointError(
+                f"the run {self.name} keeps no best state",
+                why="it was not told by which metric, or nothing was measured yet",
+                do='train with run.resume(best="val_loss"), or save with run.save(..., best="val_loss")',
+            )
+        found, _, passed_over = manifest.newest_good(each for each in self._candidates() if each.step == step)
+        for item in passed_over:
+            warn("%s: passing over the checkpoint %s: %s", self.name, item.name, item.why)
+        if found is None:
+            raise CheckpointError(f"the best state of the run {self.name}, at step {step}, cannot be read")
         return found
 
     # ---- parts ----
@@ -478,4 +555,4 @@ class Run:
         )
 
 
-_SAVED_BY = {"keras": "run.resume() or run.fit()", "state": "run.save()"}
+_SAVED_BY = {"fastai": "run.resume_fastai()", "keras": "run.resume() or run.fit()", "state": "run.save()"}

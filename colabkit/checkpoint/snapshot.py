@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colabkit._version import __version__
+from colabkit.checkpoint._torch import to_numpy
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
     import numpy as np
 
     if hasattr(value, "detach"):
-        value = _of_torch(value)
+        value = to_numpy(value)
     array = np.asarray(value)
     if array.dtype.hasobject:
         raise CheckpointError(
@@ -132,17 +133,6 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
         name += "'"
     tensors[name] = array
     return {"$scalar" if isinstance(value, np.generic) else "$tensor": name}
-
-
-def _of_torch(tensor: Any) -> Any:
-    """See a torch tensor, which may live on a device and carry a graph, as NumPy does."""
-    tensor = tensor.detach().cpu()
-    if str(tensor.dtype) != "torch.bfloat16":
-        return tensor.numpy(force=True)
-    import ml_dtypes
-    import torch
-
-    return tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
 
 
 def put_together(tree: Any, tensors: Mapping[str, Array]) -> Any:

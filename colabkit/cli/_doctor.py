@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit doctor --json"
+MORE_EXAMPLES = ('colabkit doctor || echo "look at it before you train"',)
 
 NEEDS_ACTION = 1
 

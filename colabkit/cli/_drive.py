@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit drive uploaded /content/drive/MyDrive/runs --timeout 300"
+MORE_EXAMPLES = (
+    "colabkit drive status",
+    "colabkit drive unmount",
+)
 
 NOT_WELL = 1
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from colabkit.transfer.cache import Receipt
 
 EXAMPLE = "colabkit fetch https://example.org/digits.zip --to data/ --checksum sha256:HEX"
+MORE_EXAMPLES = (
+    "colabkit fetch kaggle:competitions/digit-recognizer",
+    "colabkit fetch gs://my-bucket/digits.npz --to data/",
+    "colabkit fetch --list",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

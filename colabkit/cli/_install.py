@@ -14,7 +14,11 @@ from colabkit.cli import Outcome
 if TYPE_CHECKING:
     import argparse
 
+    from colabkit.packages import InstallReport
+    from colabkit.packages._install import Restart
+
 EXAMPLE = 'colabkit install "keras>=3.10" polars'
+MORE_EXAMPLES = ("colabkit install requirements.lock --dry-run",)
 
 NO_RESTART = (
     "this command cannot restart a notebook's kernel: if one runs, call colabkit.install() with the same requirements"
@@ -37,18 +41,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Install, and say that a kernel was not restarted."""
+    report = _install(args, "never")
+    touched = bool(report.changed) and not report.dry_run
+    text = f"{report}\n{NO_RESTART}" if touched else str(report)
+    return Outcome({**report.as_dict(), "kernel_restarted": False}, text)
+
+
+def run_in_kernel(args: argparse.Namespace) -> Outcome:
+    """Install, and restart the kernel in place if it must."""
+    report = _install(args, "auto")
+    return Outcome(report.as_dict(), str(report))
+
+
+def _install(args: argparse.Namespace, restart: Restart) -> InstallReport:
     from colabkit.packages import install
 
-    report = install(
+    return install(
         *args.requirements,
         constrain=not args.no_constrain,
-        restart="never",
+        restart=restart,
         dry_run=args.dry_run,
         force=args.force,
         index_url=args.index_url,
         extra_index_urls=args.extra_index_url,
         find_links=args.find_links,
     )
-    touched = bool(report.changed) and not report.dry_run
-    text = f"{report}\n{NO_RESTART}" if touched else str(report)
-    return Outcome({**report.as_dict(), "kernel_restarted": False}, text)

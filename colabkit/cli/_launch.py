@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from colabkit.launch.process import Output
 
 EXAMPLE = "colabkit launch --local 2 train.py --epochs 10"
+MORE_EXAMPLES = ("colabkit launch --workers host1:8476,host2:8476 --rank 0 train.py",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

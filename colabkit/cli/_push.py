@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit push runs/digits gs://my-bucket/runs/"
+MORE_EXAMPLES = (
+    "tar c logs | colabkit push - gs://my-bucket/logs.tar",
+    "colabkit push model.keras drive:models/",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", help="a file or a folder; - reads a stream from stdin")
     parser.add_argument(
         "target",
-        help="gs://BUCKET/OBJECT, drive:FOLDER/NAME, or a path; one that ends with / takes it under its own name",
+        help="gs://BUCKET/OBJECT, drive:FOLDER/NAME, or a path; one that ends with / takes it under its own name; "
+        "kaggle:OWNER/DATASET or kaggle:competitions/NAME",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there and differs")
+    parser.add_argument("--message", default="", metavar="TEXT", help="notes of a Kaggle version or submission")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what is there and differs; push it to Kaggle again"
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -32,6 +40,7 @@ def run(args: argparse.Namespace) -> Outcome:
         sys.stdin.buffer if args.path == "-" else args.path,
         args.target,
         overwrite=args.overwrite,
+        message=args.message,
         progress=False if args.quiet else None,
     )
     value = {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit quickstart --where ./runs/first"
+MORE_EXAMPLES = ("colabkit quickstart --epochs 10 --json",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit run train.ipynb -p epochs=10"
+MORE_EXAMPLES = ("colabkit run train.py --retries 10 --output train.log",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

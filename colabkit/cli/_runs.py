@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit runs list drive:runs"
+MORE_EXAMPLES = (
+    "colabkit runs verify runs/digits",
+    "colabkit runs restore runs/digits --to best.safetensors --best",
+    "colabkit runs prune runs/digits --keep 2 --dry-run",
+)
 
 DAMAGED = 1
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit setup colabkit.toml --dry-run"
+MORE_EXAMPLES = (
+    "colabkit setup train.ipynb",
+    "colabkit setup --write",
+)
 
 INCOMPLETE = 1
 
@@ -33,10 +37,24 @@ def run(args: argparse.Namespace) -> Outcome:
 
     file = args.file or "colabkit.toml"
     if args.write:
-        from colabkit.setup_file._write import write
-
-        path = write(file, overwrite=args.overwrite)
-        return Outcome({"path": str(path)}, f"wrote {path}")
+        return _write(args)
     done = setup(file, restart="never", dry_run=args.dry_run)
     text = f"{done}\n{NO_RESTART}" if done.packages and done.packages.changed and not args.dry_run else str(done)
     return Outcome(done.to_json(), text, 0 if done.complete or args.dry_run else INCOMPLETE)
+
+
+def run_in_kernel(args: argparse.Namespace) -> Outcome:
+    """Set up, by the block of the cell where no file is named; the kernel restarts in place if it must."""
+    from colabkit.setup_file import setup
+
+    if args.write:
+        return _write(args)
+    done = setup(args.file, dry_run=args.dry_run)
+    return Outcome(done.to_json(), str(done), 0 if done.complete or args.dry_run else INCOMPLETE)
+
+
+def _write(args: argparse.Namespace) -> Outcome:
+    from colabkit.setup_file._write import write
+
+    path = write(args.file or "colabkit.toml", overwrite=args.overwrite)
+    return Outcome({"path": str(path)}, f"wrote {path}")

@@ -1,6 +1,6 @@
 """Train a reference model in a run that survives a kill; the same command again continues it.
 
-The models are mnist-mlp and digits-cnn.
+The models are mnist-mlp, digits-cnn and digits-fastai.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
 EXAMPLE = "colabkit train mnist-mlp --run ./runs/digits --epochs 10"
+MORE_EXAMPLES = ("colabkit train digits-cnn --run drive:runs/digits",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -110,7 +110,8 @@ class Health:
         """Return plain values that `json.dumps` takes."""
         return {**asdict(self), "mountpoint": str(self.mountpoint), "log": list(self.log), "ok": self.ok}
 
-    def __str__(self) -> str:
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what is known as names and values, in the words of people; what is not known is left out."""
         known = {True: "yes", False: "no", None: "not tried"}
         rows = [
             ("mount point", str(self.mountpoint)),
@@ -122,7 +123,10 @@ class Health:
             ("disk", "" if self.disk_free is None else f"{size(self.disk_free)} free"),
             *(("log", line) for line in self.log),
         ]
-        return "\n".join(f"{name:<13}{value}" for name, value in rows if value)
+        return [(name, value) for name, value in rows if value]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<13}{value}" for name, value in self.rows())
 
 
 def health(mountpoint: StrPath = DEFAULT, *, write: bool = True, timeout: float = 15.0) -> Health:

@@ -18,7 +18,7 @@ from colabkit.errors import (
     MountPointError,
     UnsupportedError,
 )
-from colabkit.runtime import _colab, base, colab_requests, detect, frontend, mounts
+from colabkit.runtime import _colab, base, colab_requests, detect, frontend, mounts, my_drive
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -158,7 +158,7 @@ def _check_asker(target: Path) -> None:
         raise DriveUnansweredError(
             what,
             why="this is a process beside the notebook, and only the notebook's own kernel can ask for access",
-            do="in a cell, run: import colabkit as ck; ck.drive.mount()",
+            do=my_drive.MOUNT,
         )
     if not colab_requests.may_ask():
         raise DriveUnansweredError(

@@ -19,7 +19,8 @@ _COLOURS = {
 """The grounds of badges with white letters: each has a contrast of 5.5 or more."""
 
 _LINES = ("#1a56b0", "#b3261e", "#137333", "#8430ce")
-_LONGEST = 600  # characters of one value
+_LONGEST = 1200  # characters of one line: an error that quotes three lines of a log has some 900
+_LINES_AT_MOST = 60
 
 STYLE = """<style>
 .ck-panel, .ck-panel .widget-html-content, .ck-panel .jupyter-widget-html-content { font-size: 13px; line-height: 1.5 }
@@ -46,8 +47,9 @@ STYLE = """<style>
 
 def text(value: object) -> str:
     """Return a value as text that is safe in HTML, cut where it is endless."""
-    shown = str(value)
-    return escape(shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} …")
+    lines = str(value).split("\n")
+    shown = [line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …" for line in lines[:_LINES_AT_MOST]]
+    return escape("\n".join(shown + ["…"] * (len(lines) > _LINES_AT_MOST)))
 
 
 def badge(kind: str, words: str) -> str:

@@ -44,7 +44,7 @@ class DriveTab:
     def _health(self) -> None:
         def work() -> str:
             health = drive.health(write=False)
-            self._result.value = f'<div style="white-space:pre-wrap">{_html.text(health)}</div>'
+            self._result.value = _html.table([(name, _html.text(value)) for name, value in health.rows()], "Drive")
             return f"Drive is {health.state}"
 
         self._desk.worker.start("looking at Drive", work)

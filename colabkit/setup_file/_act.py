@@ -18,7 +18,6 @@ from colabkit.packages._install import make_available, restart_if_needed
 from colabkit.runtime.secrets import secret
 from colabkit.setup_file._plan import Step, remember, shown
 from colabkit.setup_file._report import Setup
-from colabkit.transfer import fetch_details
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,6 +159,8 @@ class _Work:
         return str(place)
 
     def _fetch(self, one: Data) -> Path:
+        from colabkit.transfer import fetch_details
+
         with progress(one.name) as bar:
 
             def watch(done: float, total: float | None) -> None:

@@ -16,7 +16,6 @@ from colabkit.packages._requirements import read, read_file
 from colabkit.runtime import detect
 from colabkit.runtime.report import accelerators as named
 from colabkit.runtime.secrets import secret
-from colabkit.transfer import here, is_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,9 +133,15 @@ def plan(spec: Spec) -> Plan:
             *_run(spec),
         ),
         packages=packages,
-        beside=tuple(one for one in spec.data if one.name in todo and is_safe and is_public(one.source)),
+        beside=tuple(one for one in spec.data if one.name in todo and is_safe and _is_public(one)),
         places=places,
     )
+
+
+def _is_public(one: Data) -> bool:
+    from colabkit.transfer import is_public
+
+    return is_public(one.source)
 
 
 @functools.cache
@@ -232,6 +237,8 @@ def _absent(spec: Spec, lock: Path) -> list[str]:
 
 
 def _data(one: Data, places: dict[str, Path]) -> Step:
+    from colabkit.transfer import here
+
     place = here(one.source, one.to, unpack=one.unpack)
     if place is not None:
         places[one.name] = place

@@ -8,6 +8,7 @@ and what is deleted or replaced is emptied first: Drive keeps old bytes in a tra
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import time
 from pathlib import Path
@@ -15,45 +16,53 @@ from typing import TYPE_CHECKING
 
 from colabkit._tools.files import PART, writing_to
 from colabkit._tools.progress import amount
-from colabkit.errors import AddressError, ColabKitError, DiskFullError, UnreachableError, UnsupportedError
+from colabkit.errors import ColabKitError, DiskFullError, UnreachableError, UnsupportedError
+from colabkit.runtime import my_drive
 from colabkit.storage._local import LocalStorage
-from colabkit.storage.base import check_name
+from colabkit.storage.base import check_name, refuse_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from colabkit._types import StrPath
+    from colabkit.storage._gdrive import DriveApiStorage
     from colabkit.storage.base import Confirmed, OnlyIf, Progress, Stored
 
 _ASIDE = f"{PART}old"
-_MOUNT = "In a cell, run: import colabkit as ck; ck.drive.mount()"
 _ASK_SECONDS = 3.0  # for an answer of the API
 _READ_RATE = 100e6  # bytes a second at least that the mount's cache gives, to compute a checksum
 _MUTE_SECONDS = 60.0  # before the API is asked again that could not be asked
 
 
-def open_drive(folder: str) -> DriveStorage:
-    """Open a folder of the mounted Drive.
+def open_drive(folder: str) -> DriveStorage | DriveApiStorage:
+    """Open a folder of the user's Drive: of the mount on Colab, by Drive's interface elsewhere.
 
     Raises:
         AddressError: It climbs out of the Drive, or is none.
-        UnsupportedError: Drive is not mounted here.
+        UnsupportedError: Drive is not mounted on Colab, or elsewhere no Google account is signed in.
     """
     from colabkit.runtime import detect
 
-    runtime = detect()
-    if runtime.host != "colab":
+    path, runtime = my_drive.place_of(f"drive:{folder}"), detect()
+    if runtime.host == "colab":
+        mount = runtime.persistent_dir
+        if mount is None:
+            raise UnsupportedError(
+                f"drive:{folder} cannot be opened", why="Google Drive is not mounted", do=my_drive.MOUNT
+            )
+        return DriveStorage(mount / path, mount=mount, address=f"drive:{folder}")
+    from colabkit.storage._gdrive import DriveApiStorage
+    from colabkit.transfer import _gdrive_api
+
+    account = _gdrive_api.account(write=True)
+    if account is None:
         raise UnsupportedError(
             f"drive:{folder} cannot be opened here",
-            why=f"this is {runtime.name}, not Google Colab",
-            do="use a folder, or gs://BUCKET/FOLDER",
+            why=f"this is {runtime.name}, where Drive is not mounted, and no Google account is signed in",
+            do=f"sign in: {_gdrive_api.SIGN_IN_TO_WRITE}; it needs the package google-auth. "
+            "Or use a folder, or gs://BUCKET/FOLDER",
         )
-    if runtime.persistent_dir is None:
-        raise UnsupportedError(f"drive:{folder} cannot be opened", why="Google Drive is not mounted", do=_MOUNT)
-    parts = Path(folder).parts
-    if not parts or ".." in parts or Path(folder).is_absolute():
-        raise AddressError(f"drive:{folder} is no folder of your Drive", do='write it as "drive:runs/digits"')
-    return DriveStorage(runtime.persistent_dir / folder, mount=runtime.persistent_dir, address=f"drive:{folder}")
+    return DriveApiStorage(check_name(str(path)), account)
 
 
 class DriveStorage(LocalStorage):
@@ -82,13 +91,8 @@ class DriveStorage(LocalStorage):
         check_name(name)
         with writing_to(name):
             size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+        refuse_empty(name, size)
         self._check_room(name, size)
-        if size == 0:
-            raise AddressError(
-                f"{name} is empty, and a Drive storage keeps no empty files",
-                why="a file of 0 bytes is what Drive shows of one that is being deleted or is not there yet",
-                do="leave it out",
-            )
         stored = super().put(name, source, only_if=only_if, progress=progress)
         self._known.add(name)
         return stored
@@ -182,6 +186,11 @@ class DriveStorage(LocalStorage):
         # The old file is emptied when it is replaced; who is reading it then gets zeros for the rest.
         return after.st_size == before.st_size > 0
 
+    def holds(self, name: str, path: Path) -> bool:
+        """Say whether an object has the bytes of a local file; the mount is read for it."""
+        with self._translated(name), writing_to(path):
+            return filecmp.cmp(self._found(name), path, shallow=False)
+
     def _check_room(self, name: str, size: int) -> None:
         """Refuse what does not fit: the mount would take it, and it would never reach Drive."""
         with self._translated(name):
@@ -204,7 +213,7 @@ class DriveStorage(LocalStorage):
             raise UnreachableError(
                 f"{self.address} is gone",
                 why="Drive is not mounted any more",
-                do="in a cell, run: import colabkit as ck; ck.drive.mount(); nothing was written to another place",
+                do=f"{my_drive.MOUNT}; nothing was written to another place",
             )
 
 

@@ -144,7 +144,7 @@ class LocalStorage:
 
     def _shown(self, folder: Path, part: str) -> str | None:  # noqa: ARG002 - a Drive looks there
         """Return the last part of the name that a file has in lists, None when it is in none."""
-        return None if _is_hidden(part) else part
+        return None if is_hidden(part) else part
 
     def _replacing(self, path: Path) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - same
         """Prepare for a file being replaced; if the block fails, the old one is what the name has."""
@@ -179,7 +179,7 @@ class LocalStorage:
 
     def _path(self, name: str) -> Path:
         parts = check_name(name).split("/")
-        if any(_is_hidden(part) for part in parts):
+        if any(is_hidden(part) for part in parts):
             raise AddressError(f"{name!r} cannot be the name of a stored object", why="it looks like a half-made file")
         return self.root.joinpath(*parts)
 
@@ -311,7 +311,8 @@ def _stored(name: str, status: os.stat_result) -> Stored:
     return Stored(name=name, size=status.st_size, modified=status.st_mtime, version=version)
 
 
-def _is_hidden(part: str) -> bool:
+def is_hidden(part: str) -> bool:
+    """Say whether a file is one that is still being written, or that was deleted while it was open."""
     # The second is how a FUSE mount names a file that was deleted while a program still had it open.
     return part.startswith(".") and (PART in part or part.startswith(".fuse_hidden"))
 

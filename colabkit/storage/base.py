@@ -156,6 +156,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def refuse_empty(name: str, size: int) -> None:
+    """Refuse what a Drive cannot keep.
+
+    Raises:
+        AddressError: The object is empty.
+    """
+    if size == 0:
+        raise AddressError(
+            f"{name} is empty, and a Drive storage keeps no empty files",
+            why="a file of 0 bytes is what Drive shows of one that is being deleted or is not there yet",
+            do="leave it out",
+        )
+
+
 def _why_not(name: str) -> str:
     parts = name.split("/")
     if not name or "" in parts:

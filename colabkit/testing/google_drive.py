@@ -5,13 +5,12 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import html
-import json
 import re
 import urllib.parse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from colabkit.testing.http import Page, Request, Resource, Site, tag
+from colabkit.testing.http import Page, Request, Resource, Site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +50,8 @@ class Item:
         account_quota: Accounts neither.
         resource_key: What the link needs beside the id, or "".
         target: The id that a shortcut leads to.
+        revision: Tells this content from all others that the file had.
+        modified: When the content came, in seconds since 1970.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Item:
     account_quota: bool = False
     resource_key: str = ""
     target: str = ""
+    revision: str = "rev-0"
+    modified: float = _SHARED_AT
 
 
 @dataclass
@@ -73,6 +76,11 @@ class FakeDrive:
         files: The bytes that are served, by id; faults go there.
         limited: How many calls of the interface are answered with "rate limit exceeded" first.
         confirmed: How many times the button of a large file was pressed.
+        quota: The bytes that all files and old revisions together may have.
+        trash: The ids of files that were put there instead of being deleted.
+        revisions: The old contents that still count, by the file's id and their revision.
+        cuts: For the next requests that send bytes: how many of them arrive before a 503; None lets one through.
+        lost: How many answers to complete uploads get lost on the way, as a 503.
 
     Example:
         >>> drive = FakeDrive()
@@ -84,10 +92,17 @@ class FakeDrive:
     files: dict[str, Resource] = field(default_factory=dict)
     limited: int = 0
     confirmed: int = 0
+    quota: float = 15e9
+    trash: set[str] = field(default_factory=set)
+    revisions: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    cuts: list[int | None] = field(default_factory=list)
+    lost: int = 0
 
     def __post_init__(self) -> None:
+        from colabkit.testing._google_drive_api import Interface
+
         self.front, self.storage, self.documents = _Front(self), _Content(self), _Documents(self)
-        self.interface = _Interface(self)
+        self.interface = Interface(self)
 
     @property
     def sites(self) -> Mapping[str, Site]:
@@ -100,6 +115,11 @@ class FakeDrive:
             "www.googleapis.com": self.interface,
             "oauth2.googleapis.com": self.interface,
         }
+
+    @property
+    def used(self) -> int:
+        """The bytes that count against the quota."""
+        return sum(len(item.data) for item in self.items.values()) + sum(map(len, self.revisions.values()))
 
     def ids(self, name: str) -> str:
         """Return the id that an item of this name gets: as long and as odd as real ones."""
@@ -115,18 +135,22 @@ class FakeDrive:
         """
         identity: str = options.pop("id", "") or self.ids(name)
         self.items[identity] = Item(name=name, data=data, **options)
-        quoted = urllib.parse.quote(name)
+        quoted, plain = urllib.parse.quote(name), name.encode("ascii", "replace").decode().replace('"', "'")
         self.files[identity] = Resource(
             data=data,
             etag=None,  # Drive sends none, only a date
             modified=_SHARED_AT,
-            headers={"Content-Disposition": f"attachment; filename=\"{name}\"; filename*=UTF-8''{quoted}"},
+            headers={"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quoted}"},
         )
         return identity
 
     def folder(self, name: str, **options: Any) -> str:
         """Add a folder and return its id."""
         return self.put(name, mime=FOLDER, **options)
+
+    def item(self, identity: str) -> Item | None:
+        """Return what has an id."""
+        return self.items.get(identity)
 
     def children(self, identity: str) -> dict[str, Item]:
         """Return what lies in a folder."""
@@ -140,7 +164,8 @@ class FakeDrive:
         return identity, item if allowed else None
 
 
-def _query(request: Request) -> tuple[str, dict[str, str]]:
+def read_query(request: Request) -> tuple[str, dict[str, str]]:
+    """Take the path and the query of a request apart."""
     parts = urllib.parse.urlsplit(request.path)
     return parts.path, dict(urllib.parse.parse_qsl(parts.query))
 
@@ -158,15 +183,17 @@ _SIGN_IN = "https://accounts.google.com/ServiceLogin?continue=https://drive.goog
 _NOT_FOUND = _page("Error 404 (Not Found)!!1", "<p>The requested URL was not found on this server.</p>", 404)
 
 
-class _Site(Site):
+class DriveSite(Site):
+    """One host of Drive."""
+
     def __init__(self, drive: FakeDrive) -> None:
         super().__init__()
         self.drive = drive
 
 
-class _Front(_Site):
+class _Front(DriveSite):
     def answer(self, request: Request) -> Page:
-        path, query = _query(request)
+        path, query = read_query(request)
         if path == "/ServiceLogin":
             return _page("Sign in - Google Accounts", "<h1>Sign in</h1> to continue to Google Drive")
         identity, item = self.drive.opened(query)
@@ -203,9 +230,9 @@ def _address(identity: str, item: Item) -> str:
     return f"https://drive.google.com/file/d/{identity}/view?usp=drive_web{key}"
 
 
-class _Content(_Site):
+class _Content(DriveSite):
     def answer(self, request: Request) -> Resource | Page:
-        _, query = _query(request)
+        _, query = read_query(request)
         identity, item = self.drive.opened(query)
         if item is None:
             return _moved(_SIGN_IN, 302)
@@ -227,9 +254,9 @@ class _Content(_Site):
         )
 
 
-class _Documents(_Site):
+class _Documents(DriveSite):
     def answer(self, request: Request) -> Resource | Page:
-        path, query = _query(request)
+        path, query = read_query(request)
         match = re.fullmatch(r"/(\w+)/d/([-\w]+)/(export|edit)", path)
         if match is None:
             return _NOT_FOUND
@@ -238,79 +265,12 @@ class _Documents(_Site):
             return _moved(_SIGN_IN, 302) if identity in self.drive.items else _NOT_FOUND
         if match[3] == "edit":
             return _page(f"{item.name} - Google Docs", "<div>an editor</div>")
-        return _exported(item, query.get("format", "docx"))
+        return exported(item, query.get("format", "docx"))
 
 
-def _exported(item: Item, ending: str) -> Resource:
+def exported(item: Item, ending: str) -> Resource:
+    """Return what a document is exported as."""
     data = item.data + f" as {ending}".encode()
     return Resource(
         data=data, modified=None, headers={"Content-Disposition": f'attachment; filename="{item.name}.{ending}"'}
     )
-
-
-class _Interface(_Site):
-    """Drive API v3, as far as fetching needs it, and the token that a credentials file is good for."""
-
-    def answer(self, request: Request) -> Resource | Page:
-        path, query = _query(request)
-        if path == "/token":
-            return _json({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
-        if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            return _refused(401, "authError", "Invalid Credentials")
-        if self.drive.limited > 0:
-            self.drive.limited -= 1
-            return _refused(403, "userRateLimitExceeded", "User Rate Limit Exceeded")
-        keys = request.headers.get("x-goog-drive-resource-keys", "")
-        if path == "/drive/v3/files":
-            return self._list(query)
-        match = re.fullmatch(r"/drive/v3/files/([-\w]+)(/export)?", path)
-        item = self.drive.items.get(match[1]) if match else None
-        if match is None or item is None or (item.resource_key and f"{match[1]}/{item.resource_key}" not in keys):
-            return _refused(404, "notFound", "File not found.")
-        if match[2]:
-            return _exported(item, query.get("mimeType", ""))
-        if query.get("alt") != "media":
-            return _json(_about(match[1], item))
-        if item.account_quota:
-            return _refused(403, "downloadQuotaExceeded", "The download quota for this file has been exceeded.")
-        served = self.drive.files[match[1]]
-        served.etag = tag(served.data)
-        return served
-
-    def _list(self, query: Mapping[str, str]) -> Page:
-        match = re.match(r"'([-\w]+)' in parents", query.get("q", ""))
-        folder = match[1] if match and match[1] != "root" else ""
-        quoted = re.findall(r"name = '((?:[^'\\]|\\.)*)'", query.get("q", ""), re.DOTALL)
-        names = {re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in quoted}
-        children = [(key, item) for key, item in self.drive.children(folder).items() if not names or item.name in names]
-        at, size = int(query.get("pageToken", "0")), 40
-        value: dict[str, Any] = {"files": [_about(key, item) for key, item in children[at : at + size]]}
-        if at + size < len(children):
-            value["nextPageToken"] = str(at + size)
-        return _json(value)
-
-
-def _about(identity: str, item: Item) -> dict[str, Any]:
-    about: dict[str, Any] = {
-        "id": identity,
-        "name": item.name,
-        "mimeType": "application/vnd.google-apps.shortcut" if item.target else item.mime,
-        "modifiedTime": "2023-11-14T22:13:20.000Z",
-    }
-    if item.resource_key:
-        about["resourceKey"] = item.resource_key
-    if item.target:
-        about["shortcutDetails"] = {"targetId": item.target}
-    elif not item.mime.startswith("application/vnd.google-apps."):
-        about["size"] = str(len(item.data))
-        about["md5Checksum"] = hashlib.md5(item.data, usedforsecurity=False).hexdigest()
-    return about
-
-
-def _json(value: Mapping[str, Any], status: int = 200) -> Page:
-    return Page(status=status, body=json.dumps(value).encode(), headers={"Content-Type": "application/json"})
-
-
-def _refused(status: int, reason: str, message: str) -> Page:
-    error = {"code": status, "message": message, "errors": [{"reason": reason, "message": message}]}
-    return _json({"error": error}, status)

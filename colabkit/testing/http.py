@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)", re.ASCII)
 _BLOCK = 64 << 10
@@ -100,7 +100,7 @@ class Seen:
         headers: The headers of the request, with lower-case names.
         status: The answer.
         sent: The bytes of the body that were sent.
-        method: GET or POST.
+        method: GET, POST or PUT.
         body: What was posted.
     """
 
@@ -127,10 +127,10 @@ class Request:
     """One request that a site is asked to answer.
 
     Attributes:
-        method: GET or POST.
+        method: The verb.
         path: The path with its query.
         headers: With lower-case names.
-        body: What was posted.
+        body: What was sent; less than was announced, if the client was gone before its end.
     """
 
     method: str
@@ -173,6 +173,13 @@ class Site:
     def answer(self, request: Request) -> Resource | Page | None:
         """Choose what to serve; None is a 404. A subclass may make up its answers."""
         return self.resources.get(request.path.lstrip("/").partition("?")[0])
+
+    def take(self, request: Request, blocks: Iterator[bytes]) -> Page | None:  # noqa: ARG002 - for subclasses
+        """Answer a PUT while its body comes in blocks; a `ConnectionError` breaks the connection.
+
+        None leaves it to `answer`, which gets the body in one piece.
+        """
+        return None
 
     def put(self, name: str, data: bytes, *faults: Fault, **options: Any) -> Resource:
         """Serve a file under a name.
@@ -275,6 +282,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.do_GET()
 
+    def do_PATCH(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         posted = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -292,6 +305,41 @@ class _Handler(BaseHTTPRequestHandler):
             )
             with self.site.lock:
                 self.site.seen.append(seen)
+
+    def do_PUT(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._status = self._sent = 0
+        self._left = int(headers.get("content-length", 0))
+        request = Request(method="PUT", path=self.path, headers=headers, body=b"")
+        try:
+            page = self.site.take(request, self._blocks())
+            if page is None:
+                self.do_GET()
+                return
+            for _ in self._blocks():
+                pass  # what was not taken must not be read as the next request
+            self._plain(page.status, page.body, page.headers)
+        except ConnectionError:
+            self._reset()
+        with self.site.lock:
+            self.site.seen.append(
+                Seen(path=self.path, headers=headers, status=self._status, sent=self._sent, method="PUT")
+            )
+
+    def _blocks(self) -> Iterator[bytes]:
+        while self._left:
+            block = self.rfile.read(min(_BLOCK, self._left))
+            if not block:
+                raise ConnectionResetError
+            self._left -= len(block)
+            yield block
+
+    def _reset(self) -> None:
+        # With a zero linger time the kernel answers with RST instead of a clean end.
+        with contextlib.suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        self.close_connection = True
 
     def _serve(self, resource: Resource | Page | None) -> None:
         if isinstance(resource, Page):
@@ -415,10 +463,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (fault := faults.get("stall")) and fault.at == at:
             time.sleep(fault.seconds)
         if (fault := faults.get("reset")) and fault.at == at:
-            # With a zero linger time the kernel answers with RST instead of a clean end.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-            self.close_connection = True
+            self._reset()
             return True
         if (fault := faults.get("truncate")) and fault.at == at:
             self.close_connection = True

@@ -11,13 +11,21 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from colabkit.testing._kaggle_uploads import Blobs, Submission
 from colabkit.testing.http import Page, Request, Resource, Site, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 USER, KEY, TOKEN = "ada", "0123456789abcdef", "KGAT_fedcba9876543210"
 """An account that every `FakeKaggle` knows."""
+
+_TAKES = frozenset(
+    {
+        *("StartBlobUpload", "CreateDataset", "CreateDatasetVersion"),
+        *("StartSubmissionUpload", "CreateSubmission", "ListSubmissions"),
+    }
+)
 
 
 @dataclass(kw_only=True)
@@ -30,6 +38,8 @@ class Bundle:
         private: An account is needed.
         consent: What has to be accepted on its page first, or "".
         zipped: The single files that are kept as a zip each.
+        notes: What was said about this version.
+        about: What it was made with.
     """
 
     files: dict[str, bytes]
@@ -37,13 +47,20 @@ class Bundle:
     private: bool = False
     consent: str = ""
     zipped: frozenset[str] = frozenset()
+    notes: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Storage(Site):
-    """Google's storage behind signed addresses: no key, no file; a key may live for a number of requests only."""
+    """Google's storage behind signed addresses: no key, no file; a key may live for a number of requests only.
+
+    Attributes:
+        uploads: What is sent here, and what goes wrong with it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.uploads = Blobs()
         self._lives: dict[str, int | None] = {}
 
     def keep(self, name: str, data: bytes) -> Resource:
@@ -59,6 +76,10 @@ class Storage(Site):
         key = f"{len(self._lives):08x}"
         self._lives[key] = lives or None
         return f"X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=345600&X-Goog-Signature={key}"
+
+    def take(self, request: Request, blocks: Iterator[bytes]) -> Page:
+        """Take a file from whoever knows the address of its upload."""
+        return self.uploads.take(request, blocks)
 
     def answer(self, request: Request) -> Resource | Page | None:
         """Serve a file to whoever has a key that is still good."""
@@ -79,12 +100,15 @@ class FakeKaggle:
     """Plays api.kaggle.com and storage.googleapis.com for `FakeWeb`.
 
     Attributes:
-        bundles: What there is, by "datasets/OWNER/NAME", "competitions/NAME" or
+        bundles: What there is, by "datasets/OWNER/NAME", "competitions/NAME", "code/OWNER/NOTEBOOK" or
             "models/OWNER/MODEL/FRAMEWORK/VARIATION".
+        submissions: What was submitted, newest last.
         calls: The calls of the interface that were answered, with what was sent.
         storage: The files that signed addresses lead to; faults go there.
         valid_for: How many requests a signed address lives; 0 is for ever.
         busy: How many calls are answered with 429 first.
+        lost: How many versions and submissions are made without an answer that arrives.
+        hides: What is not there is refused with 403, like what is private, instead of 404.
         address: What stands before the path of a signed address.
 
     Example:
@@ -99,6 +123,9 @@ class FakeKaggle:
     storage: Storage = field(default_factory=Storage)
     valid_for: int = 0
     busy: int = 0
+    lost: int = 0
+    hides: bool = False
+    submissions: list[Submission] = field(default_factory=list)
     address: str = "https://storage.googleapis.com"
 
     def __post_init__(self) -> None:
@@ -173,17 +200,75 @@ class _Interface(Site):
             return _said(401, "Unauthenticated")
         if method == "security.OAuthService/IntrospectToken":
             return _json({"active": body.get("token") == TOKEN, "username": USER})
+        call = method.rpartition("/")[2]
+        if call in _TAKES:
+            return self._take(call, body) if account else _said(401, "Unauthenticated")
         name, file = _wanted(body)
         bundle = self._kaggle.bundles.get(name)
         if bundle is None:
-            return _said(404, "Not found")
+            return _said(403, "Permission was denied") if self._kaggle.hides else _said(404, "Not found")
         if (bundle.private or name.startswith("competitions/")) and not account:
             return _said(401, "Unauthenticated")
-        return self._about(bundle, name, file, method.rpartition("/")[2], body)
+        return self._about(bundle, name, file, call, body)
+
+    def _take(self, call: str, body: Mapping[str, Any]) -> Page:
+        kaggle, uploads = self._kaggle, self._kaggle.storage.uploads
+        if call == "StartBlobUpload":
+            return _json(uploads.begin(body, kaggle.address))
+        if "competitionName" in body:
+            return self._submit(call, body)
+        owner, slug = str(body.get("ownerSlug")), str(body.get("datasetSlug") or body.get("slug"))
+        if owner != USER:
+            return _said(403, "Permission 'datasets.update' was denied")
+        name, content = f"datasets/{owner}/{slug}", body if call == "CreateDataset" else body.get("body") or {}
+        old = kaggle.bundles.get(name)
+        if call == "CreateDataset" and old is not None:
+            return _json({"status": "error", "error": f'The requested title "{slug}" is already in use by a dataset.'})
+        if call == "CreateDatasetVersion" and old is None:
+            return _said(404, "Dataset not found")
+        files = uploads.files(content)
+        if isinstance(files, str):
+            return _json({"status": "error", "error": files})
+        about = {key: value for key, value in content.items() if key not in ("files", "directories")}
+        version = 1 if old is None else old.version + 1
+        notes = str(content.get("versionNotes", ""))
+        private = bool(content.get("isPrivate")) if old is None else old.private
+        kaggle.put(name, files, version=version, private=private, notes=notes, about=about)
+        return self._done({"status": "ok", "ref": f"{owner}/{slug}", "url": f"https://www.kaggle.com/{owner}/{slug}"})
+
+    def _submit(self, call: str, body: Mapping[str, Any]) -> Page:
+        kaggle, uploads, name = self._kaggle, self._kaggle.storage.uploads, str(body["competitionName"])
+        bundle = kaggle.bundles.get(f"competitions/{name}")
+        if bundle is None:
+            return _said(404, "Not found")
+        if bundle.consent:
+            return _said(403, bundle.consent)
+        if call == "StartSubmissionUpload":
+            return _json(uploads.begin(body, kaggle.address))
+        if call == "ListSubmissions":
+            mine = [one for one in reversed(kaggle.submissions) if one.competition == name]
+            listed = [{"fileName": one.name, "description": one.message, "date": one.date} for one in mine]
+            return _json({"submissions": listed, "nextPageToken": ""})
+        blob = uploads.blobs.get(str(body.get("blobFileTokens")))
+        if blob is None or not blob.done:
+            return _said(400, "The file token is not valid")
+        message = str(body.get("submissionDescription", ""))
+        kaggle.submissions.append(Submission(competition=name, name=blob.name, message=message, data=bytes(blob.data)))
+        return self._done({"message": f"Successfully submitted to {name}", "ref": len(kaggle.submissions)})
+
+    def _done(self, value: Mapping[str, Any]) -> Page:
+        if self._kaggle.lost > 0:
+            self._kaggle.lost -= 1
+            raise ConnectionResetError
+        return _json(value)
 
     def _about(self, bundle: Bundle, name: str, file: str, method: str, body: Mapping[str, Any]) -> Page:
         if method in ("GetDataset", "GetModelInstance"):
             return _json({"currentVersionNumber": bundle.version, "versionNumber": bundle.version})
+        if method == "GetKernel":
+            return _json({"metadata": {"currentVersionNumber": bundle.version}})
+        if method == "GetDatasetStatus":
+            return _json({"status": "ready"})
         if method == "GetDatasetMetadata":
             return _json({"info": {"licenses": []}})
         if method in ("ListDatasetFiles", "ListModelInstanceVersionFiles"):
@@ -207,7 +292,9 @@ def _account(authorization: str) -> str | None:
 
 
 def _wanted(body: Mapping[str, Any]) -> tuple[str, str]:
-    file = str(body.get("fileName") or body.get("path") or "")
+    file = str(body.get("fileName") or body.get("path") or body.get("filePath") or "")
+    if "kernelSlug" in body:
+        return f"code/{body.get('ownerSlug') or body.get('userName')}/{body['kernelSlug']}", file
     if "competitionName" in body:
         return f"competitions/{body['competitionName']}", file
     if "datasetSlug" in body:

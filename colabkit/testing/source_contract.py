@@ -41,7 +41,7 @@ class Served:
         break_at: Makes the connection break at a byte of the file, for so many requests.
         repair: Ends that.
         replace: Puts other bytes in place of the file, as its owner would.
-        secret: What must never be kept or shown, or "".
+        secret: What must never be kept or shown; "" for a source without one.
     """
 
     text: str
@@ -73,12 +73,11 @@ class SourceContract:
         assert first.identity == second.identity
         assert served.asked() == 0
 
-    def test_what_is_shown_holds_no_secret(self, served: Served) -> None:
-        """The name for messages is one printable line without credentials; the file's name has no folder in it."""
+    def test_its_names_fit_a_message_and_a_folder(self, served: Served) -> None:
+        """The name for messages is one printable line; the file's name has no folder in it."""
         source = open_source(served.text).source
         assert isinstance(source, Source)
         assert source.shown.isprintable()
-        assert not served.secret or served.secret not in source.shown + source.name
         assert "/" not in source.name
 
     def test_the_file_comes_whole_and_once(self, served: Served, tmp_path: Path) -> None:
@@ -117,6 +116,17 @@ class SourceContract:
         served.replace(new)
         assert fetch(served.text, tmp_path / "file.bin", progress=False).read_bytes() == new
 
+
+class SecretSourceContract(SourceContract):
+    """More tests, for sources that are asked with credentials; `served.secret` is them."""
+
+    def test_what_is_shown_holds_no_secret(self, served: Served) -> None:
+        """Neither the name for messages nor the file's name has credentials in it."""
+        source = open_source(served.text).source
+        assert isinstance(source, Source)
+        assert served.secret
+        assert served.secret not in source.shown + source.name
+
     def test_nothing_secret_is_kept(
         self, served: Served, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
@@ -128,9 +138,9 @@ class SourceContract:
         kept = _below(tmp_path)
         fetch(served.text, tmp_path / "file.bin", progress=False)
         kept += _below(tmp_path_factory.getbasetemp(), "receipts")
-        if served.secret:
-            assert served.secret not in str(caught.value)
-            assert served.secret.encode() not in kept
+        assert served.secret
+        assert served.secret not in str(caught.value)
+        assert served.secret.encode() not in kept
 
 
 def _below(folder: Path, part: str = "") -> bytes:

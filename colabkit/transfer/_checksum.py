@@ -59,7 +59,8 @@ def has_fast_crc32c() -> bool:
     return bool(importlib.import_module("google_crc32c").implementation == "c")
 
 
-def _new(algorithm: str) -> Any:
+def new(algorithm: str) -> Any:
+    """Begin a checksum."""
     return Crc32c() if algorithm == "crc32c" else hashlib.new(algorithm, usedforsecurity=False)
 
 
@@ -133,13 +134,13 @@ def _pairs(text: str | None, separator: str) -> dict[str, str]:
 def of_file(path: Path, algorithm: str) -> Checksum:
     """Hash a file."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: _new(algorithm))
+        digest = hashlib.file_digest(file, lambda: new(algorithm))
     return Checksum(algorithm=algorithm, digits=digest.hexdigest())
 
 
 def of_bytes(data: bytes, algorithm: str) -> Checksum:
     """Hash bytes."""
-    digest = _new(algorithm)
+    digest = new(algorithm)
     digest.update(data)
     return Checksum(algorithm=algorithm, digits=digest.hexdigest())
 
@@ -154,7 +155,7 @@ class PrefixHash:
     """
 
     def __init__(self, algorithm: str, descriptor: int, ready: Callable[[], int]) -> None:
-        self._hash = _new(algorithm)
+        self._hash = new(algorithm)
         self._algorithm = algorithm
         self._descriptor = descriptor
         self._ready = ready

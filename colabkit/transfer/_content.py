@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from colabkit._tools.files import writing_to
 from colabkit.errors import AddressError, StorageError
-from colabkit.transfer._checksum import Crc32c
+from colabkit.transfer import _checksum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 UNIT = 256 << 10
 """A resumable upload keeps whole units of what arrives; only the end may be shorter."""
+
+_SEALS = "crc32c"
+"""The checksum that Cloud Storage takes with the last bytes, to refuse what differs."""
 
 _BLOCK = 1 << 20
 _BUFFER = 8 << 20
@@ -65,25 +68,26 @@ class Content(Protocol):
             StorageError: Those bytes cannot be had again.
         """
 
-    def crc32c(self) -> str:
+    def digits(self) -> str:
         """Return the checksum of all that was read so far, in hexadecimal digits."""
 
 
-class _Crc:
+class _Running:
     """A checksum that may be fed the same bytes again; it counts each once."""
 
-    def __init__(self) -> None:
-        self._crc = Crc32c()
+    def __init__(self, algorithm: str) -> None:
+        self._hash = _checksum.new(algorithm) if algorithm else None
         self.at = 0
 
     def add(self, start: int, data: bytes) -> None:
         fresh = data[max(0, self.at - start) :]
         if fresh:
-            self._crc.update(fresh)
+            if self._hash is not None:
+                self._hash.update(fresh)
             self.at += len(fresh)
 
     def digits(self) -> str:
-        return self._crc.hexdigest()
+        return "" if self._hash is None else str(self._hash.hexdigest())
 
 
 class FileContent:
@@ -93,21 +97,22 @@ class FileContent:
         file: Open for reading.
         size: Bytes from where the file stands now.
         shown: Its name for messages.
+        algorithm: The checksum that is taken on the way, or "" for none.
     """
 
-    def __init__(self, file: IO[bytes], size: int, shown: str) -> None:
+    def __init__(self, file: IO[bytes], size: int, shown: str, algorithm: str = "") -> None:
         self.size: int = size
+        self._sealed = algorithm == _SEALS
         self._file = file
         self._base = file.tell()
         self._shown = shown
-        self._crc = _Crc()
+        self._sum = _Running(algorithm)
 
     def window(self, start: int) -> Window:
-        """Return the rest up to the last unit, or that."""
-        # The end travels alone, so that the checksum of all can go with it and the service refuses what differs.
+        """Return the rest; where a checksum can go with the end, the rest up to the last unit, or that."""
         cut = max(0, self.size - 1) // UNIT * UNIT
-        stop = cut if start < cut else self.size
-        for _ in self._blocks(self._crc.at, start):
+        stop = cut if self._sealed and start < cut else self.size
+        for _ in self._blocks(self._sum.at, start):
             pass  # what an earlier process sent counts too
         return Window(start, stop, self.size, lambda: self._blocks(start, stop))
 
@@ -119,10 +124,10 @@ class FileContent:
         """Return all of it; for small files."""
         return b"".join(self._blocks(0, self.size))
 
-    def crc32c(self) -> str:
-        for _ in self._blocks(self._crc.at, self.size):
+    def digits(self) -> str:
+        for _ in self._blocks(self._sum.at, self.size):
             pass
-        return self._crc.digits()
+        return self._sum.digits()
 
     def _blocks(self, start: int, stop: int) -> Iterator[bytes]:
         while start < stop:
@@ -135,7 +140,7 @@ class FileContent:
                     why=f"{start:,} of {self.size:,} bytes were there",
                     do="wait until nothing writes to it, then run the same again",
                 )
-            self._crc.add(start, data)
+            self._sum.add(start, data)
             start += len(data)
             yield data
 
@@ -146,14 +151,15 @@ class StreamContent:
     Args:
         file: Open for reading.
         shown: Its name for messages.
+        algorithm: The checksum that is taken on the way, or "" for none.
     """
 
     size = None
 
-    def __init__(self, file: IO[bytes], shown: str) -> None:
+    def __init__(self, file: IO[bytes], shown: str, algorithm: str = "") -> None:
         self._file = file
         self._shown = shown
-        self._crc = _Crc()
+        self._sum = _Running(algorithm)
         self._base = 0
         self._kept = bytearray()
         self._ended = False
@@ -172,26 +178,29 @@ class StreamContent:
             if data is not None and not isinstance(data, bytes):
                 raise AddressError(f"{self._shown} gives text", why="bytes are needed", do='open it with "rb"')
             self._ended = not data
-            self._crc.add(self._base + len(self._kept), data or b"")
+            self._sum.add(self._base + len(self._kept), data or b"")
             self._kept += data or b""
         length = len(self._kept) if self._ended and len(self._kept) <= _BUFFER else _BUFFER
         total = start + length if self._ended and length == len(self._kept) else None
         chunk = bytes(self._kept[:length])
         return Window(start, start + length, total, lambda: iter([chunk] if chunk else []))
 
-    def crc32c(self) -> str:
-        return self._crc.digits()
+    def digits(self) -> str:
+        return self._sum.digits()
 
 
-def open_stream(source: bytes | bytearray | memoryview | IO[bytes]) -> FileContent | StreamContent:
+def open_stream(source: bytes | bytearray | memoryview | IO[bytes], algorithm: str = "") -> FileContent | StreamContent:
     """Make content of bytes or of an open file; one that can seek is read from where it stands.
+
+    Args:
+        source: What is sent.
+        algorithm: The checksum that is taken on the way, or "" for none.
 
     Raises:
         AddressError: It is neither.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-        return FileContent(io.BytesIO(data), len(data), "the bytes")
+        return open_bytes(bytes(source), algorithm)
     if not callable(getattr(source, "read", None)):
         raise AddressError(
             f"cannot push a {type(source).__name__}", do="pass a path, bytes, or a file that is open for reading"
@@ -203,15 +212,20 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes]) -> FileConte
         here = source.tell()
         size = source.seek(0, io.SEEK_END) - here
         source.seek(here)
-        return FileContent(source, size, shown)
-    return StreamContent(source, shown)
+        return FileContent(source, size, shown, algorithm)
+    return StreamContent(source, shown, algorithm)
 
 
-def open_file(path: Path) -> FileContent:
+def open_bytes(data: bytes, algorithm: str = "") -> FileContent:
+    """Make content of bytes."""
+    return FileContent(io.BytesIO(data), len(data), "the bytes", algorithm)
+
+
+def open_file(path: Path, algorithm: str = "") -> FileContent:
     """Open a file to be sent; its `close` ends it."""
     with writing_to(path):
         file = path.open("rb", buffering=0)
-        return FileContent(file, os.fstat(file.fileno()).st_size, str(path))
+        return FileContent(file, os.fstat(file.fileno()).st_size, str(path), algorithm)
 
 
 def all_blocks(content: Content) -> Iterator[bytes]:

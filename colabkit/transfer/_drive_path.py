@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from colabkit.errors import AddressError, NotFoundError, UnsupportedError
+from colabkit.runtime import my_drive
 from colabkit.transfer import _gdrive_api
 from colabkit.transfer._gdrive import AT_ONCE, DriveFolder
 from colabkit.transfer._gdrive_link import Link
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from colabkit.transfer.base import Entry, Remote
 
     Find = Callable[[], DriveAccount | None]
-
-_MOUNT = 'in a cell, run: from colabkit import drive; drive.mount("/content/drive")'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ class OwnPath:
         """The last part of the path."""
         return PurePosixPath(self.path).name
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """It is not mounted."""
 
     def account(self) -> DriveAccount:
@@ -76,7 +75,7 @@ class OwnPath:
         """
         about: dict[str, Any] = {"id": "root", "mimeType": _gdrive_api.FOLDER}
         for part in PurePosixPath(self.path).parts:
-            about = account.child(str(about["id"]), part)
+            about = account.child(str(about["id"]), part, str(about.get("resourceKey", "")))
             if not about:
                 raise NotFoundError(
                     f"there is no {self.shown}", why=f"nothing on that Drive is called {part!r} there", do="check it"
@@ -108,7 +107,8 @@ class OwnFolder(OwnPath):
         about = self.found(account)
         if about.get("mimeType") != _gdrive_api.FOLDER:
             raise AddressError(f"{self.shown}/ is no folder", do=f'write it without the slash: "{self.shown}"')
-        _, entries = DriveFolder(Link(kind="folder", id=str(about["id"])), self.find).own_entries(account)
+        link = Link(kind="folder", id=str(about["id"]), resource_key=str(about.get("resourceKey", "")))
+        _, entries = DriveFolder(link, self.find).own_entries(account)
         return self.name, entries
 
 
@@ -123,16 +123,16 @@ def open_source(text: str) -> Order:
         >>> open_source("drive:data/digits.csv").source.shown
         'drive:data/digits.csv'
     """
-    rest = text.strip().partition(":")[2]
-    path = PurePosixPath(rest)
-    if not path.parts or ".." in path.parts or path.is_absolute() or not rest.isprintable():
-        raise AddressError(f"drive:{rest[:200]} is no place on your Drive", do='write it as "drive:data/digits.csv"')
+    text = text.strip()
+    path = my_drive.place_of(text)
     from colabkit.runtime import detect
 
     runtime = detect()
     if runtime.host == "colab":
         if runtime.persistent_dir is None:
-            raise UnsupportedError(f"drive:{path} cannot be opened", why="Google Drive is not mounted", do=_MOUNT)
+            raise UnsupportedError(
+                f"drive:{path} cannot be opened", why="Google Drive is not mounted", do=my_drive.MOUNT
+            )
         return Order(source=Path(runtime.persistent_dir, path))
-    own = OwnFolder if rest.endswith("/") else OwnFile
+    own = OwnFolder if text.endswith("/") else OwnFile
     return Order(source=own(path=str(path)))

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from colabkit.errors import AccessError, AddressError, IntegrityError, NotFoundError, TransferError
 from colabkit.transfer import _headers, _html
 from colabkit.transfer._checksum import of_bytes, promised
-from colabkit.transfer._gcs_auth import CREDENTIALS, EMULATOR, PAYING_PROJECT, SIGN_IN, Caller
+from colabkit.transfer._gcs_auth import EMULATOR, PAYING_PROJECT, SIGN_IN, Caller
+from colabkit.transfer._google_auth import CREDENTIALS
 from colabkit.transfer._service import PATIENT, Service
 from colabkit.transfer.base import TransientError
 

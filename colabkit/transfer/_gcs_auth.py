@@ -6,11 +6,11 @@ import contextlib
 import importlib
 import os
 import threading
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.optional import require
-from colabkit.errors import AccessError, MissingDependencyError, OfflineError
+from colabkit.errors import MissingDependencyError, OfflineError
+from colabkit.transfer import _google_auth
+from colabkit.transfer._google_auth import CREDENTIALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 EMULATOR = "STORAGE_EMULATOR_HOST"
 """The address of an emulator, with its scheme, as Google's own client reads it."""
 
-CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 PAYING_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
 
 SIGN_IN = (
@@ -74,7 +73,7 @@ class Caller:
                 return {}
             headers: dict[str, str] = {}
             try:
-                self._credentials.before_request(_transport(), "GET", "", headers)
+                self._credentials.before_request(_google_auth.transport(), "GET", "", headers)
             except Exception as error:  # noqa: BLE001 - each kind of credentials fails in its own way
                 self._give_up(error)
                 return {}
@@ -89,7 +88,7 @@ class Caller:
                 self._look()
                 return self._credentials is not None
             try:
-                self._credentials.refresh(_transport())
+                self._credentials.refresh(_google_auth.transport())
             except Exception as error:  # noqa: BLE001 - as above
                 self._give_up(error)
             return True
@@ -105,23 +104,11 @@ class Caller:
     def _look(self) -> None:
         self._looked = True
         try:
-            auth = require("google.auth", extra="gcs", why="signing in to Google Cloud needs it")
+            self._credentials = _google_auth.find(_SCOPE, self._env, extra="gcs", do=SIGN_IN)
         except MissingDependencyError as error:
             self.why_anonymous = f"{error.what}; {error.do}"
             return
-        exceptions = importlib.import_module("google.auth.exceptions")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it warns of credentials without a quota project, which we need not
-                self._credentials, _ = auth.default(scopes=[_SCOPE])
-        except exceptions.DefaultCredentialsError as error:
-            named = self._env.get(CREDENTIALS)
-            if named:
-                raise AccessError(
-                    f"cannot use the credentials that {CREDENTIALS} names",
-                    why=_short(error),
-                    do=f"set it to the path of a key file, or unset it; {SIGN_IN}",
-                ) from None
+        if self._credentials is None:
             self.why_anonymous = "no credentials were found"
 
     def _give_up(self, error: Exception) -> None:
@@ -129,16 +116,10 @@ class Caller:
         metadata = "metadata" in str(error)
         if isinstance(error, exceptions.TransportError) and not metadata:
             raise OfflineError(
-                "cannot renew the sign-in to Google Cloud", why=_short(error), do="check the network, then run it again"
+                "cannot renew the sign-in to Google Cloud",
+                why=_google_auth.short(error),
+                do="check the network, then run it again",
             ) from None
         # The virtual machine has no account, or what was signed in has been withdrawn: public data can still be read.
-        self.why_anonymous = f"the credentials that were found cannot be used: {_short(error)}"
+        self.why_anonymous = f"the credentials that were found cannot be used: {_google_auth.short(error)}"
         self._credentials = None
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())[:200]
-
-
-def _transport() -> Any:
-    return importlib.import_module("google.auth.transport.requests").Request()

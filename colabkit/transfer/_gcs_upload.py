@@ -63,6 +63,19 @@ class GcsUpload(Upload[GcsObject]):
         self._api = api
         self._place = place
 
+    def run(self) -> GcsObject:
+        """Send it, and return the object that was made and checked.
+
+        Raises:
+            ConditionError: Something else is there.
+            TransferError: Or one of its kinds.
+        """
+        try:
+            return super().run()
+        except ConditionError:
+            self._forget()
+            raise
+
     def _create(self, way: str, headers: Mapping[str, str], data: bytes) -> requests.Response:
         place = self._place
         condition = {"ifGenerationMatch": place.generation} if place.generation else {}
@@ -75,7 +88,7 @@ class GcsUpload(Upload[GcsObject]):
             return super()._at_once(content)
         except ConditionError as error:
             found = self._api.find(self._place.bucket, self._place.name) if error.perhaps_ours else None
-            if found is None or (found.size, found.crc32c) != (content.size, content.crc32c()):
+            if found is None or (found.size, found.crc32c) != (content.size, content.digits()):
                 raise
             return found
         except AddressError as error:
@@ -85,10 +98,10 @@ class GcsUpload(Upload[GcsObject]):
         return {"name": self._place.name, **({"contentType": self._kind} if self._kind else {})}
 
     def _proof(self, content: FileContent) -> dict[str, Any]:
-        return {"crc32c": _base64(content.crc32c())}
+        return {"crc32c": _base64(content.digits())}
 
     def _last_headers(self) -> dict[str, str]:
-        return {"x-goog-hash": f"crc32c={_base64(self._content.crc32c())}"}
+        return {"x-goog-hash": f"crc32c={_base64(self._content.digits())}"}
 
     def _refusal(self, answer: requests.Response) -> Exception:
         error = self._api.refusal(answer, self._place.bucket, self._place.name)
@@ -102,7 +115,7 @@ class GcsUpload(Upload[GcsObject]):
         return read_object(value, self._place.bucket)
 
     def _verify(self, made: GcsObject) -> None:
-        crc32c = self._content.crc32c()
+        crc32c = self._content.digits()
         size = self._content.size
         if made.crc32c == crc32c and size in (None, made.size):
             return
@@ -112,8 +125,7 @@ class GcsUpload(Upload[GcsObject]):
     def _corrupted(self, error: AddressError) -> TransferError | AddressError:
         """Tell a checksum that does not fit from the other things that a 400 can mean."""
         if "crc32c" in error.why.lower() or "hash" in error.why.lower():
-            if self._note is not None:
-                self._note.forget()
+            self._forget()
             return self._wrong(error.why)
         return error
 

@@ -81,7 +81,7 @@ class DriveFile:
         """Only Drive knows its name."""
         return ""
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """A mounted Drive has paths, not ids."""
 
     def remote(self) -> Remote:
@@ -103,7 +103,7 @@ class DriveFile:
         about = self._account.about(self.link.id, self.link.resource_key)
         if about.get("mimeType") == _gdrive_api.FOLDER:
             raise _is_folder(self.link)
-        return self._account.remote(about, self.link.format, self.shown, self.link.resource_key)
+        return self._account.remote(about, self.link.format, self.shown)
 
     def _public(self, link: Link) -> Remote:
         url, reply = _start(link), None
@@ -245,7 +245,7 @@ class DriveFolder:
         """Only Drive knows its name."""
         return ""
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """A mounted Drive has paths, not ids."""
 
     def entries(self) -> tuple[str, Sequence[Entry]]:
@@ -292,18 +292,15 @@ class DriveFolder:
         return page.title, found
 
     def _private(self, account: DriveAccount, link: Link) -> tuple[str, list[_Found]]:
-        name = str(account.about(link.id, link.resource_key).get("name", ""))
+        top = account.about(link.id, link.resource_key)
         found: list[_Found] = []
-        for about in account.children(link.id, link.resource_key):
-            entry = self._private_entry(account, about)
+        for about in account.children(str(top.get("id", link.id)), str(top.get("resourceKey", ""))):
+            entry = self._private_entry(account, account.followed(about))
             if entry is not None:
                 found.append(entry)
-        return name, found
+        return str(top.get("name", "")), found
 
     def _private_entry(self, account: DriveAccount, about: dict[str, Any]) -> _Found | None:
-        details = about.get("shortcutDetails")
-        if isinstance(details, dict):
-            about = account.about(str(details.get("targetId", "")), str(details.get("targetResourceKey", "")))
         kind, title = str(about.get("mimeType", "")), str(about.get("name", ""))
         link = Link(
             kind="folder" if kind == _gdrive_api.FOLDER else "file",

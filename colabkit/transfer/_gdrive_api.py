@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import logging
 import os
 import urllib.parse
-import warnings
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.optional import require
 from colabkit.errors import AccessError, BusyError, MissingDependencyError, NotFoundError, OfflineError, TransferError
+from colabkit.transfer import _google_auth
 from colabkit.transfer._api import Reply, ask, unexpected
 from colabkit.transfer._checksum import DIGITS, Checksum
 from colabkit.transfer.base import Remote, Target
@@ -22,13 +19,16 @@ if TYPE_CHECKING:
 
 API = "https://www.googleapis.com/drive/v3/files"
 SCOPE = "https://www.googleapis.com/auth/drive.readonly"
-SIGN_IN = (
+SCOPE_TO_WRITE = "https://www.googleapis.com/auth/drive"
+_SIGN_IN = (
     "in Colab run: from google.colab import auth; auth.authenticate_user() - elsewhere run: gcloud auth "
-    f"application-default login --scopes={SCOPE},https://www.googleapis.com/auth/cloud-platform"
+    "application-default login --scopes={},https://www.googleapis.com/auth/cloud-platform"
 )
+SIGN_IN = _SIGN_IN.format(SCOPE)
+SIGN_IN_TO_WRITE = _SIGN_IN.format(SCOPE_TO_WRITE)
 FOLDER = "application/vnd.google-apps.folder"
 _SHORTCUT = "application/vnd.google-apps.shortcut"
-_FIELDS = "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,resourceKey,shortcutDetails"
+FIELDS = "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,resourceKey,shortcutDetails,headRevisionId"
 _BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "downloadQuotaExceeded", "sharingRateLimitExceeded"})
 _NAMES_AT_ONCE = 20
 _MOST_PAGES = 10_000
@@ -74,16 +74,19 @@ class DriveAccount:
             OfflineError: It cannot be renewed without a network.
         """
         exceptions = importlib.import_module("google.auth.exceptions")
-        transport = importlib.import_module("google.auth.transport.requests").Request()
         headers: dict[str, str] = {}
         try:
-            self._credentials.before_request(transport, "GET", API, headers)
+            self._credentials.before_request(_google_auth.transport(), "GET", API, headers)
         except exceptions.TransportError as error:
             raise OfflineError(
-                "cannot renew the sign-in to Google", why=_short(error), do="check the network, then run it again"
+                "cannot renew the sign-in to Google",
+                why=_google_auth.short(error),
+                do="check the network, then run it again",
             ) from None
         except exceptions.GoogleAuthError as error:
-            raise AccessError("the sign-in to Google is not valid any more", why=_short(error), do=SIGN_IN) from None
+            raise AccessError(
+                "the sign-in to Google is not valid any more", why=_google_auth.short(error), do=SIGN_IN
+            ) from None
         return {name.title(): value for name, value in headers.items() if name.lower() == "authorization"}
 
     def about(self, file: str, resource_key: str = "") -> dict[str, Any]:
@@ -94,11 +97,20 @@ class DriveAccount:
             AccessError: It is refused.
             BusyError: Drive limits the account.
         """
-        value = self._ask(file, resource_key, {"fields": _FIELDS, "supportsAllDrives": "true"})
-        details = value.get("shortcutDetails")
-        if value.get("mimeType") == _SHORTCUT and isinstance(details, dict):
-            return self.about(str(details.get("targetId", "")), str(details.get("targetResourceKey", "")))
-        return value
+        return self.followed(self._about(file, resource_key))
+
+    def followed(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Return what a shortcut leads to, with the key that opens it; what is no shortcut comes back as it is."""
+        details = about.get("shortcutDetails")
+        target = details.get("targetId") if isinstance(details, dict) else None
+        if about.get("mimeType") != _SHORTCUT or not isinstance(details, dict) or not target:
+            return about
+        return self._about(str(target), str(details.get("targetResourceKey", "")))  # Drive has none to a shortcut
+
+    def _about(self, file: str, resource_key: str) -> dict[str, Any]:
+        query = {"fields": FIELDS, "supportsAllDrives": "true"}
+        value = self._ask(f"{API}/{_quoted(file)}", query, file, resource_key)
+        return {"resourceKey": resource_key, **value} if resource_key else value
 
     def children(self, folder: str, resource_key: str = "", *, names: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
         """Ask for what lies in a folder, page by page; raises as `about` does.
@@ -115,14 +127,14 @@ class DriveAccount:
     def _children(self, folder: str, resource_key: str, condition: str) -> Iterator[dict[str, Any]]:
         query = {
             "q": f"'{folder}' in parents and trashed = false" + (f" and ({condition})" if condition else ""),
-            "fields": f"nextPageToken,files({_FIELDS})",
+            "fields": f"nextPageToken,files({FIELDS})",
             "pageSize": "1000",
             "supportsAllDrives": "true",
             "includeItemsFromAllDrives": "true",
             "orderBy": "name",
         }
         for _ in range(_MOST_PAGES):
-            value = self._ask("", f"{folder}/{resource_key}" if resource_key else "", query)
+            value = self._ask(API, query, folder, resource_key)
             files = value.get("files")
             yield from (file for file in files if isinstance(file, dict)) if isinstance(files, list) else ()
             token = value.get("nextPageToken")
@@ -130,30 +142,33 @@ class DriveAccount:
                 return
             query["pageToken"] = token
 
-    def child(self, folder: str, name: str) -> dict[str, Any]:
-        """Ask for what has a name in a folder, {} if nothing has; of several the one that was changed last."""
+    def child(self, folder: str, name: str, resource_key: str = "") -> dict[str, Any]:
+        """Ask for what has a name in a folder, {} if nothing has; of several the one that was changed last.
+
+        Args:
+            folder: The folder.
+            name: The name.
+            resource_key: The folder's, as in `about`.
+        """
         query = {
             "q": f"'{folder}' in parents and name = {_text(name)} and trashed = false",
-            "fields": f"files({_FIELDS})",
+            "fields": f"files({FIELDS})",
             "orderBy": "modifiedTime desc",
             "pageSize": "1",
         }
-        files = self._ask("", "", query).get("files")
-        about = files[0] if isinstance(files, list) and files and isinstance(files[0], dict) else {}
-        details = about.get("shortcutDetails")
-        return self.about(str(details.get("targetId", ""))) if isinstance(details, dict) else about
+        files = self._ask(API, query, folder, resource_key).get("files")
+        return self.followed(files[0] if isinstance(files, list) and files and isinstance(files[0], dict) else {})
 
-    def remote(self, about: Mapping[str, Any], wanted: str, shown: str, resource_key: str = "") -> Remote:
+    def remote(self, about: Mapping[str, Any], wanted: str, shown: str) -> Remote:
         """Return where a file can be had, with the hash that Drive knows; a document is exported.
 
         Args:
-            about: What `about` gave.
+            about: What `about` or `child` gave; the key that opens it is in it.
             wanted: The format for a document, or "".
             shown: What it is called in messages.
-            resource_key: As in `about`.
         """
         file, name = str(about.get("id", "")), str(about.get("name", ""))
-        headers = {**self.headers(), **_key_header(f"{file}/{resource_key}" if resource_key else "")}
+        headers = {**self.headers(), **_key_header(file, str(about.get("resourceKey", "")))}
         native = NATIVE.get(str(about.get("mimeType", "")))
         if native is not None:
             ending = wanted or native
@@ -169,12 +184,10 @@ class DriveAccount:
             target=Target(url=url, headers=headers), shown=shown, name=name, page_expected=True, checksum=_hash(about)
         )
 
-    def _ask(self, file: str, resource_key: str, query: Mapping[str, str]) -> dict[str, Any]:
-        what = f"cannot ask Google Drive about {file or 'a folder'}"
-        key = f"{file}/{resource_key}" if resource_key and "/" not in resource_key else resource_key
-        address = f"{API}/{_quoted(file)}" if file else API
+    def _ask(self, address: str, query: Mapping[str, str], file: str, resource_key: str) -> dict[str, Any]:
+        what = f"cannot ask Google Drive about {file}"
         url = f"{address}?{urllib.parse.urlencode(query)}"
-        reply = ask(url, what=what, headers={**self.headers(), **_key_header(key)})
+        reply = ask(url, what=what, headers={**self.headers(), **_key_header(file, resource_key)})
         if reply.status == HTTPStatus.OK:
             return reply.value()
         raise refusal(reply, what)
@@ -200,37 +213,20 @@ def refusal(reply: Reply, what: str) -> TransferError:
     return unexpected(what, reply)
 
 
-def account(env: Mapping[str, str] = os.environ) -> DriveAccount | None:
-    """Find the account that is signed in on this machine; None where there is none, or google-auth is missing."""
+def account(env: Mapping[str, str] = os.environ, *, write: bool = False) -> DriveAccount | None:
+    """Find the account that is signed in on this machine; None where there is none, or google-auth is missing.
+
+    Args:
+        env: The environment.
+        write: Ask for the right to change files, too.
+    """
     try:
-        auth = require("google.auth", extra="drive", why="signing in to Google needs it")
+        credentials = _google_auth.find(
+            SCOPE_TO_WRITE if write else SCOPE, env, extra="drive", do=SIGN_IN_TO_WRITE if write else SIGN_IN
+        )
     except MissingDependencyError:
         return None
-    exceptions = importlib.import_module("google.auth.exceptions")
-    try:
-        with warnings.catch_warnings(), _silent("google.auth._default"):
-            warnings.simplefilter("ignore")
-            credentials, _ = auth.default(scopes=[SCOPE])
-    except exceptions.DefaultCredentialsError as error:
-        if named := env.get("GOOGLE_APPLICATION_CREDENTIALS"):
-            raise AccessError(f"cannot use the Google credentials in {named}", why=_short(error), do=SIGN_IN) from None
-        return None
-    return DriveAccount(credentials)
-
-
-@contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Keep a logger from telling of credentials without a project, which nothing here needs."""
-
-    def never(_: logging.LogRecord) -> bool:
-        return False
-
-    logger = logging.getLogger(name)
-    logger.addFilter(never)
-    try:
-        yield
-    finally:
-        logger.removeFilter(never)
+    return None if credentials is None else DriveAccount(credentials)
 
 
 def _hash(about: Mapping[str, Any]) -> Checksum | None:
@@ -241,8 +237,8 @@ def _hash(about: Mapping[str, Any]) -> Checksum | None:
     return None
 
 
-def _key_header(pair: str) -> dict[str, str]:
-    return {"X-Goog-Drive-Resource-Keys": pair} if pair else {}
+def _key_header(file: str, key: str) -> dict[str, str]:
+    return {"X-Goog-Drive-Resource-Keys": f"{file}/{key}"} if key else {}
 
 
 def _text(name: str) -> str:
@@ -258,7 +254,3 @@ def _text(name: str) -> str:
 
 def _quoted(file: str) -> str:
     return urllib.parse.quote(file, safe="")
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())[:200]

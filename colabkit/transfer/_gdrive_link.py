@@ -19,6 +19,8 @@ _BARE_ID = re.compile(r"1[-\w]{32}|0B[-\w]{26}", re.ASCII)
 _KEY = re.compile(r"[-\w]{1,100}", re.ASCII)
 _FORMAT = re.compile(r"[a-z0-9]{1,10}", re.ASCII)
 _HOSTS = frozenset({"drive.google.com", "docs.google.com", "drive.usercontent.google.com"})
+_OWNER = re.compile(r"^(?:/a/[^/]+)?(?:/u/\d+)?(?=/)")
+"""What stands before the path in links of a company, and of one of several accounts."""
 _PATHS: tuple[tuple[str, Kind], ...] = (
     (r"/file/(?:u/\d+/)?d/([^/]+)", "file"),
     (r"/drive/(?:u/\d+/)?(?:mobile/)?folders/([^/]+)", "folder"),
@@ -112,10 +114,10 @@ def parse(text: str) -> Link:
 
 
 def _found(path: str, query: dict[str, str]) -> tuple[Kind | None, str]:
+    path = _OWNER.sub("", path.rstrip("/"))
     for pattern, kind in _PATHS:
         if match := re.match(pattern, path):
             return kind, match[1]
-    path = re.sub(r"^(?:/a/[^/]+|/u/\d+)", "", path.rstrip("/"))  # of a company, or of one of several accounts
     return _BY_QUERY.get(path), query.get("id", "")
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def here(source: str, to: StrPath | None = None, *, unpack: bool | Literal["auto"] = "auto") -> Path | None:
     """Return where a source lies on this machine already, or None; nothing is fetched, copied or read through.
 
+    No server is asked, the machine's own included, so data that Kaggle or Colab would mount counts as not here yet.
+
     Args:
         source: As for `fetch`.
         to: As for `fetch`.
@@ -40,7 +42,7 @@ def here(source: str, to: StrPath | None = None, *, unpack: bool | Literal["auto
     receipt = cache.find(identity, to)
     if receipt is not None and receipt.holds(None):
         return receipt.path
-    return found.here() if to is None else None
+    return found.here(ask=False) if to is None else None
 
 
 def is_public(source: str) -> bool:

@@ -1,34 +1,32 @@
-"""Kaggle: datasets, competitions and models, by handle, page address or pasted command.
+"""Kaggle: datasets, competitions, models and what notebooks made, by handle, page address or pasted command.
 
 Kaggle's interface answers a download with a redirect to a signed address of Google's storage; the engine takes it from
-there. It is asked with plain HTTP: a POST with a piece of JSON. Importing kagglesdk for that would cost 0.7 s, and
-importing kaggle signs in and prints help.
+there.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from colabkit.errors import AccessError, NotFoundError, TransferError
+from colabkit.errors import TransferError
 from colabkit.transfer import _kaggle_here, archive
-from colabkit.transfer._api import Reply, ask, unexpected
+from colabkit.transfer._api import unexpected
 from colabkit.transfer._headers import url_name
+from colabkit.transfer._kaggle_api import KaggleApi
 from colabkit.transfer._kaggle_handle import parse, parse_command
-from colabkit.transfer._kaggle_login import GET_ONE, PLACES, Login, logins, upload_key
+from colabkit.transfer._sources import COMMAND
 from colabkit.transfer._words import split
 from colabkit.transfer.base import Order, Remote, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from colabkit.transfer._kaggle_handle import Handle
 
-API = "https://api.kaggle.com/v1"
-_COMMAND = re.compile(r"\s*(?:[!$%>]\s*)*kaggle\s")
+_COMMAND = re.compile(COMMAND + r"kaggle\s")
 
 
 # In addresses they are written in any case; those that are not in this list are taken as they are spelt.
@@ -50,8 +48,7 @@ class KaggleSource:
     def __init__(self, handle: Handle, env: Mapping[str, str] = os.environ) -> None:
         self.handle = handle
         self._env = env
-        self._login: Login | None = None
-        self._asked_user = False
+        self._api = KaggleApi(handle, env)
 
     @property
     def identity(self) -> str:
@@ -71,9 +68,9 @@ class KaggleSource:
         handle = self.handle
         return f"{handle.variation}.tar.gz" if handle.kind == "models" else f"{handle.name}.zip"
 
-    def here(self) -> Path | None:
+    def here(self, *, ask: bool = True) -> Path | None:
         """Return where Kaggle, Colab or kagglehub has put it already."""
-        return _kaggle_here.find(self.handle, self._env)
+        return _kaggle_here.find(self.handle, self._env, ask=ask)
 
     def remote(self) -> Remote:
         """Ask Kaggle for a signed address; nothing secret is sent there.
@@ -84,7 +81,7 @@ class KaggleSource:
             BusyError: Too many requests.
         """
         service, body = self._download()
-        reply = self._call(service, body)
+        reply = self._api.call(service, body)
         if not reply.location.startswith("https://"):
             raise unexpected(f"Kaggle gives no address for {self.shown}", reply)
         sent = url_name(reply.location)
@@ -97,6 +94,7 @@ class KaggleSource:
 
     def _download(self) -> tuple[str, dict[str, Any]]:
         handle = self.handle
+        body: dict[str, Any]
         if handle.kind == "competitions":
             service = "competitions.CompetitionApiService/DownloadDataFile"
             body = {"competitionName": handle.name, "fileName": handle.file}
@@ -105,6 +103,8 @@ class KaggleSource:
             body = {"ownerSlug": handle.owner, "datasetSlug": handle.name}
             more = {"datasetVersionNumber": handle.version, "fileName": handle.file}
             return "datasets.DatasetApiService/DownloadDataset", body | {key: it for key, it in more.items() if it}
+        if handle.kind == "code":
+            return self._output()
         body = {
             "ownerSlug": handle.owner,
             "modelSlug": handle.name,
@@ -113,83 +113,27 @@ class KaggleSource:
         }
         version = handle.version
         if version is None:
-            version = self._call("models.ModelApiService/GetModelInstance", body).value().get("versionNumber")
+            version = self._api.call("models.ModelApiService/GetModelInstance", body).value().get("versionNumber")
+        file = {"path": handle.file} if handle.file else {}
+        body |= {"versionNumber": self._number(version), **file}
+        return "models.ModelApiService/DownloadModelInstanceVersion", body
+
+    def _output(self) -> tuple[str, dict[str, Any]]:
+        handle, version = self.handle, self.handle.version
+        if version is None:
+            body = {"userName": handle.owner, "kernelSlug": handle.name}
+            about = self._api.call("kernels.KernelsApiService/GetKernel", body).value().get("metadata")
+            version = about.get("currentVersionNumber") if isinstance(about, dict) else None
+        which = {"ownerSlug": handle.owner, "kernelSlug": handle.name, "versionNumber": self._number(version)}
+        file = {"filePath": handle.file} if handle.file else {}
+        return "kernels.KernelsApiService/DownloadKernelOutput", which | file
+
+    def _number(self, version: Any) -> int:
         if not isinstance(version, int):
             raise TransferError(
                 f"Kaggle does not tell the newest version of {self.shown}", do="add its number to the end"
             )
-        file = {"path": handle.file} if handle.file else {}
-        return "models.ModelApiService/DownloadModelInstanceVersion", {**body, "versionNumber": version, **file}
-
-    def _call(self, method: str, body: Mapping[str, Any]) -> Reply:
-        """Ask with each login until one is taken; public data is given to those who have none as well."""
-        tried: list[str] = []
-        for login in self._logins():
-            reply = self._ask(method, body, login)
-            if reply.status != HTTPStatus.UNAUTHORIZED:
-                self._login = login
-                return self._accepted(reply, login)
-            tried.append(login.place)
-        reply = self._ask(method, body, None)
-        if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise self._unknown(tried)
-        return self._accepted(reply, None)
-
-    def _logins(self) -> Iterator[Login]:
-        if self._login is not None:
-            yield self._login
-        found = False
-        for login in logins(self._env):
-            found = True
-            if login != self._login:
-                yield login
-        if not found and not self._asked_user:
-            self._asked_user = True
-            if uploaded := upload_key(self._env):
-                yield uploaded
-
-    def _ask(self, method: str, body: Mapping[str, Any], login: Login | None) -> Reply:
-        headers = {} if login is None else {"Authorization": login.authorization}
-        return ask(f"{API}/{method}", what=f"cannot fetch {self.shown}", headers=headers, value=body)
-
-    def _accepted(self, reply: Reply, login: Login | None) -> Reply:
-        if reply.status == HTTPStatus.FORBIDDEN:
-            raise self._forbidden(reply, login)
-        if reply.status == HTTPStatus.NOT_FOUND:
-            raise NotFoundError(
-                f"Kaggle has no {self.shown}",
-                why=reply.words() or "or it is private, and belongs to another account",
-                do=f"check the name on {self.handle.page}",
-            )
-        if reply.status >= HTTPStatus.BAD_REQUEST:
-            raise unexpected(f"cannot fetch {self.shown}", reply)
-        return reply
-
-    def _forbidden(self, reply: Reply, login: Login | None) -> AccessError:
-        said = reply.words()
-        account = f"asked with {login.place}" if login is not None else "asked without an account"
-        if self.handle.kind == "competitions":
-            why = "its rules are not accepted by this account yet, or it is closed"
-            do = f"open {self.handle.page}/rules, accept them, and run the same again"
-        else:
-            why = "it is private, or its terms are not accepted by this account yet"
-            do = f"open {self.handle.page} while signed in, accept what it asks for, and run the same again"
-        return AccessError(
-            f"Kaggle refuses {self.shown}", why=f"{why} ({account})" + (f"; it says: {said}" if said else ""), do=do
-        )
-
-    def _unknown(self, tried: list[str]) -> AccessError:
-        if tried:
-            return AccessError(
-                f"Kaggle does not accept your credentials for {self.shown}",
-                why=f"it refused what it found in: {', '.join(tried)}",
-                do=f"they may have been withdrawn: {GET_ONE}",
-            )
-        return AccessError(
-            f"Kaggle wants to know who asks for {self.shown}",
-            why=f"no credentials were found; the places are {PLACES}",
-            do=f"{GET_ONE}; then see that you can open {self.handle.page}",
-        )
+        return version
 
 
 def _framework(name: str) -> str:

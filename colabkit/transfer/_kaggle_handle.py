@@ -1,4 +1,4 @@
-"""Names of Kaggle's datasets, competitions and models: handles, page addresses and pasted commands."""
+"""Names of Kaggle's datasets, competitions, models and notebooks: handles, page addresses and pasted commands."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from typing import Literal
 from colabkit.errors import AddressError
 from colabkit.transfer._options import Dialect, refused, walk
 
-Kind = Literal["datasets", "competitions", "models"]
+Kind = Literal["datasets", "competitions", "models", "code"]
 
 _SLUG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,98}[A-Za-z0-9_-])?", re.ASCII)
+_KINDS = frozenset({"datasets", "competitions", "c", "models", "code"})
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _ADDRESS = re.compile(r"https?://(?:www\.|api\.)?kaggle\.com(?::443)?(?=[/?#]|$)", re.IGNORECASE)
 _HANDLES = (
-    "kaggle:OWNER/DATASET[/VERSION][/FILE], kaggle:competitions/NAME[/FILE] or "
-    "kaggle:models/OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION][/FILE]"
+    "kaggle:OWNER/DATASET[/VERSION][/FILE], kaggle:competitions/NAME[/FILE], "
+    "kaggle:models/OWNER/MODEL/FRAMEWORK/VARIATION[/VERSION][/FILE] or kaggle:code/OWNER/NOTEBOOK[/VERSION][/FILE]"
 )
 # Parts of page addresses that name a tab of the page, nothing that can be fetched.
 _TABS = frozenset({"data", "overview", "code", "discussion", "leaderboard", "rules", "models", "suggestions", "team"})
+_NOTEBOOK_TABS = frozenset({"input", "output", "log", "comments", "notebook", "script"})
+_NOTEBOOKS = ("code", "kernels", "notebooks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +32,9 @@ class Handle:
     """What is asked for at Kaggle.
 
     Attributes:
-        kind: Which of its three.
+        kind: Which of its four; "code" is what a notebook made.
         owner: The user or organisation; "" for a competition.
-        name: The dataset, competition or model.
+        name: The dataset, competition, model or notebook.
         framework: Of a model, as in "keras".
         variation: Of a model.
         version: The number; None is the newest, and competitions have none.
@@ -47,7 +50,7 @@ class Handle:
     file: str = ""
 
     def __str__(self) -> str:
-        kind = () if self.kind == "datasets" else (self.kind,)
+        kind = () if self.kind == "datasets" and self.owner not in _KINDS else (self.kind,)
         version = () if self.version is None else (str(self.version),)
         return "kaggle:" + "/".join((*kind, *self.slugs, *version, *filter(None, (self.file,))))
 
@@ -87,6 +90,8 @@ def _handle(text: str, parts: list[str]) -> Handle:
         return _made(text, "competitions", rest, 1, versioned=False)
     if kind == "models":
         return _made(text, "models", rest, 4)
+    if kind == "code":
+        return _made(text, "code", rest, 2)
     return _made(text, "datasets", rest if kind == "datasets" else parts, 2)
 
 
@@ -135,21 +140,23 @@ def _page(text: str, rest: str) -> Handle:
         return _api_address(text, words[words.index("v1") + 1 :], query)
     if not words:
         raise _unreadable(text, "it is the address of no dataset, competition or model")
-    if words[0] in ("code", "kernels", "notebooks"):
-        raise _unreadable(text, "it is a notebook; its output cannot be fetched")
+    if words[0] in _NOTEBOOKS:
+        words[0] = "code"
+        if "scriptVersionId" in query:
+            raise _unreadable(text, "scriptVersionId= is no number of a version; the page's list of versions tells it")
     if words[0] == "models":
         # https://www.kaggle.com/models/OWNER/MODEL/frameworks/F/variations/V/versions/N is the older form.
         words = [word for word in words if word not in ("frameworks", "variations")]
         if len(words) < 5:
             raise _unreadable(text, "it names a model without framework and variation; choose one on its page")
-    size = {"competitions": 2, "c": 2, "models": 5, "datasets": 3}.get(words[0], 2)
+    size = {"competitions": 2, "c": 2, "models": 5, "datasets": 3, "code": 3}.get(words[0], 2)
     tail = words[size:]
     if tail[:1] == ["versions"] or (words[0] == "models" and tail and _NUMBER.fullmatch(tail[0])):
         kept = 2 if tail[0] == "versions" else 1
         words, tail = words[: size + kept], tail[kept:]
     else:
         words = words[:size]
-    if tail and tail[0] not in _TABS:
+    if tail and tail[0] not in (_NOTEBOOK_TABS if words[0] == "code" else _TABS):
         raise _unreadable(text, f"its part {tail[0][:40]!r} is not known")
     selected = query.get("select", "")
     return _handle(text, [*words, *filter(None, (selected,))])

@@ -28,9 +28,17 @@ _MOUNTING = 120.0
 """Seconds that a mount may take to appear before the data is fetched instead."""
 
 
-def find(handle: Handle, env: Mapping[str, str] = os.environ) -> Path | None:
-    """Return where the data lies on this machine, or None; mounted data is preferred, as nothing can change it."""
-    if ON_KAGGLE in env and not _off(env, ON_KAGGLE):
+def find(handle: Handle, env: Mapping[str, str] = os.environ, *, ask: bool = True) -> Path | None:
+    """Return where the data lies on this machine, or None; mounted data is preferred, as nothing can change it.
+
+    Args:
+        handle: The data.
+        env: The environment.
+        ask: The machine's service may be asked to mount it; False only looks into kagglehub's cache.
+    """
+    if not ask:
+        mounted = None
+    elif ON_KAGGLE in env and not _off(env, ON_KAGGLE):
         mounted = _on_kaggle(handle, env)
     elif ON_COLAB in env and not _off(env, ON_COLAB):
         mounted = _on_colab(handle, env)
@@ -68,6 +76,7 @@ def _on_kaggle(handle: Handle, env: Mapping[str, str]) -> Path | None:
                 **version,
             }
         },
+        "code": {"kernelRef": {"OwnerSlug": handle.owner, "KernelSlug": handle.name, **version}},
     }[handle.kind]
     headers = {
         "X-Kaggle-Authorization": f"Bearer {token}",
@@ -79,8 +88,8 @@ def _on_kaggle(handle: Handle, env: Mapping[str, str]) -> Path | None:
 
 
 def _on_colab(handle: Handle, env: Mapping[str, str]) -> Path | None:
-    """Ask Colab's runtime, which mounts public datasets and models; it has no competitions."""
-    if handle.kind == "competitions":
+    """Ask Colab's runtime, which mounts public datasets and models; it has no competitions and no notebooks."""
+    if handle.kind in ("competitions", "code"):
         return None
     value: dict[str, Any] = {"owner": handle.owner}
     if handle.kind == "datasets":
@@ -123,6 +132,8 @@ def _mounted(slug: Any, env: Mapping[str, str], host: str) -> Path | None:
 
 def _in_hub_cache(handle: Handle, env: Mapping[str, str]) -> Path | None:
     """Find what kagglehub has fetched completely: it says so by a marker beside the folder."""
+    if handle.kind == "code":
+        return None  # kagglehub 1.0 has one marker for all versions of a notebook, so it says nothing
     root = Path(env.get(HUB_CACHE) or "~/.cache/kagglehub").expanduser().joinpath(handle.kind, *handle.slugs)
     if handle.kind == "competitions":
         marker = root.with_name(f"{root.name}.complete")

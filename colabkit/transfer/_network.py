@@ -14,6 +14,8 @@ from colabkit.transfer.base import TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import requests
+
 CONNECT = 4.0
 """Seconds to reach a host for the first time; being offline must be known within about five."""
 
@@ -56,6 +58,11 @@ def first_contact(url: str, proxies: Mapping[str, str]) -> float:
     return max(0.5, CONNECT / max(1, len(found[0])))
 
 
+def as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep ~/.netrc out of a request: it has its credentials, or has none on purpose."""
+    return request
+
+
 @contextlib.contextmanager
 def translating(where: str) -> Iterator[None]:
     """Turn the HTTP library's errors into ours.
@@ -76,7 +83,8 @@ def translating(where: str) -> Iterator[None]:
 def _translate(error: BaseException, where: str) -> Exception:
     chain = _chain(error)
     names = {type(link).__name__ for link in chain}
-    if names & {"SSLCertVerificationError", "SSLError"} and "MaxRetryError" in names:
+    broke = names & {"SSLEOFError", "SSLZeroReturnError", "SSLSyscallError"}  # a connection that ends, in TLS
+    if names & {"SSLCertVerificationError", "SSLError"} and "MaxRetryError" in names and not broke:
         return TransferError(
             f"no secure connection to {where}",
             why="the server's certificate is not trusted here, or it speaks no TLS",

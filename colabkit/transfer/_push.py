@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from colabkit.errors import AddressError, NotFoundError
+from colabkit.errors import AddressError, ExistsError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from colabkit._types import StrPath
     from colabkit.transfer._content import Content
@@ -29,18 +29,31 @@ class Row:
         begins: What the target begins with, in any case.
         takes: What it is called in messages and in the documentation.
         extra: The extra that brings the packages it needs, or "" when it needs none.
+        algorithm: The checksum that the place tells of what arrived, or "".
+        message: Whether a message goes along.
     """
 
     module: str
     begins: str
     takes: str
     extra: str = ""
+    algorithm: str = ""
+    message: bool = False
 
 
 TARGETS = (
-    Row(module="_push_gcs", begins=r"\s*gs:", takes="gs://BUCKET/OBJECT", extra="gcs"),
+    Row(module="_push_gcs", begins=r"\s*gs:", takes="gs://BUCKET/OBJECT", extra="gcs", algorithm="crc32c"),
     Row(module="_push_drive", begins=r"\s*drive:", takes="drive:FOLDER/NAME"),
+    Row(
+        module="_push_kaggle",
+        begins=r"\s*(kaggle:|https?://(www\.)?kaggle\.com(?=[/?#]|$))",
+        takes="kaggle:OWNER/DATASET and kaggle:competitions/NAME",
+        algorithm="md5",
+        message=True,
+    ),
 )
+_NAMED = 5
+_PATH = Row(module="_push_local", begins="", takes="a path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +62,12 @@ class PushOptions:
 
     Attributes:
         overwrite: Replace what is there and differs.
+        message: What is said about it.
         show: How progress is shown.
     """
 
     overwrite: bool = False
+    message: str = ""
     show: Show = None
 
 
@@ -78,6 +93,7 @@ def push(
     target: StrPath,
     *,
     overwrite: bool = False,
+    message: str = "",
     progress: Show = None,
 ) -> str:
     """Push a file, a folder, bytes or a stream to a place that lasts, and return its address there.
@@ -89,8 +105,11 @@ def push(
     Args:
         path: A file, a folder, bytes, or a file that is open for reading in binary mode.
         target: `gs://BUCKET/OBJECT`, `drive:FOLDER/NAME` on a mounted Google Drive, or a path. One that ends with "/"
-            is a folder that it is put into, under its own name.
-        overwrite: Replace what is there and differs. Files of a folder that are not on this side are left alone.
+            is a folder that it is put into, under its own name. `kaggle:OWNER/DATASET` makes a new version of a
+            dataset, or the dataset; `kaggle:competitions/NAME` submits a file.
+        overwrite: Replace what is there and differs. Files of a folder that are not on this side are left alone. At
+            Kaggle, where nothing is replaced, make a version or submit even if this very content was pushed already.
+        message: The notes of a version, or what a submission is called; for Kaggle alone.
         progress: None shows a bar where one fits, False is silent, a function is called with (done, total).
 
     Returns:
@@ -113,7 +132,7 @@ def push(
         >>> pathlib.Path(push(b"7,0,0", folder / "digits.csv")).read_text()
         '7,0,0'
     """
-    return push_details(path, target, overwrite=overwrite, progress=progress).target
+    return push_details(path, target, overwrite=overwrite, message=message, progress=progress).target
 
 
 def push_details(
@@ -121,6 +140,7 @@ def push_details(
     target: StrPath,
     *,
     overwrite: bool = False,
+    message: str = "",
     progress: Show = None,
 ) -> Pushed:
     """Push like `push`, and tell what was done.
@@ -129,6 +149,7 @@ def push_details(
         path: As in `push`.
         target: As in `push`.
         overwrite: As in `push`.
+        message: As in `push`.
         progress: As in `push`.
 
     Returns:
@@ -146,32 +167,54 @@ def push_details(
     if not text.strip() or "\0" in text:
         raise AddressError("the target is empty or no text", do="pass an address or a path")
     # A Path is a path, whatever it looks like.
-    module = _module(text) if isinstance(target, str) else "_push_local"
-    options = PushOptions(overwrite=overwrite, show=progress)
-    with _opened(path) as source:
-        pushed: Pushed = importlib.import_module(f"colabkit.transfer.{module}").push_to(text, source, options)
+    row = _row(text) if isinstance(target, str) else _PATH
+    if message and not row.message:
+        raise AddressError("message= has no place there", why="only Kaggle keeps one", do="leave it out")
+    options = PushOptions(overwrite=overwrite, message=message, show=progress)
+    with _opened(path, row.algorithm) as source:
+        pushed: Pushed = importlib.import_module(f"colabkit.transfer.{row.module}").push_to(text, source, options)
     return pushed
 
 
-def _module(text: str) -> str:
+def _row(text: str) -> Row:
     for row in TARGETS:
         if re.match(row.begins, text, re.IGNORECASE):
-            return row.module
+            return row
     if "://" in text:
         raise AddressError(
             f"cannot push to {text.partition('://')[0][:20]}:// addresses",
             why=f"the places that can be pushed to are {', '.join(row.takes for row in TARGETS)}, and paths",
             do="use one of those",
         )
-    return "_push_local"
+    return _PATH
+
+
+def refuse_different(different: Sequence[str], files: int, *, overwrite: bool) -> None:
+    """Stop before anything is sent if it would replace what is there.
+
+    Args:
+        different: The files of a folder that are there with another content.
+        files: How many the folder has.
+        overwrite: They may be replaced.
+
+    Raises:
+        ExistsError: There are some, and they may not.
+    """
+    if different and not overwrite:
+        more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
+        raise ExistsError(
+            f"{len(different)} of the {files} files are there with another content",
+            why=", ".join(different[:_NAMED]) + more,
+            do="pass overwrite=True to replace them, or choose another place; nothing was sent",
+        )
 
 
 @contextlib.contextmanager
-def _opened(path: StrPath | bytes | bytearray | memoryview | IO[bytes]) -> Iterator[Path | Content]:
+def _opened(path: StrPath | bytes | bytearray | memoryview | IO[bytes], algorithm: str) -> Iterator[Path | Content]:
     if not isinstance(path, str | os.PathLike):
         from colabkit.transfer._content import open_stream
 
-        yield open_stream(path)
+        yield open_stream(path, algorithm)
         return
     local = Path(path).expanduser()
     if not os.path.lexists(local):

@@ -1,37 +1,38 @@
-"""Pushing to a mounted Google Drive: few large writes, by the storage that knows the mount's habits."""
+"""Pushing to Google Drive by the storage that knows its habits: on the mount few large writes, elsewhere uploads."""
 
 from __future__ import annotations
 
 import contextlib
-import filecmp
-import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from colabkit._tools.files import writing_to
 from colabkit._tools.log import say
 from colabkit._tools.progress import progress as open_progress
 from colabkit.errors import AddressError, ChangedError, ExistsError
-from colabkit.storage import check_name, open_storage
+from colabkit.runtime import my_drive
+from colabkit.storage import check_name
+from colabkit.storage._drive import DriveStorage, open_drive
 from colabkit.transfer._content import all_blocks
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
-from colabkit.transfer._push import Pushed
+from colabkit.transfer._push import Pushed, refuse_different
 
 if TYPE_CHECKING:
-    from colabkit.storage import Storage
+    from colabkit.storage._gdrive import DriveApiStorage
     from colabkit.transfer._content import Content
     from colabkit.transfer._many import Watch
     from colabkit.transfer._push import PushOptions
 
 _EXPECTED = "write it as drive:FOLDER/NAME, or drive:FOLDER/ to put it into that folder"
-_NAMED = 5
 
 
 def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed:
     """Push to a drive: address; the mount takes it at once, and Drive has it some time later."""
-    path = target.strip()[len("drive:") :]
+    target = target.strip()
+    my_drive.place_of(target)
+    path = target.partition(":")[2]
     inside = path.endswith("/")
     folder, _, name = path.rstrip("/").rpartition("/") if not inside else (path.rstrip("/"), "", "")
     if inside and not isinstance(source, Path):
@@ -40,56 +41,51 @@ def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed
         name = source.resolve().name
     if not folder or not name:
         raise AddressError(f"cannot read the address {target[:200]!r}", why="it names no folder", do=_EXPECTED)
-    storage = open_storage(f"drive:{folder}")
-    root = Path(getattr(storage, "root", ""))
+    storage = open_drive(folder)
     made = f"drive:{folder}/{name}"
     if isinstance(source, Path) and source.is_dir():
-        pushed = _push_folder(storage, root, name, source, options)
+        pushed = _push_folder(storage, name, source, options)
     elif isinstance(source, Path):
-        pushed = _push_file(storage, root, name, source, options)
+        pushed = _push_file(storage, name, source, options)
     else:
-        pushed = _push_content(storage, root, name, source, options)
-    if pushed.sent and options.show is not False:
-        say("%s is on its way to Drive; drive.uploaded(%r) tells when it is there", made, str(root / name))
+        pushed = _push_content(storage, name, source, options)
+    if pushed.sent and options.show is not False and isinstance(storage, DriveStorage):
+        place = str(storage.root / name)
+        say("%s is on its way to Drive; drive.uploaded(%r) tells when it is there", made, place)
     return Pushed(target=made, files=pushed.files, sent=pushed.sent, size=pushed.size)
 
 
-def _push_file(storage: Storage, root: Path, name: str, source: Path, options: PushOptions) -> Pushed:
+def _push_file(storage: DriveStorage | DriveApiStorage, name: str, source: Path, options: PushOptions) -> Pushed:
     size = source.stat().st_size
     check_name(name)
-    if _is_same(source, root / name):
+    if _state(storage, name, source) == "same":
         return Pushed(target=name, files=1, sent=0, size=size)
     with open_progress(source.name[:40], show=options.show) as bar:
         _put(storage, name, source, bar.update, overwrite=options.overwrite)
     return Pushed(target=name, files=1, sent=1, size=size)
 
 
-def _push_content(storage: Storage, root: Path, name: str, content: Content, options: PushOptions) -> Pushed:
+def _push_content(storage: DriveStorage | DriveApiStorage, name: str, content: Content, options: PushOptions) -> Pushed:
     # Through this machine's own disk: a mount that takes a stream in small pieces uploads half of it.
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "content"
         with writing_to(path), path.open("wb") as writer:
             for block in all_blocks(content):
                 writer.write(block)
-        return _push_file(storage, root, name, path, options)
+        return _push_file(storage, name, path, options)
 
 
-def _push_folder(storage: Storage, root: Path, name: str, folder: Path, options: PushOptions) -> Pushed:
+def _push_folder(storage: DriveStorage | DriveApiStorage, name: str, folder: Path, options: PushOptions) -> Pushed:
     files = files_below(folder)
     for file in files:
         check_name(f"{name}/{file.below}")
         if not file.size:
             say("%s is left out: it is empty, and Drive shows empty files only when they are not there yet", file.path)
     files = [file for file in files if file.size]
-    missing = [file for file in files if not _is_same(file.path, root / name / file.below)]
-    different = [file.below for file in missing if os.path.lexists(root / name / file.below)]
-    if different and not options.overwrite:
-        more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-        raise ExistsError(
-            f"{len(different)} of the {len(files)} files are there with another content",
-            why=", ".join(different[:_NAMED]) + more,
-            do="pass overwrite=True to replace them, or choose another place; nothing was copied",
-        )
+    states = [_state(storage, f"{name}/{file.below}", file.path) for file in files]
+    missing = [file for file, state in zip(files, states, strict=True) if state != "same"]
+    different = [file.below for file, state in zip(files, states, strict=True) if state == "different"]
+    refuse_different(different, len(files), overwrite=options.overwrite)
 
     def send(file: LocalFile, watch: Watch) -> bool:
         _put(storage, f"{name}/{file.below}", file.path, watch, overwrite=options.overwrite)
@@ -99,7 +95,7 @@ def _push_folder(storage: Storage, root: Path, name: str, folder: Path, options:
     return Pushed(target=name, files=len(files), sent=len(missing), size=sum(file.size for file in files))
 
 
-def _put(storage: Storage, name: str, path: Path, watch: Watch, *, overwrite: bool) -> None:
+def _put(storage: DriveStorage | DriveApiStorage, name: str, path: Path, watch: Watch, *, overwrite: bool) -> None:
     try:
         storage.put(name, path, only_if=None if overwrite else "absent", progress=watch)
     except ChangedError:
@@ -109,7 +105,11 @@ def _put(storage: Storage, name: str, path: Path, watch: Watch, *, overwrite: bo
         ) from None
 
 
-def _is_same(path: Path, place: Path) -> bool:
-    with writing_to(place):
-        same_size = place.is_file() and place.stat().st_size == path.stat().st_size
-        return same_size and filecmp.cmp(path, place, shallow=False)
+def _state(storage: DriveStorage | DriveApiStorage, name: str, path: Path) -> Literal["same", "different", "absent"]:
+    """Compare a file with what the storage has under a name."""
+    stored = storage.entry(name)
+    if stored is None:
+        return "absent"
+    if stored.size != path.stat().st_size:
+        return "different"
+    return "same" if storage.holds(name, path) else "different"

@@ -64,6 +64,7 @@ class Upload(Generic[Made]):
         self._kind = kind
         self._watch = watch
         self._note = note
+        self._token = ""
 
     def run(self) -> Made:
         """Send it, and return the object that was made and checked.
@@ -78,9 +79,12 @@ class Upload(Generic[Made]):
         else:
             made = self._in_session()
         self._verify(made)
+        self._forget()
+        return made
+
+    def _forget(self) -> None:
         if self._note is not None:
             self._note.forget()
-        return made
 
     # ---- what a service adds ----
 
@@ -137,11 +141,10 @@ class Upload(Generic[Made]):
                 else:
                     session, done, at = self._begin(), None, 0
                     if self._note is not None:
-                        self._note.keep(session)
+                        self._note.keep(session, self._token)
                 return done or self._send_all(session, at)
             except SessionGoneError:
-                if self._note is not None:
-                    self._note.forget()
+                self._forget()
         raise TransferError(
             f"{self._shown} cannot be uploaded",
             why=f"the service forgot the upload {_MOST_SESSIONS} times",
@@ -229,8 +232,8 @@ class Upload(Generic[Made]):
         error = self._refusal(answer)
         if isinstance(error, NotFoundError) or answer.status_code == 410:
             raise SessionGoneError
-        if isinstance(error, AccessError) and self._note is not None:
-            self._note.forget()  # whoever runs it again may have another account
+        if isinstance(error, AccessError):
+            self._forget()  # whoever runs it again may have another account
         raise error
 
 

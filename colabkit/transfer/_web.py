@@ -37,7 +37,7 @@ class WebSource:
         """The file name at the end of the address, or ""."""
         return self.address.name
 
-    def here(self) -> None:
+    def here(self, *, ask: bool = True) -> None:
         """Nothing else on this machine keeps files of the web under their address."""
 
     def remote(self) -> Remote:

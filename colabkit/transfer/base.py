@@ -78,8 +78,12 @@ class Source(Protocol):
     def name(self) -> str:
         """The file name that the address suggests, or ""."""
 
-    def here(self) -> Path | None:
-        """Return where it lies on this machine already, on a mount or in another tool's cache, or None."""
+    def here(self, *, ask: bool = True) -> Path | None:
+        """Return where it lies on this machine already, on a mount or in another tool's cache, or None.
+
+        Args:
+            ask: A service of this machine may be asked to mount it, which takes a while; False only looks.
+        """
 
     def remote(self) -> Remote:
         """Return where the file can be had now; called again when that address has expired."""
@@ -131,7 +135,7 @@ class Folder(Protocol):
     def name(self) -> str:
         """The name of the folder that is made, or "" if only the server knows it."""
 
-    def here(self) -> Path | None:
+    def here(self, *, ask: bool = True) -> Path | None:
         """As for `Source`."""
 
     def entries(self) -> tuple[str, Sequence[Entry]]:

@@ -68,6 +68,7 @@ def main(megabytes: int = 48, rounds: int = 3) -> None:
             for row, (save, wait) in rows.items():
                 for variable in variables:
                     variable.assign_add(variable.value)
+                os.sync()  # what the row before has left to the system to write
                 start = time.perf_counter()
                 save(number)
                 blocked = time.perf_counter() - start

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from colabkit.checkpoint import manifest, policy, writer
-from colabkit.checkpoint.occasions import Occasions
+from colabkit import runtime
+from colabkit.checkpoint import manifest, open_run, policy, writer
+from colabkit.checkpoint.occasions import Occasions, session_left
 from colabkit.checkpoint.snapshot import Snapshot
 from colabkit.checkpoint.writer import Writer
-from colabkit.errors import DiskFullError
+from colabkit.errors import AddressError, CheckpointError, DiskFullError
 from colabkit.runtime.resources import Disk
 
 GIB = 1 << 30
@@ -40,6 +42,38 @@ def test_the_end_of_the_session_is_saved_before(tmp_path):
     assert occasions.now(saved_at=clock.now - 31)
     clock.now += 3600
     assert not occasions.now(saved_at=0)
+
+
+def test_the_limit_of_a_session_is_the_hosts(monkeypatch):
+    """What is left is the host's limit less the age of the machine; nothing where either is unknown."""
+    for hours, age, left in ((12, 3600.0, 39_600.0), (None, 3600.0, None), (12, None, None)):
+        found = SimpleNamespace(max_session_hours=hours, session_age=age)
+        monkeypatch.setattr(runtime, "detect", lambda found=found: found)
+        assert session_left() == left
+
+
+def test_the_best_of_any_loop_is_kept(tmp_path):
+    """`save(best=...)` keeps the best state over a restart, `restore(best=True)` reads it, and a typo is told."""
+    values = [0.5, 0.2, float("nan"), 0.3, 0.4, 0.6]
+    for step, value in enumerate(values, start=1):
+        run = open_run(tmp_path / "run", keep=2)
+        run.restore()
+        run.save({"x": step}, step=step, metrics={"val_loss": value}, best="val_loss")
+        run.close()
+    run = open_run(tmp_path / "run", keep=2)
+    assert run.restore(best=True).state == {"x": 2}
+    assert run.restore().state == {"x": 6}
+    run.save({"x": 7}, step=7)
+    run.close()
+    assert [entry.step for entry in run.checkpoints()] == [7, 6, 2]
+    with pytest.raises(AddressError, match="not among the metrics"):
+        run.save({}, step=8, best="val_loss")
+    with pytest.raises(AddressError, match="small or large"):
+        run.save({}, step=8, metrics={"reward": 1}, best="reward")
+    plain = open_run(tmp_path / "plain")
+    plain.save({}, step=1)
+    with pytest.raises(CheckpointError, match="no best state"):
+        plain.restore(best=True)
 
 
 def test_a_session_without_a_known_limit_has_no_end(tmp_path):
@@ -156,7 +190,7 @@ class Data(keras.utils.PyDataset):
         return x[32 * index : 32 * index + 32], y[32 * index : 32 * index + 32]
 
 
-def train(name, at=None, dataset=False, epochs=4):
+def train(name, at=None, dataset=False, epochs=3):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.2),
                               keras.layers.Dense(1)])
@@ -189,9 +223,12 @@ model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(8, "relu"
 found["kept"] = [entry.step for entry in run.checkpoints()]
 found["best"] = run.load_best(model)
 found["maes"] = whole[1]["mae"]
-first = ck.open_run(f"{sys.argv[1]}/first", every="1h", keep=2)
+import colabkit.checkpoint._keras as callback
+callback.session_left = lambda: 300.1
+train("ending", epochs=1)
+callback.session_left = lambda: None
 found["values"] = []
-for epochs in (1, 2, 5):
+for epochs in (1, 4):
     train("first", epochs=epochs)
     found["values"].append(ck.open_run(f"{sys.argv[1]}/first").load_best(model)["value"])
 print(json.dumps(found))
@@ -204,7 +241,7 @@ def found(tmp_path, python):
     pytest.importorskip("keras", reason='Keras is missing; pip install "keras>=3.11"')
     code, out, err = python(TRAIN, tmp_path, KERAS_BACKEND="jax")
     assert code == 0, err
-    return json.loads(out.splitlines()[-1])
+    return {**json.loads(out.splitlines()[-1]), "told": err}
 
 
 def test_errors_cost_no_step_and_the_best_is_kept(found):
@@ -226,3 +263,4 @@ def test_errors_cost_no_step_and_the_best_is_kept(found):
     assert found["best"]["value"] == found["maes"][best]
     assert 10 * (best + 1) in found["kept"]
     assert found["values"] == sorted(found["values"])
+    assert "ending: the host ends this session in about 5 minutes; saving at step" in found["told"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import shlex
 import subprocess
 import sys
 
@@ -25,15 +28,19 @@ def colabkit(*words, **env):
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_every_command_has_help_with_an_example(command):
-    """`colabkit COMMAND --help` explains itself, and its example is a line that parses."""
+def test_every_command_has_help_with_examples(command):
+    """`colabkit COMMAND --help` explains itself as a man page does, and its examples are lines that parse."""
     done = colabkit(command, "--help")
     assert done.returncode == 0
-    example = done.stdout.rpartition("example: ")[2].strip()
-    assert example.startswith(f"colabkit {command}")
-    words = [word.strip("\"'") for word in example.split()[1:]]
-    assert cli._parser(words).parse_args(words).command == command
     assert "--json" in done.stdout
+    assert "\nexit status:\n" in done.stdout
+    shown = done.stdout.partition("\nexamples:\n")[2].partition("\n\n")[0].splitlines()
+    assert shown
+    for example in shown:
+        words = shlex.split(example)
+        begin = words.index("colabkit") + 1
+        end = next((at for at, word in enumerate(words) if word in ("||", ">")), None)
+        assert cli.parse(words[begin:end]).command == command
 
 
 def test_usage_errors_end_with_2():
@@ -43,8 +50,38 @@ def test_usage_errors_end_with_2():
 
 
 def test_the_version_is_told():
-    """`colabkit --version` names the version."""
+    """`colabkit --version` names the version; with `--json`, on either side of a word, the answer is an object."""
     assert colabkit("--version").stdout.strip() == f"colabkit {__version__}"
+    told = json.loads(colabkit("--version", "--json").stdout)
+    assert (told["name"], told["version"]) == ("colabkit", __version__)
+    assert "host" in json.loads(colabkit("--json", "detect").stdout)
+
+
+def on_a_terminal(*words, **env):
+    """Run the command with a terminal as its output; return what the terminal got."""
+    ours, its = pty.openpty()
+    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", *env)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "colabkit", *words], stdout=its, stderr=its, env={**clean, "TERM": "xterm", **env}
+    )
+    os.close(its)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    process.wait(timeout=60)
+    return shown.decode()
+
+
+def test_colour_is_for_terminals_only():
+    """Headings and errors have colour on a terminal; never in a pipe, on a dumb one, or where NO_COLOR is set."""
+    for words in (("detect", "--help"), ("train", "no-such-model")):
+        assert "\x1b[" in on_a_terminal(*words)
+        plain = colabkit(*words, TERM="xterm")
+        assert "\x1b[" not in plain.stdout + plain.stderr
+        assert "\x1b[" not in on_a_terminal(*words, NO_COLOR="1")
+        assert "\x1b[" not in on_a_terminal(*words, TERM="dumb")
 
 
 def test_an_error_has_its_own_exit_code_and_is_json_on_request():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from colabkit._tools.log import warn
+from colabkit.drive import Health
 from colabkit.errors import DataError
 from colabkit.panel import _html, setup_panel
 from colabkit.panel._work import Worker
@@ -25,6 +27,19 @@ def test_nothing_from_outside_becomes_markup():
     pieces += _html.curve({hostile: [1.0, 2.0]})
     assert "<img" not in pieces
     assert '"alert' not in pieces
+
+
+def test_no_line_of_a_log_is_lost_and_endless_text_is_cut():
+    """An error keeps its last line, which says what to do, whatever it quotes before; megabytes do not reach a page."""
+    logged = tuple(f"2026-08-25T06:01:34.100ZE [1:core] {number} {'x' * 200}" for number in range(3))
+    health = Health(mountpoint=Path("/content/drive"), state="dead", log=logged, said="not <connected>")
+    drawn = _html.table([(name, _html.text(value)) for name, value in health.rows()], "Drive")
+    assert [line for line in logged if f"<td>{line}</td>" not in drawn] == []
+    assert "<td>dead (not &lt;connected&gt;)</td>" in drawn
+    told = _html.said("problem", f"Drive was not mounted\nWhy: its log says: {' | '.join(logged)}\nWhat to do: wait")
+    assert "What to do: wait" in told
+    assert len(_html.text("x" * 1_000_000)) < 2_000
+    assert len(_html.text("x\n" * 1_000_000)) < 2_000
 
 
 def test_a_curve_stands_numbers_that_are_none():

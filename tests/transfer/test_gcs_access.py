@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from colabkit.errors import AccessError, NotFoundError, OfflineError
+from colabkit.errors import AccessError, NotFoundError, OfflineError, TransferError
+from colabkit.testing.http import FaultServer, Page
 from colabkit.transfer import _gcs_api, fetch, push
 from colabkit.transfer._gcs import parse, source_of
 from colabkit.transfer._gcs_api import Api
@@ -168,11 +169,14 @@ def test_no_network_is_told_as_that(service, tmp_path):
         fetch("gs://bucket/a", tmp_path / "a")
 
 
-def test_what_a_refusal_says_is_no_larger_than_a_line(service):
-    """A page of HTML from a proxy does not fill the error."""
-    service.fail("metadata", "status", status=418)
-    with pytest.raises(Exception, match="refuses") as caught:
-        fetch("gs://bucket/a")
+def test_what_a_refusal_says_is_no_larger_than_a_line(monkeypatch):
+    """A long page of HTML from a proxy is told by its first words, and does not fill the error."""
+    page = b"<html><title>Teapot</title><p>" + b"Short and stout. " * 5000
+    with FaultServer() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.port}")
+        monkeypatch.setattr(server, "answer", lambda _: Page(status=418, body=page))
+        with pytest.raises(TransferError, match=r"refuses(.|\n)*418: Teapot") as caught:
+            fetch("gs://bucket/a")
     assert len(str(caught.value)) < 600
 
 

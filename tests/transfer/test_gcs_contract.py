@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colabkit.testing.source_contract import DATA, Served, SourceContract
+from colabkit.testing.source_contract import DATA, SecretSourceContract, Served, SourceContract
 from colabkit.transfer import _gcs_api, _gcs_auth
 
 
@@ -31,7 +31,7 @@ class TestObject(SourceContract):
         return serve(gcs)
 
 
-class TestObjectOfAnAccount(SourceContract):
+class TestObjectOfAnAccount(SecretSourceContract):
     """An object that only an account may read."""
 
     @pytest.fixture(autouse=True)

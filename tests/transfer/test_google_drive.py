@@ -59,12 +59,18 @@ def folder_link(identity: str) -> str:
         (f"https://drive.google.com/open?id={ID}", "file", ""),
         (f"https://drive.google.com/uc?export=download&id={ID}&confirm=t", "file", ""),
         (f"https://drive.google.com/a/example.org/uc?id={ID}", "file", ""),
+        (f"https://drive.google.com/a/example.org/file/d/{ID}/view", "file", ""),
+        (f"https://drive.google.com/u/1/open?id={ID}", "file", ""),
         (f"https://drive.usercontent.google.com/download?id={ID}&export=download", "file", ""),
         (f"https://drive.google.com/drive/folders/{ID}", "folder", ""),
         (f"https://drive.google.com/drive/u/0/mobile/folders/{ID}?usp=sharing", "folder", ""),
         (f"https://drive.google.com/folderview?id={ID}", "folder", ""),
+        (f"https://drive.google.com/a/example.org/drive/folders/{ID}", "folder", ""),
+        (f"https://drive.google.com/a/example.org/drive/u/0/folders/{ID}", "folder", ""),
         (f"https://docs.google.com/document/d/{ID}/edit#heading=h.1", "document", "docx"),
         (f"https://docs.google.com/document/u/0/d/{ID}/view", "document", "docx"),
+        (f"https://docs.google.com/a/example.org/document/d/{ID}/edit", "document", "docx"),
+        (f"https://docs.google.com/a/example.org/spreadsheets/d/{ID}/edit#gid=0", "spreadsheets", "xlsx"),
         (f"https://docs.google.com/spreadsheets/d/{ID}/edit?gid=0#gid=0", "spreadsheets", "xlsx"),
         (f"https://docs.google.com/spreadsheets/d/{ID}/export?format=csv&gid=12", "spreadsheets", "csv"),
         (f"https://docs.google.com/presentation/d/{ID}/export/pdf", "presentation", "pdf"),
@@ -87,6 +93,8 @@ def test_each_form_of_link_is_read(text, kind, wanted):
         "https://drive.google.com/open?id=a%20b",
         f"https://drive.google.com/open?id={ID}&resourcekey=a%0d%0ab",
         "https://docs.google.com/document/d/e/2PACX-1v/pub",
+        "https://docs.google.com/a/example.org/document/d/e/2PACX-1v/pub",
+        "https://drive.google.com/a/example.org",
         f"https://docs.google.com/spreadsheets/d/{ID}/export?format=../x",
     ],
 )
@@ -305,6 +313,46 @@ def test_shortcuts_lead_on_and_never_in_a_circle(drive, signed_in, tmp_path):
     drive.put("near", parent=top, target=elsewhere, public=False)
     drive.put("loop", parent=top, target=top, public=False)
     assert sizes(fetch(folder_link(top), tmp_path / "out")) == {"far.csv": 3}
+
+
+def keyed(drive):
+    """Make a folder and a file that need keys of their own, and a shortcut, with a third key, to each."""
+    data = drive.folder("data", public=False, resource_key="0-folder")
+    identity = drive.put("digits.csv", b"7,0", parent=data, public=False, resource_key="0-file")
+    drive.folder("to the data", target=data, public=False, resource_key="0-short")
+    return identity, drive.put("to the file", target=identity, public=False, resource_key="0-shorter")
+
+
+def test_a_shortcut_opens_with_the_key_of_what_it_leads_to(drive, signed_in, tmp_path):
+    """The link has the shortcut's key, which opens the shortcut only: Drive tells the one for the file."""
+    _, shortcut = keyed(drive)
+    assert fetch(f"{link(shortcut)}&resourcekey=0-shorter", f"{tmp_path}/").read_bytes() == b"7,0"
+    top = drive.ids("to the data")
+    assert sizes(fetch(f"{folder_link(top)}&resourcekey=0-short", tmp_path / "out")) == {"digits.csv": 3}
+
+
+@pytest.mark.parametrize("path", ["data/digits.csv", "to the data/digits.csv", "to the file"])
+def test_a_path_on_ones_own_drive_brings_the_keys(drive, signed_in, tmp_path, path):
+    """A file with a key in a folder with another one, by shortcuts or not: each is asked for with its own."""
+    keyed(drive)
+    assert fetch(f"drive:{path}", tmp_path / "a.csv").read_bytes() == b"7,0"
+
+
+@pytest.mark.parametrize("path", ["data/", "to the data/"])
+def test_a_folder_of_ones_own_drive_brings_the_keys(drive, signed_in, tmp_path, path):
+    """As for a file."""
+    keyed(drive)
+    assert sizes(fetch(f"drive:{path}", tmp_path / "out")) == {"digits.csv": 3}
+
+
+def test_a_key_comes_back_where_drive_keeps_it_to_itself(drive, signed_in, tmp_path, monkeypatch):
+    """What the link had is good for the bytes as well, whatever Drive's answer repeats of it."""
+    identity, _ = keyed(drive)
+    told = drive.interface._about
+    monkeypatch.setattr(
+        drive.interface, "_about", lambda *of: {key: value for key, value in told(*of).items() if key != "resourceKey"}
+    )
+    assert fetch(f"{link(identity)}&resourcekey=0-file", tmp_path / "a.csv").read_bytes() == b"7,0"
 
 
 def test_a_folder_whose_link_says_file_is_told(drive, tmp_path):

@@ -19,7 +19,7 @@ from colabkit.runtime import colab_requests
 from colabkit.testing.http import Fault
 from colabkit.testing.kaggle import KEY, TOKEN, USER, FakeKaggle
 from colabkit.testing.web import FakeWeb
-from colabkit.transfer import _api, _kaggle_here, _kaggle_login, engine, fetch, fetch_details
+from colabkit.transfer import _api, _kaggle_here, _kaggle_login, engine, fetch, fetch_details, here
 from colabkit.transfer._kaggle import open_source
 from colabkit.transfer._kaggle_handle import parse
 
@@ -64,6 +64,12 @@ def token(monkeypatch):
             "https://www.kaggle.com/models/google/gemma/frameworks/keras/variations/2b/versions/3",
             "kaggle:models/google/gemma/keras/2b/3",
         ),
+        ("kaggle:code/ada/train", "kaggle:code/ada/train"),
+        ("kaggle:code/ada/train/versions/3/out/a.csv", "kaggle:code/ada/train/3/out/a.csv"),
+        ("https://www.kaggle.com/code/ada/train", "kaggle:code/ada/train"),
+        ("https://www.kaggle.com/code/ada/train/output?select=a.csv", "kaggle:code/ada/train/a.csv"),
+        ("https://www.kaggle.com/kernels/ada/train/notebook", "kaggle:code/ada/train"),
+        ("https://www.kaggle.com/datasets/code/digits", "kaggle:datasets/code/digits"),
         ("https://www.kaggle.com/api/v1/datasets/download/ada/digits", "kaggle:ada/digits"),
         (
             "https://www.kaggle.com/api/v1/datasets/download/ada/digits/x.csv?datasetVersionNumber=4",
@@ -97,7 +103,9 @@ def test_handles_addresses_and_commands_name_the_same(text, handle):
         ("kaggle:ada/..", "write it as"),
         ("kaggle:models/google/gemma", "write it as"),
         ("https://www.kaggle.com/", "no dataset"),
-        ("https://www.kaggle.com/code/ada/notebook", "notebook"),
+        ("kaggle:code/ada", "write it as"),
+        ("https://www.kaggle.com/code/ada/notebook/settings", "'settings' is not known"),
+        ("https://www.kaggle.com/code/ada/notebook?scriptVersionId=99", "no number of a version"),
         ("https://www.kaggle.com/models/google/gemma", "choose one on its page"),
         ("https://www.kaggle.com/datasets/ada/digits/settings", "'settings' is not known"),
         ("kaggle datasets download", "names nothing"),
@@ -175,6 +183,18 @@ def test_a_model_is_asked_for_by_its_newest_version(kaggle, tmp_path, token):
     name, body = kaggle.calls[-1]
     assert name == "models.ModelApiService/DownloadModelInstanceVersion"
     assert (body["versionNumber"], body["framework"]) == (7, "MODEL_FRAMEWORK_TENSOR_FLOW_2")
+
+
+def test_what_a_notebook_made_is_asked_for_by_its_newest_version(kaggle, tmp_path, token):
+    """All of a notebook's output comes unpacked, one file as itself; without a number the version is asked for."""
+    kaggle.put("code/ada/train", {"model.keras": b"weights", "logs/a.csv": b"7"}, version=3)
+    made = fetch("kaggle:code/ada/train", f"{tmp_path}/")
+    assert {path.relative_to(made).as_posix() for path in made.rglob("*.*")} == {"model.keras", "logs/a.csv"}
+    assert kaggle.calls[-1][1]["versionNumber"] == 3
+    page = "https://www.kaggle.com/code/ada/train/output?select=model.keras"
+    assert fetch(page, tmp_path / "m.keras").read_bytes() == b"weights"
+    with pytest.raises(NotFoundError, match=r"no kaggle:code/ada/train/9(.|\n)*kaggle\.com/code/ada/train"):
+        fetch("kaggle:code/ada/train/9", tmp_path / "no")
 
 
 def test_a_pasted_command_puts_it_where_the_program_would(kaggle, tmp_path, monkeypatch, token):
@@ -445,6 +465,18 @@ def test_kaggles_mounts_are_used(service, monkeypatch, tmp_path):
     assert _kaggle_here.find(parse("kaggle:ada/digits")) is None
 
 
+def test_a_plan_asks_no_service_and_waits_for_no_mount(service, monkeypatch, tmp_path, isolated):
+    """here() only looks: the machine that would mount the data is not asked; what kagglehub has is found."""
+    monkeypatch.setenv("TBE_RUNTIME_ADDR", f"127.0.0.1:{service.port}")
+    monkeypatch.setenv("COLAB_CACHE_MOUNT_FOLDER", str(tmp_path / "none"))
+    service.answers = {"/kagglehub/datasets/is_supported": {}, "/kagglehub/datasets/mount": {"slug": "digits"}}
+    assert here("kaggle:ada/digits") is None
+    assert service.asked == []
+    folder = hub(isolated, "datasets", "ada", "digits", "versions", "3")
+    (folder.parent.parent / "3.complete").touch()
+    assert here("kaggle:ada/digits") == folder
+
+
 @pytest.fixture
 def colab_page(monkeypatch):
     """A Colab kernel with a page in front of it whose upload button gives what `uploads` holds."""
@@ -469,11 +501,18 @@ def colab_page(monkeypatch):
     return page
 
 
-def test_an_uploaded_key_is_kept_for_the_user_alone(kaggle, colab_page, isolated, tmp_path):
+@pytest.fixture
+def open_umask():
+    """Let what is written be readable by all, unless whoever writes it says otherwise."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_an_uploaded_key_is_kept_for_the_user_alone(kaggle, colab_page, isolated, tmp_path, open_umask):
     """Where a browser shows the notebook a kaggle.json can be uploaded; it is written 0600 and used from then on."""
     kaggle.put("competitions/titanic", {"a.csv": b"1"})
     colab_page.uploads = {"kaggle (1).json": json.dumps({"username": USER, "key": KEY}).encode()}
-    os.umask(0o022)
     fetch("kaggle:competitions/titanic", tmp_path / "out")
     kept = isolated / ".kaggle" / "kaggle.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

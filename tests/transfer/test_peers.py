@@ -1,5 +1,6 @@
 """The programs that people use today, unmodified, against the same doubles as ours: the doubles are what they say."""
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from colabkit.testing.google_drive import FakeDrive
-from colabkit.testing.kaggle import KEY, USER, FakeKaggle
+from colabkit.testing.kaggle import KEY, TOKEN, USER, FakeKaggle
 from colabkit.testing.web import FakeWeb
-from colabkit.transfer import fetch
+from colabkit.transfer import fetch, push
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,60 @@ def test_the_kaggle_command_and_fetch_get_the_same(played, tmp_path, monkeypatch
     run(SCRIPTS / "kaggle", "competitions", "download", "-c", "titanic", cwd=tmp_path / "theirs")
     ours = fetch("kaggle competitions download -c titanic", f"{tmp_path}/", unpack=False)
     assert ours.read_bytes() == (tmp_path / "theirs" / "titanic.zip").read_bytes()
+
+
+def test_the_kaggle_command_and_push_make_the_same(played, tmp_path, monkeypatch):
+    """A dataset, a version of it and a submission, by the command and by push, from one folder."""
+    _, kaggle = played
+    kaggle.put("competitions/titanic", {"train.csv": b"1"})
+    monkeypatch.setenv("KAGGLE_USERNAME", USER)
+    monkeypatch.setenv("KAGGLE_KEY", KEY)
+    folder = tmp_path / "digits"
+    (folder / "in").mkdir(parents=True)
+    (folder / "a.csv").write_bytes(b"7" * 300_000)
+    (folder / "in" / "b.csv").write_bytes(b"8")
+    about = {"id": f"{USER}/their-digits", "title": "Their digits", "licenses": [{"name": "CC0-1.0"}]}
+    (folder / "dataset-metadata.json").write_text(json.dumps(about))
+    for words in (["create"], ["version", "-m", "second"]):
+        run(SCRIPTS / "kaggle", "datasets", *words, "-p", folder, "--dir-mode", "zip", cwd=tmp_path)
+    run(SCRIPTS / "kaggle", "competitions", "submit", "-f", folder / "a.csv", "-m", "m", "titanic", cwd=tmp_path)
+    (folder / "dataset-metadata.json").write_text(json.dumps({**about, "id": f"{USER}/our-digits"}))
+    push(folder, f"kaggle:{USER}/our-digits")
+    push(folder, f"kaggle:{USER}/our-digits", message="second")
+    push(folder / "a.csv", "kaggle:competitions/titanic", message="m")
+    theirs, ours = (kaggle.bundles[f"datasets/{USER}/{name}-digits"] for name in ("their", "our"))
+    assert (ours.files, ours.version, ours.notes) == (theirs.files, theirs.version, theirs.notes)
+    assert [(one.name, one.message, len(one.data)) for one in kaggle.submissions] == [("a.csv", "m", 300_000)] * 2
+
+
+def test_kagglehub_and_push_make_the_same(played, tmp_path, monkeypatch):
+    """A dataset with folders, a version of it, and one of more than 50 files."""
+    _, kaggle = played
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    folder = tmp_path / "digits"
+    (folder / "in").mkdir(parents=True)
+    (folder / "a.csv").write_bytes(b"7")
+    (folder / "in" / "b.csv").write_bytes(b"8")
+    code = "import sys, kagglehub; kagglehub.dataset_upload(sys.argv[1], sys.argv[2], version_notes='second')"
+    for count in (0, 0, 60):
+        for number in range(count):
+            (folder / "in" / f"{number}.txt").write_text(f"{number}")
+        run(sys.executable, "-c", code, f"{USER}/their-digits", folder, cwd=tmp_path)
+        push(folder, f"kaggle:{USER}/our-digits", message="second", overwrite=True)
+        theirs, ours = (kaggle.bundles[f"datasets/{USER}/{name}-digits"] for name in ("their", "our"))
+        assert (ours.files, ours.version, ours.private) == (theirs.files, theirs.version, theirs.private)
+
+
+def test_kagglehub_and_fetch_get_the_same_of_a_notebook(played, tmp_path, monkeypatch):
+    """What a notebook made, by kagglehub and by fetch."""
+    _, kaggle = played
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    kaggle.put("code/ada/train", {"model.keras": b"weights", "logs/a.csv": b"7"}, version=3)
+    code = "import kagglehub; print('at', kagglehub.notebook_output_download('ada/train'))"
+    theirs = Path(run(sys.executable, "-c", code, cwd=tmp_path).rpartition("at ")[2].strip())
+    ours = fetch("kaggle:code/ada/train", tmp_path / "ours")
+    for name in ("model.keras", "logs/a.csv"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
 
 
 def test_curl_gets_the_same_through_the_proxy(played, tmp_path):

@@ -10,7 +10,7 @@ from colabkit.testing.google_drive import CREDENTIALS, FakeDrive
 from colabkit.testing.google_drive import TOKEN as DRIVE_TOKEN
 from colabkit.testing.http import Fault
 from colabkit.testing.kaggle import TOKEN, FakeKaggle
-from colabkit.testing.source_contract import DATA, Served, SourceContract
+from colabkit.testing.source_contract import DATA, SecretSourceContract, Served, SourceContract
 from colabkit.testing.web import FakeWeb
 
 
@@ -48,7 +48,7 @@ def played(monkeypatch):
         web.__exit__()
 
 
-class TestWeb(SourceContract):
+class TestWeb(SecretSourceContract):
     """An address with a password and a key in it."""
 
     @pytest.fixture
@@ -59,7 +59,7 @@ class TestWeb(SourceContract):
         return Served(text=address, secret="open-sesame", **counted(server), **broken(resource))
 
 
-class TestCurl(SourceContract):
+class TestCurl(SecretSourceContract):
     """A pasted command with a token in a header."""
 
     @pytest.fixture
@@ -70,7 +70,7 @@ class TestCurl(SourceContract):
         return Served(text=command, secret="open-sesame", **counted(server), **broken(resource))
 
 
-class TestKaggle(SourceContract):
+class TestKaggle(SecretSourceContract):
     """A file of a dataset, asked for with a token, behind signed addresses."""
 
     @pytest.fixture
@@ -103,7 +103,7 @@ class TestDriveLink(SourceContract):
         return Served(text=link, **counted(drive.front, drive.storage), **broken(drive.files[identity]))
 
 
-class TestDriveAccount(SourceContract):
+class TestDriveAccount(SecretSourceContract):
     """A file of one's own Drive, through the account."""
 
     @pytest.fixture
