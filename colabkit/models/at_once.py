@@ -7,7 +7,6 @@ order. For one CPU alone; elsewhere Keras' own is used.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,17 +31,20 @@ def choose(steps: int, most: int) -> int:
     return found if found * 2 >= most else most
 
 
-def install(model: Any, number: int, *, backend: str) -> None:
+def install(model: Any, number: int, *, steps: int, backend: str) -> None:
     """Let the model's next `fit` run so many steps at once; `model.train_function = None` undoes it.
 
     Args:
         model: A compiled Keras model.
         number: How many steps.
-        backend: The backend of Keras.
+        steps: Steps in an epoch.
+        backend: The backend of Keras; another word for Keras' own way.
     """
     model.steps_per_execution = number
-    if number > 1 and backend in _LOOPS:
-        model.train_function = _LOOPS[backend](model, number)
+    if number > 1 and backend == "jax":
+        model.train_function = _on_jax(model, number)
+    elif number > 1 and backend == "tensorflow" and steps % number == 0:
+        model.train_function = _on_tensorflow(model, number)
 
 
 def _on_jax(model: Any, number: int) -> Callable[[Any, Iterator[Any]], Any]:
@@ -80,25 +82,17 @@ def _on_jax(model: Any, number: int) -> Callable[[Any, Iterator[Any]], Any]:
     return train
 
 
-def _on_tensorflow(model: Any, number: int) -> Callable[[Any], Any]:
+def _on_tensorflow(model: Any, number: int) -> Any:
+    """Make the loop; each execution must find all its batches, since one that is cut off has drawn numbers already."""
     import tensorflow as tf
 
     @tf.function  # type: ignore[untyped-decorator]
-    def run(iterator: Any) -> None:
+    def train(iterator: Any) -> Any:
         def body(at: Any) -> tuple[Any]:
             model.train_step(next(iterator))
             return (at + 1,)
 
         tf.while_loop(lambda at: at < number, body, (tf.constant(0),), parallel_iterations=1)
-
-    result = tf.function(model.get_metrics_result)
-
-    def train(iterator: Any) -> Any:
-        with contextlib.suppress(tf.errors.OutOfRangeError):  # the epoch ended in the middle: what was there is trained
-            run(iterator)
-        return result()
+        return model.get_metrics_result()
 
     return train
-
-
-_LOOPS: dict[str, Callable[[Any, int], Any]] = {"jax": _on_jax, "tensorflow": _on_tensorflow}

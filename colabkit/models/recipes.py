@@ -171,9 +171,10 @@ def build(plan: Plan, reference: ReferenceModel, *, samples: int) -> Any:
         steps = plan.epochs * -(-samples // plan.batch_size)
         model = reference.build(keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps))
     if plan.steps_per_execution:
-        number = at_once.choose(-(-samples // plan.batch_size), plan.steps_per_execution)
+        steps = -(-samples // plan.batch_size)
+        number = at_once.choose(steps, plan.steps_per_execution)
         alone = plan.strategy.device == "cpu" and plan.strategy.replicas == 1
-        at_once.install(model, number, backend=plan.strategy.backend if alone else "")
+        at_once.install(model, number, steps=steps, backend=plan.strategy.backend if alone else "")
     return model
 
 
