@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -12,8 +13,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 nbclient = pytest.importorskip("nbclient", reason="nbclient is missing; pip install nbclient ipykernel")
-pytest.importorskip("tensorflow", reason='TensorFlow is missing; pip install "tensorflow>=2.18"')
 nbformat = pytest.importorskip("nbformat", reason="nbformat is missing; pip install nbformat")
+
+
+NEEDS = {
+    "digits_fastai": ("fastai", 'fastai is missing; pip install torch==2.13.0 "fastai>=2.7"'),
+    "quickstart": ("tensorflow", 'TensorFlow is missing; pip install "tensorflow>=2.18"'),
+}
 
 
 def test_there_are_notebooks():
@@ -21,9 +27,16 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+SLOW = ("digits_fastai",)  # fastai takes long to import, and each run has a kernel of its own
+RUNS = [pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else []) for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_a_notebook_runs_to_its_end_twice(path, tmp_path, monkeypatch):
     """Run all works on a fresh kernel, and again where the run is finished; the last cell shows an accuracy."""
+    module, install = NEEDS[path.stem]
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(install)
     monkeypatch.setenv("COLABKIT_OFFLINE", "1")
     (tmp_path / "kernels" / "here").mkdir(parents=True)
     spec = {
