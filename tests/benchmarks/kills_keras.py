@@ -1,4 +1,4 @@
-"""Kill a training with Keras' own BackupAndRestore at random moments, and count the states that `fit` cannot start from.
+"""Kill a training with Keras' own BackupAndRestore at random moments; count the states that `fit` cannot start from.
 
     python tests/benchmarks/kills_keras.py [KILLS] [SEED] [--double]
 
