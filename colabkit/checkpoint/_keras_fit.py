@@ -84,14 +84,12 @@ def tell_failures(fit: Fit, failed: Callable[[BaseException], None]) -> None:
 
 def tell_failures_of(iterator: Any, failed: Callable[[BaseException], None]) -> None:
     """Call a function when an error leaves the loop over the steps of an iterator of Keras."""
-    if "catch_stop_iteration" in vars(iterator):
-        return  # Keras keeps that of the validation
-    catching = iterator.catch_stop_iteration
+    catching = type(iterator).catch_stop_iteration  # Keras keeps the iterator of a validation, and with it our last one
 
     @contextlib.contextmanager
     def watched() -> Iterator[None]:
         try:
-            with catching():
+            with catching(iterator):
                 yield
         except BaseException as error:
             failed(error)

@@ -1,5 +1,6 @@
 """Doubles that behave like the real thing, for the tests of colabkit and of those who build on it."""
 
+from colabkit.testing._colab_page import Display
 from colabkit.testing._drive_settings import DriveSettings
 from colabkit.testing.drive_cloud import CloudDrive
 from colabkit.testing.drive_folder import DriveFolder
@@ -11,6 +12,7 @@ from colabkit.testing.web import FakeWeb
 
 __all__ = [
     "CloudDrive",
+    "Display",
     "DriveFolder",
     "DriveSettings",
     "FakeColab",

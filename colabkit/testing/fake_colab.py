@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import shlex
 import shutil
 import sys
 import tempfile
-import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from colabkit import config
-from colabkit._tools.optional import require
 from colabkit.runtime import _colab
 from colabkit.testing import _drive_daemon
+from colabkit.testing._colab_kernel import PATIENCE, Kernel
+from colabkit.testing._colab_page import Page
 from colabkit.testing.drive_folder import DriveFolder
+from colabkit.testing.web import FakeWeb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from colabkit._types import StrPath
-
-PATIENCE = 60.0
-"""Seconds for a cell to end."""
+    from colabkit.testing.web import World
 
 _USER = "user-consent"
 _DOUBLES = Path(__file__).parent / "doubles" / "colab"
@@ -65,13 +64,16 @@ class FakeColab:
 
     The kernel is a real one, with a double of google.colab whose messages, errors and words are Colab's; the host's
     variables and files are there (the files under `root`), and `drive.mount()` starts a program that really mounts a
-    `DriveFolder`. `secrets`, `consent`, `frontend` and `mount_fault` may be changed between cells.
+    `DriveFolder`. `secrets`, `consent`, `frontend`, `uploads` and `mount_fault` may be changed between cells.
 
     Attributes:
         root: The root of the machine's files: `root/content` is its `/content`.
         mountpoint: Where its Drive is to be mounted.
         drive: What is behind the mount: the cloud, the trash, the faults.
         requests: What the kernel asked the frontend so far.
+        displays: What the cells showed beside plain text so far.
+        viewed: The paths that `files.view` opened in the page.
+        downloads: The files that `files.download` handed to the browser, by name.
 
     Args:
         folder: Where everything is kept; a temporary folder that goes at the end, when None.
@@ -79,12 +81,16 @@ class FakeColab:
         consent: What the user does when asked for credentials.
         secrets: The user's secrets by name; None where the notebook has no access.
         answers: How many requests are answered before the frontend falls silent; None is all.
+        uploads: The files that the user chooses in a dialog of `files.upload`, by name; {} cancels it, and None leaves
+            it open.
         javascript: Returns the value of a script that runs in the page.
         mount_fault: What ends Drive's program at its start: "policy", "timeout", "quota", "stops", or None.
         enterprise: Whether it is Colab Enterprise.
         env: More variables for the kernel.
         python: The interpreter of the kernel.
         drive: Fields of `DriveSettings`.
+        web: What plays the internet to the kernel, as `FakeKaggle()`; other hosts cannot be reached then. The real
+            internet, when empty.
 
     Example:
         >>> with FakeColab(secrets={"HF_TOKEN": "abc"}) as colab:
@@ -100,12 +106,14 @@ class FakeColab:
         consent: Consent = "granted",
         secrets: Mapping[str, str | None] | None = None,
         answers: int | None = None,
+        uploads: Mapping[str, bytes] | None = None,
         javascript: Callable[[str], Any] | None = None,
         mount_fault: str | None = None,
         enterprise: bool = False,
         env: Mapping[str, str] | None = None,
         python: StrPath = sys.executable,
         drive: Mapping[str, Any] | None = None,
+        web: Sequence[World] = (),
     ) -> None:
         self._temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="colab-") if folder is None else folder).absolute()
@@ -117,12 +125,25 @@ class FakeColab:
         self._answers, self._javascript, self._env = answers, javascript, dict(env or {})
         self._enterprise, self._python = enterprise, python
         self._fault = mount_fault
-        self._manager: Any = None
+        self._page = Page(uploads=uploads)
+        self.displays, self.viewed, self.downloads = self._page.displays, self._page.viewed, self._page.downloads
+        self._kernel = Kernel(self._page, self._answered)
+        self._web, self._open = tuple(web), ExitStack()
+        self._proxy: dict[str, str] = {}
 
     @property
     def secrets_asked(self) -> list[str]:
         """The names of the secrets that were asked for."""
         return [request.body["key"] for request in self.requests if request.kind == "GetSecret"]
+
+    @property
+    def uploads(self) -> Mapping[str, bytes] | None:
+        """What the user chooses when asked for files."""
+        return self._page.uploads
+
+    @uploads.setter
+    def uploads(self, files: Mapping[str, bytes] | None) -> None:
+        self._page.uploads = files
 
     @property
     def mount_fault(self) -> str | None:
@@ -159,27 +180,18 @@ class FakeColab:
             config.MACHINE_ROOT: str(self.root),
             **self.drive.environment(),
             **enterprise,
+            **self._proxy,
             **self._env,
         }
 
     def start(self) -> None:
         """Lay the machine's files out and start the kernel."""
         self._lay_out()
-        kernels = self.folder / "kernels"
-        spec = kernels / "colab"
-        spec.mkdir(parents=True, exist_ok=True)
+        if self._web:
+            self._proxy = dict(self._open.enter_context(FakeWeb(*self._web)).env)
         argv = [str(self._python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         argv.append("--IPKernelApp.kernel_class=google.colab._kernel.Kernel")
-        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "colab", "language": "python"}))
-        client = require("jupyter_client", extra="test", why="FakeColab talks to a kernel through it")
-        specs = require("jupyter_client.kernelspec", extra="test", why="as above")
-        found = specs.KernelSpecManager(kernel_dirs=[str(kernels)], ensure_native_kernel=False)
-        self._manager = client.KernelManager(kernel_name="colab", kernel_spec_manager=found)
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        self._manager.start_kernel(env=variables | self.environment(), cwd=str(self.root / "content"))
-        self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.wait_for_ready(timeout=PATIENCE)
+        self._kernel.start(argv, self.folder / "kernels", env=self.environment(), cwd=self.root / "content")
         if self.frontend == "vscode":
             self.run("__vsc_ipynb_file__ = '/content/notebook.ipynb'")
 
@@ -206,7 +218,9 @@ class FakeColab:
         )
 
     def run(self, code: str, *, answer: str | None = None, timeout: float = PATIENCE) -> str:
-        """Run a cell as the frontend does, answering what it asks; return what was printed, shown or raised.
+        """Run a cell as the frontend does, answering what it asks; return what was printed or raised, and not cleared.
+
+        A file that the cell hands to the browser is in `downloads` then.
 
         Args:
             code: The cell.
@@ -216,49 +230,40 @@ class FakeColab:
         Raises:
             TimeoutError: It did not end in time; the message has what it printed.
         """
-        request = self._client.execute(code, allow_stdin=self.frontend != "headless")
-        said = ""
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            if answer is not None and self._prompted():
-                self._client.input(answer)
-                answer = None
-            try:
-                message = self._client.get_iopub_msg(timeout=0.1)
-            except queue.Empty:
-                continue
-            kind, content = message["msg_type"], message["content"]
-            if kind == "colab_request":
-                self._reply(message)
-            elif message["parent_header"].get("msg_id") != request:
-                continue
-            elif kind == "stream":
-                said += content["text"]
-            elif kind == "execute_result":
-                said += content["data"]["text/plain"]
-            elif kind == "error":
-                said += "\n".join(content["traceback"])
-            elif kind == "status" and content["execution_state"] == "idle":
-                return said
-        raise TimeoutError(f"the cell never ended: {said}")
+        self._page.runs_scripts = self.frontend == "browser"
+        return self._kernel.run(code, answer=answer, timeout=timeout, may_ask=self.frontend != "headless")
 
-    def _prompted(self) -> bool:
-        try:
-            return bool(self._client.get_stdin_msg(timeout=0)["content"]["password"])
-        except queue.Empty:
-            return False
+    def invoke(self, name: str, *args: Any, **kwargs: Any) -> Mapping[str, Any]:
+        """Call a function that a cell registered by `output.register_callback`, as a script in the page does.
 
-    def _reply(self, message: Mapping[str, Any]) -> None:
+        Args:
+            name: The name that it has for the page.
+            args: What `google.colab.kernel.invokeFunction` is given; what JSON can say.
+            kwargs: The same.
+
+        Returns:
+            The value in all the types that it can be shown in, as "text/plain".
+
+        Raises:
+            RuntimeError: It failed, in its words.
+        """
+        module, words = "__import__('google.colab.output', fromlist=['_js'])", (name, *map(json.dumps, (args, kwargs)))
+        value = self._kernel.evaluate(f"{module}._js._invoke_function({', '.join(map(repr, words))})")
+        if value["status"] != "ok":
+            raise RuntimeError(f"{value['ename']}: {value['evalue']}")
+        found: Mapping[str, Any] = value["data"]
+        return found
+
+    def _answered(self, message: Mapping[str, Any]) -> dict[str, Any] | None:
         kind, body = message["metadata"]["colab_request_type"], message["content"]["request"]
         self.requests.append(Request(kind=kind, body=body))
         if self._answers is not None and len(self.requests) > self._answers:
-            return
+            return None
         number = message["metadata"].get("colab_msg_id")
         answer = self._answer(kind, body)
         if number is None or answer is None:
-            return
-        value = {"type": "colab_reply", "colab_msg_id": number, **answer}
-        self._client.stdin_channel.send(self._client.session.msg("input_reply", {"value": value}))
+            return None
+        return {"type": "colab_reply", "colab_msg_id": number, **answer}
 
     def _answer(self, kind: str, body: Any) -> dict[str, Any] | None:
         """Return what the reply carries beside its number; None is no reply."""
@@ -273,6 +278,9 @@ class FakeColab:
             return {
                 "data": {"exists": body["key"] in self.secrets, "access": value is not None, "payload": value or ""}
             }
+        if kind == "cell_javascript_eval" and self._page.knows(body["script"]):
+            step = self._page.evaluate(body["script"])
+            return None if step is None else {"data": step}
         if kind == "cell_javascript_eval":
             return {"data": None if self._javascript is None else self._javascript(body["script"])}
         return None
@@ -294,16 +302,17 @@ class FakeColab:
         self.drive.home.mkdir()
         for name in (_drive_daemon.CONSENT, _USER):
             (self.drive.state / name).unlink(missing_ok=True)
-        self.frontend, self.consent, self.mount_fault = "browser", "granted", None
-        self.requests.clear()
+        self.frontend, self.consent, self.mount_fault, self.uploads = "browser", "granted", None, None
+        for told in (self.requests, self.displays, self.viewed, self.downloads):
+            told.clear()
+
+    def interrupt(self) -> str:
+        """Interrupt the cell that `run` gave up, as the page's stop button does; return what it still said."""
+        return self._kernel.interrupt()
 
     def restart_kernel(self) -> None:
         """Start the kernel anew, as the menu does; Drive stays mounted."""
-        self._client.stop_channels()
-        self._manager.restart_kernel(now=True)
-        self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.wait_for_ready(timeout=PATIENCE)
+        self._kernel.restart()
 
     def __enter__(self) -> Self:
         try:
@@ -318,10 +327,8 @@ class FakeColab:
 
     def close(self) -> None:
         """End the kernel and Drive, and remove what was made."""
-        if self._manager is not None:
-            self._client.stop_channels()
-            self._manager.shutdown_kernel(now=True)
-            self._manager = None
+        self._kernel.close()
+        self._open.close()
         self.drive.close()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)

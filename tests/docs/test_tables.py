@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from colabkit import cli, errors, runtime
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, blocks, run_blocks
 
 SECTION = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `(\w+Error)` \| (\d+) \| `(\w+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -65,3 +65,33 @@ def test_the_errors_are_those_of_the_page():
     for name, _, builtin, _, _ in rows:
         kind = getattr(errors, name)
         assert builtin in [base.__name__ for base in kind.__mro__ if base.__module__ == "builtins"]
+
+
+def test_what_to_write_instead_is_executed():
+    """Each line of colabkit that a table of the migration page shows stands in a block that is run."""
+    page = ROOT / "docs" / "migrate.md"
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", _page(page.name), re.MULTILINE)
+    shown = [right for _, right in rows if right.startswith("`")]
+    executed = "".join(block.text for block in run_blocks(page))
+    untested = [right for right in shown if right.strip("`") not in executed]
+    assert untested == [
+        "`ck.drive.unmount()` (tested on a double of Colab, not here)",
+        "`ck.install` of the package's wheel, where it has one",
+    ]
+    assert len(shown) > 25
+
+
+def test_the_chinese_readme_shows_the_same_code_and_the_same_calls():
+    """Its blocks are those of README.md, comments aside, and so is the first column of its table."""
+
+    def code(path: Path) -> list[str]:
+        return [re.sub(r"  # .*", "", block.text) for block in blocks(path)]
+
+    def calls(path: Path) -> list[list[str]]:
+        rows = re.findall(r"^\| (`.+?) \| .+ \|$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        return [re.findall(r"`[^`]+`", row) for row in rows]
+
+    readme, chinese = ROOT / "README.md", ROOT / "docs" / "README.zh.md"
+    assert code(chinese) == code(readme)
+    assert calls(chinese) == calls(readme)
+    assert calls(readme)

@@ -4,6 +4,6 @@
 `--IPKernelApp.kernel_class=google.colab._kernel.Kernel`. It is written from what the real one does, not from its text.
 """
 
-from google.colab import auth, drive, output
+from google.colab import auth, drive, files, output
 
-__all__ = ["auth", "drive", "output"]
+__all__ = ["auth", "drive", "files", "output"]

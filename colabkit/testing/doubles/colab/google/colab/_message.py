@@ -32,13 +32,17 @@ def send_request(request_type: str, request_body: Any, parent: Any = None, expec
 
 def blocking_request(request_type: str, request: Any = "", timeout_sec: float | None = 5, parent: Any = None) -> Any:
     """Ask the frontend and wait: its data, or None when nobody answered in time; foreign answers are dropped."""
-    number = send_request(request_type, request, parent=parent)
+    return read_reply_from_input(send_request(request_type, request, parent=parent), timeout_sec)
+
+
+def read_reply_from_input(message_id: int | None, timeout_sec: float | None = None) -> Any:
+    """Wait for the answer to a request, as `blocking_request` does."""
     kernel = IPKernelApp.instance().kernel
     deadline = time.monotonic() + timeout_sec if timeout_sec else None
     while deadline is None or time.monotonic() < deadline:
         _, reply = kernel.session.recv(kernel.stdin_socket, zmq.NOBLOCK)
         value = {} if reply is None else reply["content"].get("value")
-        if isinstance(value, dict) and value.get("type") == "colab_reply" and value.get("colab_msg_id") == number:
+        if isinstance(value, dict) and value.get("type") == "colab_reply" and value.get("colab_msg_id") == message_id:
             if "error" in value:
                 raise MessageError(value["error"])
             return value.get("data")
