@@ -40,6 +40,9 @@ class Routes(Uploads):
             self._json({"access_token": next(iter(self.gcs.tokens)), "expires_in": 3600, "token_type": "Bearer"})
             return
         match = _ROUTE.fullmatch(path)
+        if match is None and {"uploads", "uploadId"} & self._query.keys():
+            self._in_parts(path)
+            return
         if match is None:
             self._read_all()
             raise RefusedError(404, "Not Found", "notFound")

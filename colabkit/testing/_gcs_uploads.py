@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from colabkit.testing.gcs import Session, StoredObject
 
+_XML = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 _SENT = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", re.ASCII)
 
 
@@ -63,6 +64,37 @@ class Uploads(Requests):
         if "lose" in self._faults:
             raise ResetError
         self._json(self._resource(bucket, made))
+
+    def _in_parts(self, path: str) -> None:
+        """Take an object in parts, as the XML API does for transfer_manager.upload_chunks_concurrently."""
+        bucket, _, name = urllib.parse.unquote(path).lstrip("/").partition("/")
+        number = self._query.get("uploadId") or uuid.uuid4().hex
+        if "uploads" in self._query:
+            self._begin("start", name)
+            self._bucket(bucket, write=True)
+            self.gcs.parts[number] = {}
+            made = (
+                f"<InitiateMultipartUploadResult {_XML}><UploadId>{number}</UploadId></InitiateMultipartUploadResult>"
+            )
+            self._send(200, {"Content-Type": "application/xml"}, made.encode())
+            return
+        body, parts = self._read_all(), self.gcs.parts.get(number)
+        if parts is None:
+            raise RefusedError(404, "The upload is gone.", "notFound")
+        if self.command == "PUT":
+            from colabkit.testing.gcs import crc32c
+
+            self._seen.on, self._seen.name, self._seen.received = "upload", name, len(body)
+            parts[int(self._query["partNumber"])] = body
+            self._send(200, {"ETag": f'"{number}"', "x-goog-hash": f"crc32c={crc32c(body)}"}, b"")
+            return
+        del self.gcs.parts[number]
+        if self.command == "DELETE":
+            self._send(204, {}, b"")
+            return
+        self._store(bucket, {"name": name}, b"".join(parts[at] for at in sorted(parts)), "", {})
+        made = f"<CompleteMultipartUploadResult {_XML}></CompleteMultipartUploadResult>"
+        self._send(200, {"Content-Type": "application/xml"}, made.encode())
 
     def _begin_session(self, bucket: str, resource: Mapping[str, Any]) -> None:
         from colabkit.testing.gcs import Session

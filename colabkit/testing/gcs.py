@@ -164,6 +164,7 @@ class FakeGCS:
     Attributes:
         buckets: The buckets by their names.
         sessions: The resumable uploads by their ids.
+        parts: The uploads in parts by their ids: what has come, by the parts' numbers.
         faults: What goes wrong.
         seen: The requests that are over.
         tokens: The access tokens that are accepted where a bucket is not public, and who they stand for.
@@ -183,6 +184,7 @@ class FakeGCS:
     def __init__(self, port: int = 0) -> None:
         self.buckets: dict[str, Bucket] = {}
         self.sessions: dict[str, Session] = {}
+        self.parts: dict[str, dict[int, bytes]] = {}
         self.faults: list[GcsFault] = []
         self.seen: list[GcsSeen] = []
         self.tokens = {"ya29.test": "ada@example.org"}

@@ -12,7 +12,7 @@ from colabkit._tools.retry import Backoff
 from colabkit._version import __version__
 from colabkit.errors import OfflineError, TransferError
 from colabkit.transfer import _headers, _html
-from colabkit.transfer._http import CROWDED, TRANSIENT, Client
+from colabkit.transfer._http import CROWDED, REDIRECTS, TRANSIENT, Client
 from colabkit.transfer._network import too_busy, translating
 from colabkit.transfer._url import shown
 from colabkit.transfer.base import TransientError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST = 16 << 20
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Reply:
     @property
     def location(self) -> str:
         """Where a redirect leads, or ""."""
-        return self.headers.get("Location", "") if self.status in _REDIRECTS else ""
+        return self.headers.get("Location", "") if self.status in REDIRECTS else ""
 
     def value(self) -> dict[str, Any]:
         """Return the JSON object that it holds; anything else is an empty one."""

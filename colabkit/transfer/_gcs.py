@@ -57,8 +57,12 @@ class GcsAddress:
     @property
     def folder(self) -> str:
         """The part of the name up to the last slash before any wildcard."""
-        plain = re.split(r"[*?\[]", self.name, maxsplit=1)[0] if self.is_glob else self.name
-        return plain[: plain.rfind("/") + 1]
+        return self.plain[: self.plain.rfind("/") + 1]
+
+    @property
+    def plain(self) -> str:
+        """What comes before any wildcard."""
+        return re.split(r"[*?\[]", self.name, maxsplit=1)[0] if self.is_glob else self.name
 
 
 def parse(text: str) -> GcsAddress:
@@ -214,7 +218,7 @@ class GcsFolder:
         """
         api = self.api or _gcs_api.connect(self.address.project)
         bucket, folder = self.address.bucket, self.address.folder
-        prefix = re.split(r"[*?\[]", self.address.name, maxsplit=1)[0] if self.address.is_glob else folder
+        prefix = self.address.plain
         fits = _pattern(self.address.name) if self.address.is_glob else re.compile("")
         found = []
         for item in api.objects(bucket, prefix):

@@ -20,7 +20,7 @@ from colabkit.errors import (
 )
 from colabkit.transfer import _headers, _html
 from colabkit.transfer._checksum import Checksum, promised
-from colabkit.transfer._network import first_contact, translating
+from colabkit.transfer._network import as_given, first_contact, translating
 from colabkit.transfer._url import may_keep_secrets, origin, shown
 from colabkit.transfer.base import ChangedError, ExpiredError, Target, TransientError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import requests
 
 _MAX_REDIRECTS = 10
+REDIRECTS = (301, 302, 303, 307, 308)
 _CONNECT_AGAIN = 15.0
 _GRACE = 0.005
 _BLOCK = 1 << 20
@@ -200,7 +201,7 @@ class Client:
                 if if_range:
                     send["If-Range"] = if_range
             response = self.send(url, send, body, read_timeout)
-            if response.status_code not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
+            if response.status_code not in REDIRECTS or "Location" not in response.headers:
                 reached = replace(target, url=url, headers=headers, body=body)
                 return self._answer(response, reached, ranged=first is not None), reached
             response.close()
@@ -236,7 +237,7 @@ class Client:
             method = "GET" if body is None else "POST"
             request = requests.PreparedRequest()  # not the session's: merging what it does not have costs more
             cookies = self._session.cookies if len(self._session.cookies) else None
-            auth = _as_given if given else self._login(url)
+            auth = as_given if given else self._login(url)
             request.prepare(method, url, headers, data=body, auth=auth, cookies=cookies)
             settings = self._settings.get(origin(url))
             connect = _CONNECT_AGAIN
@@ -258,7 +259,7 @@ class Client:
         host = origin(url)
         if host not in self._logins:
             found = requests.utils.get_netrc_auth(url)
-            self._logins[host] = requests.auth.HTTPBasicAuth(*found) if found else _as_given
+            self._logins[host] = requests.auth.HTTPBasicAuth(*found) if found else as_given
         return self._logins[host]
 
     def _answer(self, response: requests.Response, target: Target, *, ranged: bool) -> Answer:
@@ -277,10 +278,6 @@ class Client:
         except BaseException:
             response.close()
             raise
-
-
-def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _accepted(response: requests.Response, target: Target, ranged: bool) -> Answer:

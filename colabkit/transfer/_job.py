@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from colabkit import config
-from colabkit._tools.files import FileLock, sync_folder, writing_to
+from colabkit._tools.files import PART, FileLock, sync_folder, writing_to
 from colabkit._tools.log import say
 from colabkit._tools.progress import amount
 from colabkit._tools.progress import progress as open_progress
@@ -175,7 +175,7 @@ class Job:
     def _part_path(self) -> Path:
         # A file of a known name is locked by that name, whatever the source: two sources must not share it.
         stem = key(self._source.identity) if self._file is None else self._file.name[:100]
-        return self._folder / f".{stem}.part-fetch"
+        return self._folder / f".{stem}{PART}fetch"
 
     def _fetch(self) -> Fetched:
         from colabkit.transfer._part import Part

@@ -16,6 +16,7 @@ from colabkit.transfer._api import unexpected
 from colabkit.transfer._headers import url_name
 from colabkit.transfer._kaggle_api import KaggleApi
 from colabkit.transfer._kaggle_handle import parse, parse_command
+from colabkit.transfer._sources import COMMAND
 from colabkit.transfer._words import split
 from colabkit.transfer.base import Order, Remote, Target
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from colabkit.transfer._kaggle_handle import Handle
 
-_COMMAND = re.compile(r"\s*(?:[!$%>]\s*)*kaggle\s")
+_COMMAND = re.compile(COMMAND + r"kaggle\s")
 
 
 # In addresses they are written in any case; those that are not in this list are taken as they are spelt.

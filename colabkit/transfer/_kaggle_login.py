@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit._tools.files import writing_to
+from colabkit._tools.files import PART, writing_to
 from colabkit._tools.log import say, warn
 from colabkit.errors import AccessError
 from colabkit.runtime import base, colab_requests, frontend
@@ -179,7 +179,7 @@ def upload_key(env: Mapping[str, str] = os.environ) -> Login | None:
 def _keep(path: Path, text: str) -> None:
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{path.name}.part-{os.getpid()}")
+        temporary = path.with_name(f".{path.name}{PART}{os.getpid()}")
         temporary.unlink(missing_ok=True)
         try:
             # The mode is there before the first byte is.

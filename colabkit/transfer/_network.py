@@ -14,6 +14,8 @@ from colabkit.transfer.base import TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import requests
+
 CONNECT = 4.0
 """Seconds to reach a host for the first time; being offline must be known within about five."""
 
@@ -54,6 +56,11 @@ def first_contact(url: str, proxies: Mapping[str, str]) -> float:
             do="check the network and the address",
         )
     return max(0.5, CONNECT / max(1, len(found[0])))
+
+
+def as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep ~/.netrc out of a request: it has its credentials, or has none on purpose."""
+    return request
 
 
 @contextlib.contextmanager

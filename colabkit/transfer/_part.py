@@ -160,7 +160,7 @@ class Part:
         self._spans = Spans()
         self._lock = threading.Condition()
         self._writers = 0
-        self._closed = False
+        self._closed = self._claims = False
         self._next_save = self._next_sync = 0.0
         self._synced: list[tuple[int, int]] = []
         self._boot = boot()
@@ -171,8 +171,12 @@ class Part:
         self._load()
 
     def _load(self) -> None:
+        size = os.fstat(self._descriptor).st_size
+        if not size and not os.path.lexists(self.sidecar_path):
+            return  # as nearly always: nothing is there to be told or forgotten
+        self._claims = True
         known = read_sidecar(self.sidecar_path)
-        if known is None or known.identity != self.identity or os.fstat(self._descriptor).st_size != known.size:
+        if known is None or known.identity != self.identity or size != known.size:
             self.reset()
             return
         self.size, self.validator, self.name, self.resumable = known.size, known.validator, known.name, True
@@ -184,7 +188,8 @@ class Part:
         with self._lock:
             self._spans = Spans()
             self.size, self.validator, self.name, self.resumable = None, Validator(), "", False
-        self.sidecar_path.unlink(missing_ok=True)  # first: a crash between the two must not leave a false claim
+        if self._claims:
+            self.sidecar_path.unlink(missing_ok=True)  # first: a crash between the two must not leave a false claim
         with writing_to(self.path):
             os.ftruncate(self._descriptor, 0)
 
@@ -278,6 +283,7 @@ class Part:
             "written": written,
             "synced": self._synced,
         }
+        self._claims = True
         if sync:
             write_json(self.sidecar_path, value)
         else:
@@ -314,9 +320,10 @@ class Part:
             self.discard()
 
     def discard(self) -> None:
-        """Delete the part and its sidecar."""
-        for path in (self._new_sidecar, self.sidecar_path, self.path):
+        """Delete the part and its sidecar, where there is one."""
+        for path in (self._new_sidecar, self.sidecar_path) if self._claims else ():
             path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from colabkit.errors import AddressError, NotFoundError
+from colabkit.errors import AddressError, ExistsError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from colabkit._types import StrPath
     from colabkit.transfer._content import Content
@@ -52,6 +52,7 @@ TARGETS = (
         message=True,
     ),
 )
+_NAMED = 5
 _PATH = Row(module="_push_local", begins="", takes="a path")
 
 
@@ -186,6 +187,26 @@ def _row(text: str) -> Row:
             do="use one of those",
         )
     return _PATH
+
+
+def refuse_different(different: Sequence[str], files: int, *, overwrite: bool) -> None:
+    """Stop before anything is sent if it would replace what is there.
+
+    Args:
+        different: The files of a folder that are there with another content.
+        files: How many the folder has.
+        overwrite: They may be replaced.
+
+    Raises:
+        ExistsError: There are some, and they may not.
+    """
+    if different and not overwrite:
+        more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
+        raise ExistsError(
+            f"{len(different)} of the {files} files are there with another content",
+            why=", ".join(different[:_NAMED]) + more,
+            do="pass overwrite=True to replace them, or choose another place; nothing was sent",
+        )
 
 
 @contextlib.contextmanager

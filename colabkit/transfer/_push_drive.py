@@ -17,7 +17,7 @@ from colabkit.storage._drive import DriveStorage, open_drive
 from colabkit.transfer._content import all_blocks
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
-from colabkit.transfer._push import Pushed
+from colabkit.transfer._push import Pushed, refuse_different
 
 if TYPE_CHECKING:
     from colabkit.storage._gdrive import DriveApiStorage
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from colabkit.transfer._push import PushOptions
 
 _EXPECTED = "write it as drive:FOLDER/NAME, or drive:FOLDER/ to put it into that folder"
-_NAMED = 5
 
 
 def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed:
@@ -86,13 +85,7 @@ def _push_folder(storage: DriveStorage | DriveApiStorage, name: str, folder: Pat
     states = [_state(storage, f"{name}/{file.below}", file.path) for file in files]
     missing = [file for file, state in zip(files, states, strict=True) if state != "same"]
     different = [file.below for file, state in zip(files, states, strict=True) if state == "different"]
-    if different and not options.overwrite:
-        more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-        raise ExistsError(
-            f"{len(different)} of the {len(files)} files are there with another content",
-            why=", ".join(different[:_NAMED]) + more,
-            do="pass overwrite=True to replace them, or choose another place; nothing was copied",
-        )
+    refuse_different(different, len(files), overwrite=options.overwrite)
 
     def send(file: LocalFile, watch: Watch) -> bool:
         _put(storage, f"{name}/{file.below}", file.path, watch, overwrite=options.overwrite)

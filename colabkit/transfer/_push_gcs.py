@@ -17,7 +17,7 @@ from colabkit.transfer._gcs_api import ConditionError
 from colabkit.transfer._gcs_upload import ONE_REQUEST, GcsUpload, Place
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
-from colabkit.transfer._push import Pushed
+from colabkit.transfer._push import Pushed, refuse_different
 from colabkit.transfer._upload_note import Note, marks_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from colabkit.transfer._push import PushOptions
 
 _AT_ONCE = 8
-_NAMED = 5
 ABSENT = "0"
 """The generation of an object that is not there."""
 
@@ -47,21 +46,6 @@ class Sending:
     file: LocalFile
     name: str
     generation: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderPlan:
-    """What a push of a folder would do.
-
-    Attributes:
-        sendings: The files that are missing there, or may be replaced.
-        same: How many are there already.
-        size: Bytes of all.
-    """
-
-    sendings: tuple[Sending, ...]
-    same: int
-    size: int
 
 
 def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed:
@@ -136,7 +120,7 @@ def is_same(path: Path, found: GcsObject) -> bool:
     return _checksum.of_file(path, "crc32c").digits == found.crc32c
 
 
-def plan_folder(files: list[LocalFile], there: dict[str, GcsObject], prefix: str, *, overwrite: bool) -> FolderPlan:
+def plan_folder(files: list[LocalFile], there: dict[str, GcsObject], prefix: str, *, overwrite: bool) -> list[Sending]:
     """Decide which files have to be sent, before any is.
 
     Args:
@@ -159,31 +143,24 @@ def plan_folder(files: list[LocalFile], there: dict[str, GcsObject], prefix: str
         if found is not None:
             different.append(name)
         sendings.append(Sending(file=file, name=name, generation=ABSENT if found is None else found.generation))
-    if different and not overwrite:
-        more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-        raise ExistsError(
-            f"{len(different)} of the {len(files)} files are there with another content",
-            why=", ".join(different[:_NAMED]) + more,
-            do="pass overwrite=True to replace them, or choose another place; nothing was sent",
-        )
-    size = sum(file.size for file in files)
-    return FolderPlan(sendings=tuple(sendings), same=len(files) - len(sendings), size=size)
+    refuse_different(different, len(files), overwrite=overwrite)
+    return sendings
 
 
 def _push_folder(api: Api, address: GcsAddress, folder: Path, options: PushOptions) -> Pushed:
     prefix = f"{address.name.rstrip('/')}/"
     files = files_below(folder)
     there = {found.name: found for found in api.objects(address.bucket, prefix)}
-    plan = plan_folder(files, there, prefix, overwrite=options.overwrite)
+    sendings = plan_folder(files, there, prefix, overwrite=options.overwrite)
 
     def send(sending: Sending, watch: Watch) -> GcsObject:
         place = _place(address.bucket, sending.name, sending.generation)
         with _told(place.shown):
             return upload_file(api, place, sending.file.path, watch)
 
-    side_by_side(plan.sendings, lambda: contextlib.nullcontext(send), options.show, at_once=_AT_ONCE)
+    side_by_side(sendings, lambda: contextlib.nullcontext(send), options.show, at_once=_AT_ONCE)
     target = f"gs://{address.bucket}/{prefix}"
-    return Pushed(target=target, files=len(files), sent=len(plan.sendings), size=plan.size)
+    return Pushed(target=target, files=len(files), sent=len(sendings), size=sum(file.size for file in files))
 
 
 def _push_content(api: Api, address: GcsAddress, content: Content, options: PushOptions) -> Pushed:

@@ -15,7 +15,7 @@ from colabkit.transfer import _local
 from colabkit.transfer._content import all_blocks
 from colabkit.transfer._local_files import LocalFile, files_below
 from colabkit.transfer._many import side_by_side
-from colabkit.transfer._push import Pushed
+from colabkit.transfer._push import Pushed, refuse_different
 
 if TYPE_CHECKING:
     from colabkit._tools.progress import Progress
@@ -23,16 +23,10 @@ if TYPE_CHECKING:
     from colabkit.transfer._many import Watch
     from colabkit.transfer._push import PushOptions
 
-_NAMED = 5
-
 
 def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed:
-    """Push to a path."""
-    return push_into(Path(target).expanduser(), target.endswith(("/", os.sep)), source, options)
-
-
-def push_into(place: Path, inside: bool, source: Path | Content, options: PushOptions) -> Pushed:
-    """Push to a path, or into the folder that it names."""
+    """Push to a path, or into the folder that it names by a slash at its end."""
+    place, inside = Path(target).expanduser(), target.endswith(("/", os.sep))
     if not isinstance(source, Path):
         if inside:
             raise AddressError(f"{place} is a folder", why="bytes have no name", do="name the file to make")
@@ -54,13 +48,7 @@ def _push_folder(place: Path, folder: Path, options: PushOptions) -> Pushed:
     with writing_to(place):
         missing = [file for file in files if not _is_same(file.path, place / file.below)]
         different = [file.below for file in missing if os.path.lexists(place / file.below)]
-    if different and not options.overwrite:
-        more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-        raise ExistsError(
-            f"{len(different)} of the {len(files)} files are in {place} with another content",
-            why=", ".join(different[:_NAMED]) + more,
-            do="pass overwrite=True to replace them, or choose another place; nothing was copied",
-        )
+    refuse_different(different, len(files), overwrite=options.overwrite)
 
     def send(file: LocalFile, watch: Watch) -> bool:
         with open_progress(file.below, show=watch) as bar:

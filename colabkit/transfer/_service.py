@@ -9,7 +9,7 @@ from colabkit import config
 from colabkit._tools.retry import Backoff
 from colabkit._version import __version__
 from colabkit.errors import OfflineError
-from colabkit.transfer._network import first_contact, too_busy, translating
+from colabkit.transfer._network import as_given, first_contact, too_busy, translating
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Service:
                 data=data,
                 timeout=(CONNECT, read),
                 allow_redirects=False,
-                auth=_as_given,
+                auth=as_given,
             )
 
     def tries(self) -> Backoff:
@@ -87,8 +87,3 @@ class Service:
             )
             self._local.session = found
         return found
-
-
-def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep ~/.netrc out of it."""
-    return request

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 from colabkit._tools.files import writing_to
 from colabkit._tools.optional import require
 from colabkit.errors import ArchiveError, ColabKitError
+from colabkit.transfer.archive import damaged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,11 +40,7 @@ def unpack_into(archive: Path, tree: Tree, room: Room) -> None:
         except py7zr.exceptions.PasswordRequired:
             _check_password(True, archive)
         except Exception as error:
-            raise ArchiveError(
-                f"{archive.name} is damaged",
-                why=" ".join(str(error).split())[:200] or type(error).__name__,
-                do="fetch it again with overwrite=True; if it fails alike, it is damaged at the source",
-            ) from error
+            raise damaged(archive.name, error, type(error).__name__) from error
     tree.finish()
 
 

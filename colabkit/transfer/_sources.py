@@ -16,7 +16,7 @@ from colabkit.errors import AddressError
 if TYPE_CHECKING:
     from colabkit.transfer.base import Order
 
-_COMMAND = r"\s*(?:[!$%>]\s*)*"
+COMMAND = r"\s*(?:[!$%>]\s*)*"
 """What may stand before a pasted command: the prompt of a shell or a notebook."""
 
 
@@ -40,12 +40,12 @@ class Row:
 SOURCES = (
     Row(
         module="_curl",
-        begins=_COMMAND + r"(?:curl(?:\.exe)?|wget)\s+\S",
+        begins=COMMAND + r"(?:curl(?:\.exe)?|wget)\s+\S",
         takes="a curl or wget command",
     ),
     Row(
         module="_gsutil",
-        begins=_COMMAND + r"(?:gsutil|gcloud)\s+\S",
+        begins=COMMAND + r"(?:gsutil|gcloud)\s+\S",
         takes="a gsutil cp or gcloud storage cp command",
         extra="gcs",
     ),
@@ -57,7 +57,7 @@ SOURCES = (
     ),
     Row(
         module="_kaggle",
-        begins=_COMMAND + r"kaggle\s+\S|\s*kaggle:|\s*https?://(?:www\.|api\.)?kaggle\.com(?:[:/?#]|\s*$)",
+        begins=COMMAND + r"kaggle\s+\S|\s*kaggle:|\s*https?://(?:www\.|api\.)?kaggle\.com(?:[:/?#]|\s*$)",
         takes="kaggle:OWNER/DATASET or an address of kaggle.com",
     ),
     Row(

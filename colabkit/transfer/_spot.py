@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit._tools.files import writing_to
+from colabkit._tools.files import PART, writing_to
 from colabkit.transfer import _local, cache
 from colabkit.transfer._checksum import parse
 from colabkit.transfer._job import Fetched, locked, names_folder
@@ -80,7 +80,7 @@ class Spot:
         """Keep others from the same place; yields the path of its hidden part."""
         with writing_to(self.parent):
             self.parent.mkdir(parents=True, exist_ok=True)
-        part = self.parent / f".{self.hint}.part-{purpose}"
+        part = self.parent / f".{self.hint}{PART}{purpose}"
         with locked(part, shown):
             yield part
 

@@ -211,6 +211,21 @@ def _put(reader: IO[bytes], target: Path, room: Room, wanted: Checksum | None) -
             )
 
 
+def damaged(name: str, error: Exception, otherwise: str) -> ArchiveError:
+    """Make the error for an archive that cannot be read.
+
+    Args:
+        name: The archive.
+        error: What its reader said.
+        otherwise: What is said if that is nothing.
+    """
+    return ArchiveError(
+        f"{name} is damaged",
+        why=" ".join(str(error).split())[:200] or otherwise,
+        do="fetch it again with overwrite=True; if it fails alike, it is damaged at the source",
+    )
+
+
 @contextlib.contextmanager
 def _damage(name: str) -> Iterator[None]:
     try:
@@ -218,11 +233,7 @@ def _damage(name: str) -> Iterator[None]:
     except ColabKitError:
         raise
     except _DAMAGE as error:
-        raise ArchiveError(
-            f"{name} is damaged",
-            why=" ".join(str(error).split())[:200] or "it ends early",
-            do="fetch it again with overwrite=True; if it fails alike, it is damaged at the source",
-        ) from error
+        raise damaged(name, error, "it ends early") from error
     except NotImplementedError as error:
         raise ArchiveError(f"cannot unpack {name}", why=str(error), do="unpack it with 7z or unzip") from error
 

@@ -80,15 +80,13 @@ class Download:
         self._backoff = Backoff()
         self._furthest = 0
         self._ranges = True
-        self._posts = False
-        self._url = ""
         self._hash: PrefixHash | None = None
         self._expected = checksum
         self._own_client = client is None
         self._client = client or Client(connections or MOST)
         self._target: Target
         self._pause = threading.Event()  # never set: it is a sleep that Ctrl-C interrupts on every platform
-        self._remote: Remote | None = None
+        self._remote: Remote
 
     def run(self) -> Received:
         """Fetch and verify; afterwards the part is complete and on disk.
@@ -129,12 +127,10 @@ class Download:
         return self._verified(answer)
 
     def _first_answer(self) -> Answer:
-        remote = self._source.remote()
-        self._url = remote.target.url
-        self._posts = remote.target.body is not None
+        remote = self._remote = self._source.remote()
         if self._part.resumable and remote.target.version not in ("", self._part.validator.version):
             self._part.reset()
-        self._ranges = self._ranges and not self._posts
+        self._ranges = self._ranges and remote.target.body is None
         first = last = None
         if self._ranges:
             first, last = 0, SMALLEST - 1
@@ -152,15 +148,14 @@ class Download:
             except ExpiredError as error:
                 raise error.error from None
             else:
-                self._remote = remote
                 return answer
 
     def _wait_or_raise(self, error: TransientError) -> None:
         # A host that never answered is more likely absent than busy: two short tries, then the truth.
-        fresh = error.unreachable and not self._client.has_reached(self._url)
+        fresh = error.unreachable and not self._client.has_reached(self._remote.target.url)
         tries_left = self._backoff.failures < 2 and error.why != "the host does not answer"
         wait = self._backoff.wait(error.retry_after) if tries_left or not fresh else None
-        if self._posts and not error.unreachable:
+        if self._remote.target.body is not None and not error.unreachable:
             wait = None  # what was posted may have been done; only the user can say whether to do it again
         if wait is None:
             what = f"cannot fetch {self._source.shown}"
@@ -194,7 +189,7 @@ class Download:
             self._source,
             part,
             self._target,
-            connections=self._connections or (self._remote and self._remote.connections) or None,
+            connections=self._connections or self._remote.connections,
             backoff=self._backoff,
         )
         crew.run(answer, self._watch)
@@ -275,7 +270,7 @@ class Download:
                 return
 
     def _refuse_page(self, answer: Answer) -> None:
-        if self._page_expected or self._remote is None or self._remote.page_expected:
+        if self._page_expected or self._remote.page_expected:
             return
         head = answer.peek()
         if _html.is_page(head, answer.content_type):
@@ -299,8 +294,6 @@ class Download:
 
     def _to_check(self, answer: Answer) -> Checksum | None:
         remote = self._remote
-        if remote is None:
-            return self._wanted or answer.checksum
         # What the user wants is the file; what comes packed is another one until it is taken out.
         wanted = None if remote.packed or remote.gzipped else self._wanted
         return wanted or remote.checksum or answer.checksum
@@ -340,9 +333,9 @@ class Download:
             )
         remote = self._remote
         return Received(
-            name=(remote and remote.name) or self._part.name or answer.name,
+            name=remote.name or self._part.name or answer.name,
             size=size,
             checksum=found,
-            packed=remote is not None and remote.packed,
-            gzipped=remote is not None and remote.gzipped,
+            packed=remote.packed,
+            gzipped=remote.gzipped,
         )

@@ -29,6 +29,7 @@ OURS += "import colabkit.transfer._gcs, colabkit.transfer._gcs_upload, colabkit.
 OURS += "start = time.perf_counter(); "
 END = "; print(time.perf_counter() - start)"
 DOWN = "tm.download_chunks_concurrently(bucket.get_blob('a'), sys.argv[1], worker_type='{}')" + END
+PARTS = "tm.upload_chunks_concurrently(sys.argv[1] + '/a', bucket.blob('a'), worker_type='{}')" + END
 UP = "tm.upload_many_from_filenames(bucket, ['a'], source_directory=sys.argv[1], worker_type='thread', "
 UP += "raise_exception=True)"
 
@@ -146,7 +147,9 @@ def run(rounds: int, folder: Path) -> None:
             file.write(os.urandom(MIB))
     expected = digest(source / "a")
     ups = {
-        "transfer_manager": TM + UP + END,
+        "transfer_manager, one stream": TM + UP + END,
+        "transfer_manager, parts, processes (default)": TM + PARTS.format("process"),
+        "transfer_manager, parts, threads": TM + PARTS.format("thread"),
         "colabkit": OURS + "push(sys.argv[1] + '/a', 'gs://bucket/up', progress=False)" + END,
     }
     rows = {name: [] for name in ups}

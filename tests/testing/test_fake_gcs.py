@@ -84,6 +84,19 @@ def test_its_ranges_side_by_side(gcs, client, data, tmp_path):
     gc.collect()  # its threads leave their sockets open, and that is not for another test to answer for
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_its_uploads_in_parts(gcs, client, data, tmp_path):
+    """transfer_manager sends pieces side by side by the XML API, and they become one object."""
+    (tmp_path / "big").write_bytes(data)
+    gcs.bucket("my-bucket")
+    manager = importlib.import_module("google.cloud.storage.transfer_manager")
+    blob = client.bucket("my-bucket").blob("to/big file")
+    manager.upload_chunks_concurrently(tmp_path / "big", blob, chunk_size=2 * MIB, worker_type="thread")
+    assert gcs.read("my-bucket", "to/big file") == data
+    assert gcs.parts == {}
+    gc.collect()
+
+
 def test_it_sees_a_flipped_byte(gcs, client, data):
     """The hash of the whole object goes with it."""
     gcs.put("my-bucket", "big", data)

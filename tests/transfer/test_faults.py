@@ -1,6 +1,7 @@
 """Each fault ends with the right file or a typed error; never with junk or a wrong file at the final name."""
 
 import gzip
+import itertools
 import time
 
 import pytest
@@ -82,16 +83,20 @@ def test_weak_tags_are_not_trusted(server, blob, tmp_path):
 
 
 @pytest.mark.parametrize("connections", [1, None])
-def test_a_file_that_is_replaced_on_the_way_is_never_spliced(server, blob, tmp_path, connections):
+def test_a_file_that_is_replaced_on_the_way_is_never_spliced(server, blob, tmp_path, monkeypatch, connections):
     """The owner replaces the file between two parts: the new version comes, whole."""
     old, new = blob(SIZE, 1), blob(SIZE, 2)
-    resource = server.put("a.bin", old, rate=4 * MIB)
+    resource = server.put("a.bin", old)
+    asked, choose = itertools.count(1), server.answer
 
-    def replace_late(done, total):
-        if done > 1 * MIB and resource.data is old:
+    def answer(request):
+        if next(asked) == 3:
             resource.replace(new)
+        return choose(request)
 
-    path = fetch(server.url("a.bin"), tmp_path / "a.bin", connections=connections, progress=replace_late)
+    monkeypatch.setattr(server, "answer", answer)
+    path = fetch(server.url("a.bin"), tmp_path / "a.bin", connections=connections)
+    assert next(asked) > 4
     assert path.read_bytes() == new
 
 

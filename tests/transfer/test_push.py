@@ -222,6 +222,23 @@ def test_a_killed_push_goes_on_in_another_process(gcs, bucket, blob, tmp_path, c
     assert not note.exists()
 
 
+@pytest.mark.parametrize("make", [bytes, io.BytesIO])
+def test_bytes_and_open_files_go_on_too(gcs, bucket, blob, tmp_path, monkeypatch, make):
+    """They have no name, and are known again by their checksum; other bytes begin anew."""
+    monkeypatch.setenv("COLABKIT_CACHE", str(tmp_path / "cache"))
+    gcs.fail("upload", "reset", at=9 * MIB)
+    fault = gcs.fail("query", "status", times=999)
+    with pytest.raises(TransferError):
+        push(make(blob(SIZE)), "gs://bucket/a.bin")
+    fault.times = 0
+    push(make(blob(SIZE)), "gs://bucket/a.bin")
+    assert gcs.read("bucket", "a.bin") == blob(SIZE)
+    assert gcs.received <= 1.1 * SIZE
+    push(make(blob(SIZE, 2)), "gs://bucket/a.bin", overwrite=True)
+    assert gcs.read("bucket", "a.bin") == blob(SIZE, 2)
+    assert not list((tmp_path / "cache" / "push").glob("*.json"))
+
+
 @pytest.mark.parametrize("what", ["content", "note", "other service"])
 def test_a_session_is_gone_on_with_only_for_the_same_file(gcs, bucket, blob, tmp_path, monkeypatch, what):
     """Another content, a damaged note or one that names another service begins anew, and the result is right."""
@@ -441,6 +458,14 @@ def test_without_the_package_the_install_line_is_told(gcs, bucket, monkeypatch):
     with pytest.raises(MissingDependencyError, match=r'pip install .*"google-crc32c'):
         push(b"x" * 100, "gs://bucket/a")
     assert bucket.objects == {}
+
+
+def test_a_path_needs_no_package(monkeypatch, tmp_path):
+    """Bytes and streams to a path work with what the base installation has."""
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    for source in (b"7,0,0", io.BytesIO(b"7,0,0"), Pipe(b"7,0,0")):
+        push(source, tmp_path / "a.csv", overwrite=True)
+        assert (tmp_path / "a.csv").read_bytes() == b"7,0,0"
 
 
 def test_many_pushes_at_once_do_not_disturb_one_another(gcs, bucket, blob, tmp_path):
