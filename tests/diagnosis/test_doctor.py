@@ -369,8 +369,11 @@ def test_it_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     ("calls", "has", "well"),
-    [("L(x).starmap(f)", "def map(self:L, f)", False), ("L(x).map(star(f))", "def map(self:L, f)", True)]
-    + [("L(x).starmap(f)", "def starmap(self:L, f)", True)],
+    [
+        ("L(x).starmap(f)", "def map(self:L, f)", False),
+        ("L(x).map(star(f))", "def map(self:L, f)", True),
+        ("L(x).starmap(f)", "def starmap(self:L, f)", True),
+    ],
     ids=["fastai 2.8.7 with fastcore 2", "Colab's pair", "Kaggle's pair"],
 )
 def test_a_fastai_that_cannot_train_is_found_by_its_source(scene, tmp_path, calls, has, well):
