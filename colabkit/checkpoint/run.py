@@ -241,6 +241,34 @@ class Run:
             raise CheckpointError(f"the run {self.name} has no state yet", do="train it first")
         return _keras_best.load(self.name, model, self.best_of(newest), newest.meta["best"])
 
+    # ---- fastai ----
+
+    def resume_fastai(self, *, check_data: bool = True) -> Any:
+        """Make a fastai callback that saves as a learner trains and continues where the run stopped.
+
+        It continues at the exact step, on a CPU with the same result, bit for bit, as without the interruption.
+
+        Args:
+            check_data: Refuse other data than the run was trained on.
+
+        Returns:
+            A callback for one call of `fit`, `fit_one_cycle` and their like, or of `fine_tune`.
+
+        Raises:
+            MissingDependencyError: fastai is not installed.
+            UnsupportedError: The installed fastai and fastcore do not work together.
+
+        Example:
+            ```python
+            run = ck.open_run("./runs/digits")
+            learn.fit_one_cycle(5, 3e-3, cbs=run.resume_fastai())
+            ```
+        """
+        from colabkit.checkpoint.fastai import make_callback
+
+        prepare()
+        return make_callback(self, check_data=check_data)
+
     def _callback(self, *, seed: int | None, check_data: bool, exact: bool, best: Any) -> Any:
         require("keras", extra="train", why="run.resume() and run.fit() train Keras models")
         from colabkit.checkpoint._keras import ResumeCallback
@@ -527,4 +555,4 @@ class Run:
         )
 
 
-_SAVED_BY = {"keras": "run.resume() or run.fit()", "state": "run.save()"}
+_SAVED_BY = {"fastai": "run.resume_fastai()", "keras": "run.resume() or run.fit()", "state": "run.save()"}

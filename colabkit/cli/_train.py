@@ -1,6 +1,6 @@
 """Train a reference model in a run that survives a kill; the same command again continues it.
 
-The models are mnist-mlp and digits-cnn.
+The models are mnist-mlp, digits-cnn and digits-fastai.
 """
 
 from __future__ import annotations

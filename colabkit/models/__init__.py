@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "Classifier", "ImageData", "Prediction", "Result", "train"]
 
-MODELS = {"mnist-mlp": "colabkit.models.mnist_mlp", "digits-cnn": "colabkit.models.digits_cnn"}
+MODELS = {
+    "mnist-mlp": "colabkit.models.mnist_mlp",
+    "digits-cnn": "colabkit.models.digits_cnn",
+    "digits-fastai": "colabkit.models.digits_fastai",
+}
 
 
 def train(
@@ -63,7 +67,7 @@ def train(
 
     Raises:
         UnknownNameError: There is no model, recipe or tracker of that name.
-        MissingDependencyError: Keras or a backend is not installed.
+        MissingDependencyError: Keras or a backend is not installed; for "digits-fastai" fastai.
         DataError: The data does not fit the model, or a number makes no sense.
         UnsupportedError: The model has no such recipe.
         RunBusyError: Another process trains this run.
@@ -83,6 +87,20 @@ def train(
     name, reference = _find(name, data)
     if not isinstance(run, Run):
         run = open_run(default_folder(name) if run is None else run)
+    if getattr(reference, "LIBRARY", "keras") == "fastai":
+        from colabkit.models._fastai import train_learner
+
+        return train_learner(
+            name,
+            cast("Any", reference),
+            data=cast("Any", data),
+            run=run,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            tracker=tracker,
+            recipe=recipe,
+        )
     begun = recipes.read_begun(run.dir)
     recipes.check_begun(run.dir, begun, model=name, recipe=recipe)
     plan = recipes.plan(

@@ -125,7 +125,8 @@ class Interface(DriveSite):
     def _list(self, request: Request, query: Mapping[str, str]) -> Page:
         match = re.match(r"'([-\w]+)' in parents", query.get("q", ""))
         folder = match[1] if match and match[1] != "root" else ""
-        if folder and (folder not in self.drive.items or not _opens(request, folder, self.drive.items[folder])):
+        parent = self.drive.item(folder) if folder else None
+        if folder and (parent is None or not _opens(request, folder, parent)):
             return _refused(404, "notFound", f"File not found: {folder}.")
         quoted = re.findall(r"name = '((?:[^'\\]|\\.)*)'", query.get("q", ""), re.DOTALL)
         names = {re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in quoted}

@@ -23,8 +23,13 @@ class CloudDrive(FakeDrive):
     shown: Path = field(default_factory=Path)
     listed: int = 0
 
+    def item(self, identity: str) -> Item | None:
+        """Return what has an id, which is its path."""
+        path = self.shown / bytes.fromhex(identity).decode()
+        return _item(path) if path.exists() else None
+
     def children(self, identity: str) -> dict[str, Item]:
-        """Return what lies in a folder; the id of an item is its path."""
+        """Return what lies in a folder."""
         self.listed += 1
         parent = self.shown / bytes.fromhex(identity).decode()
         paths = sorted(parent.iterdir()) if parent.is_dir() else []

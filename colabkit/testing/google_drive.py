@@ -148,6 +148,10 @@ class FakeDrive:
         """Add a folder and return its id."""
         return self.put(name, mime=FOLDER, **options)
 
+    def item(self, identity: str) -> Item | None:
+        """Return what has an id."""
+        return self.items.get(identity)
+
     def children(self, identity: str) -> dict[str, Item]:
         """Return what lies in a folder."""
         return {key: item for key, item in self.items.items() if item.parent == identity}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from colabkit._types import StrPath
 
-__all__ = ["NeptuneRun", "Record", "Tracker", "read_log", "read_neptune", "track"]
+__all__ = ["NeptuneRun", "Record", "Tracker", "read_log", "read_neptune", "track", "track_fastai"]
 
 LOG_DIR = "tracking"
 EVENTS_DIR = "tensorboard"
@@ -72,6 +72,48 @@ def track(
     events = EventFiles(folder / EVENTS_DIR)
     own: list[Tracker] = [_jsonl.JsonLines(folder / LOG_DIR), events]
     return TrackCallback(folder / LOG_DIR, own, events=events, sinks=besides, every=every, histograms=histograms)
+
+
+def track_fastai(
+    run: _HasFolder | StrPath, *, every: int = 50, more: Tracker | str | Sequence[Tracker | str] = ()
+) -> Any:
+    """Make a fastai callback that logs the metrics of a learner, as `track` does for Keras.
+
+    Args:
+        run: The run, or any folder.
+        every: Steps between two records in the middle of an epoch; 0 for none. The end of an epoch is always logged.
+        more: Where the records go besides, as for `track`.
+
+    Returns:
+        A callback for one call of `fit`, `fit_one_cycle` and their like, or of `fine_tune`.
+
+    Raises:
+        DataError: A number makes no sense.
+        MissingDependencyError: The package of a tracker is not installed.
+        UnknownNameError: There is no tracker of that name.
+
+    Example:
+        ```python
+        run = ck.open_run("./runs/digits")
+        learn.fit_one_cycle(5, cbs=[track_fastai(run, more="mlflow"), run.resume_fastai()])
+        ```
+    """
+    if every < 0:
+        raise DataError(f"every={every} makes no sense", do="pass every=0 for none, or a number of steps")
+    from colabkit.tracking._events import EventFiles
+    from colabkit.tracking._fastai import TrackLearner
+    from colabkit.tracking._logs import Logs
+
+    folder = folder_of(run)
+    besides = sinks.check(more)
+
+    def open_logs() -> Logs:
+        return Logs(
+            [_jsonl.JsonLines(folder / LOG_DIR), EventFiles(folder / EVENTS_DIR)],
+            [sinks.open_sink(one, folder) if isinstance(one, str) else one for one in besides],
+        )
+
+    return TrackLearner(folder / LOG_DIR, open_logs, every=every)
 
 
 def read_log(run: _HasFolder | StrPath) -> list[Record]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from colabkit._tools.log import warn
-from colabkit.errors import StorageError
 from colabkit.tracking import _jsonl
+from colabkit.tracking._logs import Logs
 from colabkit.tracking.base import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from colabkit.tracking._events import EventFiles
@@ -49,8 +47,7 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._log = folder / _jsonl.NAME
-        self._trackers = list(trackers)
-        self._sinks = list(sinks)
+        self._logs = Logs(trackers, sinks)
         self._events = events
         self._every = every
         self._histograms = histograms
@@ -84,10 +81,10 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
             arrays = [
                 (variable.path, keras.ops.convert_to_numpy(variable.value)) for variable in self.model.trainable_weights
             ]
-            self._trying(lambda: self._events.histograms(arrays, epoch=epoch + 1))
+            self._logs.trying(lambda: self._events.histograms(arrays, epoch=epoch + 1))
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        self._each(lambda tracker: tracker.close())
+        self._logs.each(lambda tracker: tracker.close())
 
     def _begin(self, done: int) -> None:
         """Find out where the training goes on, `done` steps after the beginning of the present epoch."""
@@ -98,41 +95,11 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._base = 0 if not self._epoch else ends[-1] if ends else self._epoch * steps
         self._step = self._base + done
         kept = [record for record in records if record.step <= self._step]
-        self._each(lambda tracker: tracker.resume(kept, epoch=self._epoch))
+        self._logs.each(lambda tracker: tracker.resume(kept, epoch=self._epoch))
         self._begun = True
 
     def _write(self, epoch: int | None, logs: Any) -> None:
         # A metric for each class gives an array, which neither log has a place for.
         values = {name: float(value) for name, value in (logs or {}).items() if np.ndim(value) == 0}
         record = Record(step=self._step, epoch=epoch, values=values)
-        self._each(lambda tracker: tracker.log(record))
-
-    def _each(self, act: Callable[[Tracker], None]) -> None:
-        for tracker in self._trackers:
-            if not self._trying(lambda one=tracker: act(one)):  # type: ignore[misc]
-                return
-        for sink in list(self._sinks):
-            try:
-                act(sink)
-            except StorageError as error:
-                warn("tracking goes on without this one: %s", error)
-                self._sinks.remove(sink)
-                _close(sink)
-
-    def _trying(self, act: Callable[[], None]) -> bool:
-        """Say whether it could be written: a log that cannot is told once, and never ends the training."""
-        try:
-            act()
-        except StorageError as error:
-            warn("tracking stops here: %s", error)
-            stopped = [*self._trackers, *self._sinks]
-            self._trackers, self._sinks, self._histograms = [], [], 0
-            for tracker in stopped:
-                _close(tracker)
-            return False
-        return True
-
-
-def _close(tracker: Tracker) -> None:
-    with contextlib.suppress(StorageError):
-        tracker.close()
+        self._logs.each(lambda tracker: tracker.log(record))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -10,7 +11,8 @@ import pytest
 
 from colabkit.errors import AddressError, ColabKitError, StorageError, UnreachableError
 from colabkit.storage._drive import DriveStorage
-from colabkit.testing import DriveFolder
+from colabkit.testing import CloudDrive, DriveFolder, FakeWeb
+from colabkit.testing.google_drive import CREDENTIALS
 from colabkit.testing.storage_contract import StorageContract
 
 
@@ -135,6 +137,31 @@ def test_a_full_drive_is_not_confirmed(drive, tmp_path):
     except ColabKitError:
         return
     assert storage.confirmed("big") != "yes"
+
+
+def test_one_name_twice_in_the_cloud(drive, tmp_path, monkeypatch):
+    """Another machine made a file of the same name: the mount shows it under a number, as another object.
+
+    Neither takes the place of the other, and "confirmed" is true of the one whose bytes Drive really has.
+    """
+    (tmp_path / "account.json").write_text(json.dumps(CREDENTIALS))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+    storage = opened(drive)
+    storage.put("a.csv", b"mine")
+    (storage.root / "a (1).csv").write_bytes(b"theirs")
+    drive.settle()
+    cloud = drive.cloud / "runs"
+    (cloud / "a (1).csv").rename(cloud / "a.csv~2")  # as Drive itself has it
+    with FakeWeb(CloudDrive(shown=drive.cloud)) as web:
+        for name, value in web.env.items():
+            monkeypatch.setenv(name, value)
+        assert storage.confirmed("a.csv") == "yes"
+        (cloud / "a.csv").write_bytes(b"lost")
+        assert storage.confirmed("a.csv") == "no"
+    assert [(stored.name, stored.size) for stored in storage.list()] == [("a (1).csv", 6), ("a.csv", 4)]
+    storage.put("a.csv", b"newer")
+    storage.delete("a.csv")
+    assert storage.read("a (1).csv") == b"theirs"
 
 
 def test_only_what_reached_the_cloud_survives(drive, tmp_path):

@@ -166,6 +166,16 @@ def test_a_cell_that_never_ends_is_given_up(colab):
     assert said(colab, "1 + 1") == "2"
 
 
+def test_a_kernel_that_cannot_start_is_told(tmp_path):
+    """The reason comes out, not a failure to clean up after it; nothing runs."""
+    with (
+        pytest.raises(FileNotFoundError, match="no-such-python"),
+        FakeColab(tmp_path, python=tmp_path / "no-such-python"),
+    ):
+        pass
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+
+
 def test_nothing_is_left_of_it():
     """After the block there is no kernel, no Drive, no mount, no folder."""
     with FakeColab() as colab:

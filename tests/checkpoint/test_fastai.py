@@ -1,0 +1,109 @@
+"""Claims about fits of fastai learners that are killed: they end as one that never was, bit for bit.
+
+fastai takes seconds to import, so one process trains all cases, each in a fork of its own, which is really killed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from colabkit.checkpoint.fastai import require_fastai
+from colabkit.errors import UnsupportedError
+
+DOUBLE = Path(__file__).parents[1] / "doubles" / "fastai_training.py"
+WHOLE = ("plain", "torch", "accumulation", "stopped", "fine_tune", "workers")
+KILLED = (
+    "plain:after_batch/4,after_batch/10",  # in an epoch, and again in the epoch that was resumed
+    "plain:t0.2,t0.4,t0.7,t1.0",  # at any moment
+    "plain:after_epoch/2",
+    "torch:after_batch/18",
+    "accumulation:after_batch/18",  # with gradients that wait
+    "stopped:after_epoch/1",  # EarlyStoppingCallback remembers
+    "fine_tune:after_batch/5,after_batch/15",  # in the first of its two fits, and in the second
+    "workers:after_batch/15",
+)
+SIGNALS = (f"plain:after_batch/17/{int(signal.SIGTERM)}", f"plain:after_batch/11/{int(signal.SIGINT)}")
+
+needs_fastai = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("fastai", "torch", "torchvision")),
+    reason='fastai is missing; pip install torch==2.13.0 "fastai>=2.7"',
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Train all cases; what each printed."""
+    cases = [*WHOLE, *KILLED, *SIGNALS, "refused"]
+    command = [sys.executable, str(DOUBLE), str(tmp_path_factory.mktemp("runs")), *cases]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("{", "["))]  # fastai prints too
+    return dict(zip(cases, map(json.loads, lines), strict=True))
+
+
+@needs_fastai
+@pytest.mark.slow
+@pytest.mark.parametrize("case", KILLED)
+def test_a_killed_fit_ends_as_one_that_never_was(trained, case):
+    """Weights, optimizer, learning rates, losses, metrics and the random numbers after it are the same, bit for bit."""
+    whole, killed = trained[case.partition(":")[0]]["result"], trained[case]["result"]
+    assert -signal.SIGKILL in trained[case]["ends"]
+    assert killed["resumed_from"] is not None or ":t" in case
+    assert killed | {"resumed_from": None} == whole
+
+
+@needs_fastai
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SIGNALS)
+def test_a_signal_saves_the_step_that_runs(trained, case):
+    """SIGTERM in an epoch and Ctrl-C in a validation lose nothing: not one step is trained twice."""
+    whole, stopped = trained["plain"]["result"], trained[case]["result"]
+    assert trained[case]["ends"] == ([-signal.SIGTERM] if "17" in case else [3])
+    assert stopped["resumed_from"] == ({"epoch": 1, "step": 6} if "17" in case else {"epoch": 0, "step": 10})
+    assert stopped | {"resumed_from": None} == whole
+
+
+@needs_fastai
+@pytest.mark.slow
+def test_a_run_goes_on_only_with_what_it_is_of(trained):
+    """Another model and other data are refused by name; the same again is done already, with the same weights."""
+    model, data, again = trained["refused"]
+    assert model.startswith("RunMismatchError: the run 16 belongs to another model")
+    assert "0.bias" in model
+    assert data.startswith("RunMismatchError: the run 16 was trained on other data")
+    assert "samples: 100 -> 90" in data
+    assert again["weights"] == trained["plain"]["result"]["weights"]
+    assert again["then"] == trained["plain"]["result"]["then"]
+
+
+def test_a_fastai_that_cannot_train_with_its_fastcore_is_refused_with_the_remedy(monkeypatch):
+    """It looks for the method that fastai up to 2.8.7 calls and fastcore 2 lacks, not for a version."""
+
+    class Optimizer:
+        def set_hypers(self, **given):
+            L(given.items()).starmap(self.set_hyper)
+
+    class L(list):
+        pass
+
+    for name, parts in {
+        "fastai": {},
+        "fastai.optimizer": {"Optimizer": Optimizer},
+        "fastcore": {},
+        "fastcore.foundation": {"L": L},
+    }.items():
+        module = types.ModuleType(name)
+        vars(module).update(parts)
+        monkeypatch.setitem(sys.modules, name, module)
+    with pytest.raises(UnsupportedError, match=r"fastai>=2\.8\.8"):
+        require_fastai(why="a test")
+    L.starmap = lambda self, act: [act(*item) for item in self]
+    require_fastai(why="a test")
