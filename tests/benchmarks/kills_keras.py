@@ -4,7 +4,7 @@
 
 The tutorial's model on the sample that ships with colabkit, saved every 5 steps. Each process is killed with SIGKILL at
 a moment within the seconds that its training takes, imports left out. A state that does not start is thrown away, and
-the next process begins anew. A training that comes to its end is compared with one that was never killed.
+the next process begins anew. A training that was killed and came to its end is compared with one that was left alone.
 
 With --double each state is kept twice (`double_checkpoint=True`).
 """
@@ -52,6 +52,7 @@ def main(kills: int = 20, seed: int = 0, *, options: list[str]) -> None:
     """Kill that often, and print a table."""
     draw = random.Random(seed)
     killed = finished = unstartable = different = number = 0
+    was_killed = False
     causes = set()
     with tempfile.TemporaryDirectory() as base:
         process = start(Path(base, "whole"), options)
@@ -66,15 +67,19 @@ def main(kills: int = 20, seed: int = 0, *, options: list[str]) -> None:
                 process.kill()
                 process.communicate()
                 killed += 1
+                was_killed = True
                 continue
-            number += 1
             if process.returncode:
                 unstartable += 1
                 causes.add(err.strip().splitlines()[-1][:100])
-            else:
+            elif was_killed:
                 finished += 1
                 different += out.strip() != expected
-    print("| kills | could not start again | runs finished | of these with other weights |\n|---|---|---|---|")
+            number += 1
+            was_killed = False
+    print(
+        "| kills | could not start again | killed runs that finished | of these with other weights |\n|---|---|---|---|"
+    )
     print(f"| {killed} | {unstartable} | {finished} | {different} |\n")
     print(*sorted(causes), sep="\n")
 

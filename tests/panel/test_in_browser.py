@@ -143,11 +143,12 @@ def test_every_tab_and_every_button(panel):
     panel.photograph("drive")
 
     panel.tab("Run")
-    where = panel.page.get_by_label("Run", exact=True).locator("visible=true").input_value()
-    panel.fill("Run", "ftp://nowhere/run")
+    box = panel.page.get_by_role("textbox", name="Run", exact=True)  # the classic toolbar has a button of that name
+    where = box.input_value()
+    box.fill("ftp://nowhere/run")
     panel.press("Look")
     panel.awaited("problem", "ftp")
-    panel.fill("Run", where)
+    box.fill(where)
     panel.press("Look")
     panel.awaited("ok", "has no checkpoint yet")
     panel.press("Flush")
