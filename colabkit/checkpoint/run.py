@@ -5,16 +5,17 @@ from __future__ import annotations
 import atexit
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from colabkit._tools.files import FileLock, unpublished, writing_to
 from colabkit._tools.log import prepare, say, warn
 from colabkit._tools.optional import require
-from colabkit.checkpoint import copies, manifest, snapshot
+from colabkit.checkpoint import manifest, snapshot
 from colabkit.checkpoint.into import fill
 from colabkit.checkpoint.mirror import Mirror, open_mirror
 from colabkit.checkpoint.place import place_of
 from colabkit.checkpoint.policy import Every, parse_best, parse_every
+from colabkit.checkpoint.reader import Reader
 from colabkit.checkpoint.writer import Writer
 from colabkit.errors import (
     AddressError,
@@ -22,10 +23,7 @@ from colabkit.errors import (
     ColabKitError,
     CorruptCheckpointError,
     RunBusyError,
-    RunMismatchError,
-    UnreachableError,
 )
-from colabkit.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,6 +146,7 @@ class Run:
         self._mirror: Mirror | None = None
         if storage is not None:
             self._mirror = open_mirror(folder, storage, run=name, keep=keep)
+        self._reader = Reader(self._folder, storage, run=name)
         self._writer = Writer(self._folder, keep=keep, mirror=self._mirror)
         self._best: dict[str, Any] | None = None
         if self._mirror is not None:
@@ -239,7 +238,7 @@ class Run:
         newest = self.newest("keras")
         if newest is None:
             raise CheckpointError(f"the run {self.name} has no state yet", do="train it first")
-        return _keras_best.load(self.name, model, self.best_of(newest), newest.meta["best"])
+        return _keras_best.load(self.name, model, self._reader.best(newest), newest.meta["best"])
 
     # ---- fastai ----
 
@@ -336,7 +335,7 @@ class Run:
         if found is None:
             return None
         if best:
-            found = self.best_of(found)
+            found = self._reader.best(found)
         try:
             saved = Saved(step=found.meta["step"], state=snapshot.to_state(found.tensors, found.meta))
         except (KeyError, TypeError, ValueError) as error:  # the hash is right, yet no colabkit wrote this
@@ -468,61 +467,17 @@ class Run:
     def newest(self, kind: str) -> Checkpoint | None:
         """Read the newest checkpoint that is whole, here or in the mirror, and tell which ones were passed over."""
         self._writer.wait()
-        found, candidate, passed_over = manifest.newest_good(self._candidates())
-        for item in passed_over:
-            warn("%s: passing over the checkpoint %s: %s", self.name, item.name, item.why)
-        if found is None or candidate is None:
-            if passed_over:
-                self._none_is_good(passed_over)
+        read = self._reader.newest(kind)
+        if read is None:
             return None
-        self._accept(candidate)
+        found, candidate = read
         self._best = found.meta.get("best")
-        age = max(0.0, time.time() - candidate.saved_at)
-        if passed_over:
-            warn("%s: going back to step %s, saved %.0f s ago", self.name, candidate.step, age)
-        if found.meta.get("kind") != kind:
-            raise RunMismatchError(
-                f"the run {self.name} holds another kind of state",
-                why=f"it was saved by {_SAVED_BY.get(str(found.meta.get('kind')), 'another program')}",
-                do="use the same call again, or open a run under another name",
-            )
-        return found
-
-    def best_of(self, newest: Checkpoint) -> Checkpoint:
-        """Read the best state, whose step the newest one knows.
-
-        Raises:
-            CheckpointError: There is none, or it cannot be read.
-        """
-        step = manifest.best_step(newest.meta)
-        if step is None:
-            raise CheckpointError(
-                f"the run {self.name} keeps no best state",
-                why="it was not told by which metric, or nothing was measured yet",
-                do='train with run.resume(best="val_loss"), or save with run.save(..., best="val_loss")',
-            )
-        found, _, passed_over = manifest.newest_good(each for each in self._candidates() if each.step == step)
-        for item in passed_over:
-            warn("%s: passing over the checkpoint %s: %s", self.name, item.name, item.why)
-        if found is None:
-            raise CheckpointError(f"the best state of the run {self.name}, at step {step}, cannot be read")
+        self._writer.accept(candidate.step)
+        if self._mirror is not None and candidate.copy is not None:
+            self._mirror.known(candidate.copy)
         return found
 
     # ---- parts ----
-
-    def _candidates(self) -> list[manifest.Candidate]:
-        unknown: ColabKitError | None = None
-        candidates = manifest.candidates(self._folder)
-        for storage in self._storages():
-            try:
-                candidates += copies.candidates(storage, self._folder)
-            except ColabKitError as error:
-                unknown = error
-        if unknown is not None and not candidates:
-            raise unknown  # beginning anew because a network is down would be a silent loss
-        if unknown is not None:
-            warn("%s: the mirror is not asked, only what is here. %s", self.name, unknown)
-        return candidates
 
     @property
     def _lock(self) -> FileLock:
@@ -533,26 +488,3 @@ class Run:
         if self._mirror is not None:
             self._mirror.claim.release()
         self._lock.release()
-
-    def _storages(self) -> list[Storage]:
-        found = [] if self._mirror is None else [self._mirror.storage]
-        # A folder with thin checkpoints is a copy of a mirror: someone brought the files here by hand.
-        return [*found, open_storage(self.dir)] if manifest.has_thin(self._folder) else found
-
-    def _accept(self, candidate: manifest.Candidate) -> None:
-        self._writer.accept(candidate.step)
-        if self._mirror is not None and candidate.copy is not None:
-            self._mirror.known(candidate.copy)
-
-    def _none_is_good(self, passed_over: list[manifest.PassedOver]) -> NoReturn:
-        for item in passed_over:
-            if isinstance(item.error, UnreachableError):
-                raise item.error
-        raise CheckpointError(
-            f"no checkpoint of the run {self.name} can be read",
-            why=f"all {len(passed_over)} are damaged: {passed_over[0].why}",
-            do=f"restore {self._folder} from a backup, or delete it to begin anew",
-        )
-
-
-_SAVED_BY = {"fastai": "run.resume_fastai()", "keras": "run.resume() or run.fit()", "state": "run.save()"}
