@@ -7,9 +7,12 @@ runs the same code in the kernel: `%colabkit install` restarts it in place if it
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
+from colabkit._tools.proc import stream
 from colabkit.cli import Outcome, module_of, parse
+from colabkit.errors import ColabKitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +81,9 @@ def _run(line: str) -> dict[str, Any] | None:
 
         main(words)
         return None
+    if args.command == "launch":
+        _launch(words)
+        return None
     module = module_of(args.command)
     outcome: Outcome = getattr(module, "run_in_kernel", module.run)(args)
     if args.json:
@@ -85,3 +91,10 @@ def _run(line: str) -> dict[str, Any] | None:
     if outcome.text:
         print(outcome.text)  # noqa: T201 - as the command does
     return None
+
+
+def _launch(words: list[str]) -> None:
+    # A supervisor has a loop of its own, and so has the kernel; one process has one.
+    code = stream([sys.executable, "-m", "colabkit", *words], lambda text: print(text, end=""))  # noqa: T201
+    if code:
+        raise ColabKitError(f"the launch ended with {code}", do="see what it printed above")

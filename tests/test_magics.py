@@ -17,6 +17,7 @@ CELLS = [
     "print(open('again.txt').read(), 'numpy==2.3.5' in open('all.lock').read())",
     "%%colabkit setup\n# /// script\n# dependencies = ['numpy']\n# ///",
     "%colabkit --version\n%colabkit lock --help",
+    "open('one.py', 'w').write('print(6 * 7)')\n%colabkit launch --local 1 one.py",
     """
 def tried(*words):
     try:
@@ -51,6 +52,7 @@ def test_commands_run_in_the_kernel(name):
     assert "numpy is there" in ran.texts[6]
     assert "colabkit 0." in ran.texts[7]
     assert "usage: colabkit lock" in ran.texts[7]
-    assert "UnknownNameError there is no model" in ran.texts[8]
-    assert "UsageError %colabkit detect --no-such: see above" in ran.texts[8]
-    assert "\nFalse\n" in ran.texts[8], "the line behind the failed one was run"
+    assert "42" in ran.texts[8]
+    assert "UnknownNameError there is no model" in ran.texts[9]
+    assert "UsageError %colabkit detect --no-such: see above" in ran.texts[9]
+    assert "\nFalse\n" in ran.texts[9], "the line behind the failed one was run"

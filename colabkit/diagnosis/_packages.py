@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._tools.optional import requirements
@@ -30,6 +31,7 @@ def check(scene: Scene) -> Iterator[Finding]:
     yield from _stale(scene)
     yield from _widgets(scene)
     yield from _backend(scene)
+    yield from _fastai(scene)
     yield from _constraints(scene)
     yield from _conda(scene)
     yield from _lock(scene)
@@ -78,6 +80,29 @@ def _backend(scene: Scene) -> Iterator[Finding]:
             why=f"keras cannot be imported so; installed backends: {here}",
             do=f"pip install {name}, or set {VARIABLE} to one that is installed and restart the kernel",
         )
+
+
+def _fastai(scene: Scene) -> Iterator[Finding]:
+    """Look into the files for what `colabkit.checkpoint.fastai` probes when it imports them."""
+    fastai, fastcore = scene.site.get("fastai"), scene.site.get("fastcore")
+    if fastai is None or fastcore is None:
+        return
+    calls = _source(Path(fastai.folder).with_name("fastai") / "optimizer.py")
+    has = _source(Path(fastcore.folder).with_name("fastcore") / "foundation.py")
+    if ".starmap(" in calls and has and "def starmap" not in has:
+        yield Finding(
+            severity="problem",
+            what=f"fastai {fastai.version} cannot train beside fastcore {fastcore.version}",
+            why="it calls L.starmap, which this fastcore has no more (fastai issue 4154)",
+            do='pip install -U "fastai>=2.8.8", then restart the kernel',
+        )
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _constraints(scene: Scene) -> Iterator[Finding]:

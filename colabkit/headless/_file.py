@@ -38,7 +38,7 @@ def read(path: Path) -> Any:
         )
     nbformat = require("nbformat", extra="run", why=_WHY)
     try:
-        notebook = nbformat.from_dict(values)
+        notebook = nbformat.v4.reads(json.dumps(values))  # joins the lines, which files hold as lists
         nbformat.validate(notebook)
         notebook = nbformat.convert(notebook, 4)  # brings older minor formats to one, with an id for each cell
     except (nbformat.ValidationError, AttributeError, TypeError, KeyError, ValueError) as error:

@@ -59,8 +59,10 @@ def push_to(target: str, source: Path | Content, options: PushOptions) -> Pushed
         files, items = _items(handle, source, stack)
         api = KaggleApi(handle, verb="push")
         asked = Asked(handle, items, options.message)
-        push = _submit if handle.kind == "competitions" else _make_version
-        sent = push(api, handle, items, asked, options, source)
+        if handle.kind == "competitions":
+            sent = _submit(api, handle, items[0], asked, options)
+        else:
+            sent = _make_version(api, handle, items, asked, options, source if isinstance(source, Path) else None)
     return Pushed(target=str(_place(handle)), files=files, sent=files * sent, size=sum(item.size for item in items))
 
 
@@ -114,8 +116,9 @@ def _seekable(content: Content, stack: contextlib.ExitStack) -> FileContent:
 
 
 def _make_version(
-    api: KaggleApi, handle: Handle, items: Sequence[Item], asked: Asked, options: PushOptions, source: Path | Content
+    api: KaggleApi, handle: Handle, items: Sequence[Item], asked: Asked, options: PushOptions, folder: Path | None
 ) -> bool:
+    """Make the dataset, or a version of it; says whether it had to be made."""
     dataset = {"ownerSlug": handle.owner, "datasetSlug": handle.name}
     about = api.call("datasets.DatasetApiService/GetDataset", dataset, checked=False)
     # What is not there is refused like what is hidden: whether there is something shows when it is made.
@@ -129,36 +132,35 @@ def _make_version(
         asked.note("made", asked.version)
         say("%s has these files already, in version %d", handle, asked.version)
         return False
-    metadata = {} if there else read_metadata(source if isinstance(source, Path) else None, _place(handle))
+    metadata = {} if there else read_metadata(folder, _place(handle))
     tokens, notes = _send(api, _blob, items, handle, options)
     content = _tree(items, tokens)
     asked.note("asked", before + 1)
 
-    def make(method: str, body: Mapping[str, Any], *, may_be_there: bool = False) -> bool:
-        reply = api.call(f"datasets.DatasetApiService/{method}", body, tries=0, checked=False)
-        if may_be_there and _is_there(reply):
-            return False
-        _finish(api, reply, notes, asked, handle)
-        return True
-
-    new = {"ownerSlug": handle.owner, "slug": handle.name, "isPrivate": True, **metadata, **content}
-    if there or not make("CreateDataset", new, may_be_there=True):
-        make("CreateDatasetVersion", {**dataset, "body": {"versionNotes": options.message, **content}})
+    reply = None
+    if not there:
+        new = {"ownerSlug": handle.owner, "slug": handle.name, "isPrivate": True, **metadata, **content}
+        reply = api.call("datasets.DatasetApiService/CreateDataset", new, tries=0, checked=False)
+    if reply is None or _is_taken(reply):
+        body = {**dataset, "body": {"versionNotes": options.message, **content}}
+        made = api.call("datasets.DatasetApiService/CreateDatasetVersion", body, tries=0, checked=False)
+        # If there is nothing to make a version of, the reason lies in the first answer.
+        reply = made if reply is None or made.status != HTTPStatus.NOT_FOUND else reply
+    _finish(api, reply, notes, asked, handle)
     asked.note("made", before + 1)
     say("Kaggle has all files, and makes a version of them: see %s", handle.page)
     return True
 
 
-def _is_there(reply: Reply) -> bool:
+def _is_taken(reply: Reply) -> bool:
+    """Say whether a dataset was not made because there may be one of that name; Kaggle tells it by words alone."""
     value = reply.value()
     refused = reply.status == HTTPStatus.OK and bool(error_of(value))
     return reply.status == HTTPStatus.CONFLICT or (refused and value.get("errorCode") in (None, HTTPStatus.CONFLICT))
 
 
-def _submit(
-    api: KaggleApi, handle: Handle, items: Sequence[Item], asked: Asked, options: PushOptions, _: Path | Content
-) -> bool:
-    (item,) = items
+def _submit(api: KaggleApi, handle: Handle, item: Item, asked: Asked, options: PushOptions) -> bool:
+    """Submit a file; says whether it had to be."""
     if not options.overwrite and (
         asked.state == "made" or (asked.state == "asked" and _is_listed(api, handle, item, options.message, asked.at))
     ):
@@ -170,7 +172,7 @@ def _submit(
         body = {"competitionName": handle.name, "fileName": item.name, **_sizes(item)}
         return "competitions.CompetitionApiService/StartSubmissionUpload", body
 
-    (token,), notes = _send(api, start, items, handle, options)
+    (token,), notes = _send(api, start, [item], handle, options)
     asked.note("asked")
     body = {"competitionName": handle.name, "blobFileTokens": token, "submissionDescription": options.message}
     reply = api.call("competitions.CompetitionApiService/CreateSubmission", body, tries=0, checked=False)

@@ -65,7 +65,10 @@ def main() -> None:
         rows = {"a kernel": ["kernel"], "a bare Python": []}
         prepared = {row: [measure(python, file, env, *words) for _ in range(REPEATS)] for row, words in rows.items()}
     share = cold["work"] / cold["first"]
-    print(f"cold: {cold['first']:.2f} s; installing and downloading {cold['work']:.2f} s of it, {share:.0%}\n")
+    print(
+        f"cold: {cold['first']:.2f} s; installing and downloading {cold['work']:.2f} s of it, {share:.0%};"
+        f" this process itself had the processor for {cold['cpu']:.2f} s\n"
+    )
     print("| prepared | first call, imports included | of it on the processor | again in the same process |")
     print("|---|---|---|---|")
     for row, values in prepared.items():

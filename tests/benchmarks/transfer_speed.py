@@ -144,7 +144,7 @@ def run(rounds: int, folder: Path) -> None:
                     rows[name].append(timed(words, out, check))
             table(title, target, rows, size)
         again = subprocess.run(
-            [*OURS, AGAIN, f"{address}/fast/0", out / "0"], capture_output=True, text=True, check=True
+            [*OURS, AGAIN, f"{address}/fast/0", out / "again"], capture_output=True, text=True, check=True
         )
         print(f"\nfetch of a file that is there: {float(again.stdout):.2f} ms   (target: under 10 ms)")
         large = files / "large"

@@ -365,3 +365,23 @@ def test_it_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"tensorflow", "jax", "torch", "keras", "numpy", "IPython", "requests"}
     assert set(done.stdout.split()) & heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("calls", "has", "well"),
+    [
+        ("L(x).starmap(f)", "def map(self:L, f)", False),
+        ("L(x).map(star(f))", "def map(self:L, f)", True),
+        ("L(x).starmap(f)", "def starmap(self:L, f)", True),
+    ],
+    ids=["fastai 2.8.7 with fastcore 2", "Colab's pair", "Kaggle's pair"],
+)
+def test_a_fastai_that_cannot_train_is_found_by_its_source(scene, tmp_path, calls, has, well):
+    """It is told before the first fit fails, and a pair that works is left alone, whatever its versions are."""
+    made = scene(recorded.COLAB, packages=("fastai==2.8.7", "fastcore==2.2.12"))
+    for name, text in {"fastai/optimizer.py": calls, "fastcore/foundation.py": has}.items():
+        path = tmp_path / "site" / name
+        path.parent.mkdir()
+        path.write_text(f"# a module\n{text}\n")
+    expected = ("problem", "fastai 2.8.7 cannot train beside fastcore 2.2.12")
+    assert (expected not in found(made)) is well

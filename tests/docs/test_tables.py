@@ -67,6 +67,20 @@ def test_the_errors_are_those_of_the_page():
         assert builtin in [base.__name__ for base in kind.__mro__ if base.__module__ == "builtins"]
 
 
+def test_each_error_has_a_cause_and_a_cure_of_its_own():
+    """Both are sentences, and only a class that stands for others sends its reader to the message."""
+    rows = {name: (cause, cure) for name, _, _, cause, cure in ROW.findall(_page("errors.md"))}
+    for name, (cause, cure) in rows.items():
+        assert cause[0].isupper(), name
+        assert cause.endswith("."), name
+        assert cure[0].isupper() or cure[0] == "`", name
+        assert cure.endswith("."), name
+        if "last line" in cure:
+            assert getattr(errors, name).__subclasses__(), name
+    cures = [cure for _, cure in rows.values()]
+    assert len(cures) == len(set(cures))
+
+
 def test_what_to_write_instead_is_executed():
     """Each line of colabkit that a table of the migration page shows stands in a block that is run."""
     page = ROOT / "docs" / "migrate.md"

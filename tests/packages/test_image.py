@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 LISTS = ("pip-freeze.txt", "pip-freeze.gpu.txt")
 COLABS_PYTHON = "3.13"
 FOR_DEVELOPERS = {"test"}
+FROM_OUTSIDE = {"fastai": ("torch", "torchvision")}
+"""What an extra needs and the images have from outside the index: fastai takes any torch from 1.10 to below 3."""
+
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 pytestmark = pytest.mark.slow
@@ -33,9 +36,11 @@ def image(name):
 
 def resolve(extra, constraints):
     """Resolve colabkit with an extra for Colab's Python; return names and versions."""
+    overrides = constraints.with_name("overrides.txt")
+    overrides.write_text("".join(f"{name}; sys_platform == 'none'\n" for name in FROM_OUTSIDE.get(extra, ())))
     command = [find_uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", ROOT / "pyproject.toml"]
     command += ["--python-version", COLABS_PYTHON, "--python-platform", "x86_64-manylinux_2_35"]
-    command += ["--constraint", constraints, *(["--extra", extra] if extra else [])]
+    command += ["--constraint", constraints, "--override", overrides, *(["--extra", extra] if extra else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"it does not fit the image:\n{done.stderr}"
     return {normal(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE)}

@@ -106,6 +106,8 @@ def test_every_tab_and_every_button(panel):
     panel.fill("Packages", "two words, none of them")
     panel.press("Plan")
     panel.awaited("problem", "cannot read the requirement")
+    panel.press("Install")
+    panel.awaited("problem", "cannot read the requirement")
     panel.fill("Packages", "packaging\nrequests>=2")
     panel.press("Plan")
     panel.awaited("ok", "everything is already there")
@@ -141,6 +143,12 @@ def test_every_tab_and_every_button(panel):
     panel.photograph("drive")
 
     panel.tab("Run")
+    box = panel.page.get_by_role("textbox", name="Run", exact=True)  # the classic toolbar has a button of that name
+    where = box.input_value()
+    box.fill("ftp://nowhere/run")
+    panel.press("Look")
+    panel.awaited("problem", "ftp")
+    box.fill(where)
     panel.press("Look")
     panel.awaited("ok", "has no checkpoint yet")
     panel.press("Flush")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 from colabkit._tools.log import warn
+from colabkit.diagnosis import Diagnosis
+from colabkit.diagnosis.base import Finding
 from colabkit.drive import Health
 from colabkit.errors import DataError
 from colabkit.panel import _html, setup_panel
 from colabkit.panel._work import Worker
+from colabkit.runtime import detect
 
 
 def test_outside_a_notebook_it_is_a_page():
@@ -48,6 +54,26 @@ def test_a_curve_stands_numbers_that_are_none():
     assert "nan" not in drawn
     assert "from 1 to 0.5" in drawn
     assert _html.curve({"loss": [float("nan")]}) == _html.curve({}) == ""
+
+
+@pytest.mark.skipif(find_spec("ipywidgets") is None, reason="ipywidgets is missing: pip install ipywidgets")
+def test_a_fix_is_a_button_and_a_flush_without_a_run_is_told(tmp_path, monkeypatch):
+    """What the doctor would install, one click plans; a panel that was given no run says so when Flush is pressed."""
+    from colabkit.panel._live import Panel
+    from colabkit.panel._tab_runtime import RuntimeTab
+
+    monkeypatch.chdir(tmp_path)
+    panel, planned = Panel(), []
+    tab = RuntimeTab(panel.desk, planned.append)
+    finding = Finding(severity="warning", what="old", why="", do='pip install -U "packaging>=23" tqdm')
+    tab.show(Diagnosis(runtime=detect(), findings=(finding,), checks=("packages",)))
+    (fix,) = [one for one in tab._findings.children if hasattr(one, "click")]
+    assert fix.description == "Plan: install packaging>=23 tqdm"
+    fix.click()
+    assert planned == ["packaging>=23\ntqdm"]
+    (flush,) = [one for one in panel.desk._buttons if one.description == "Flush"]
+    flush.click()
+    assert "the panel does not know the run that trains here" in panel.desk.message.value
 
 
 def test_no_exception_and_no_word_of_a_thread_is_lost():

@@ -361,6 +361,14 @@ def test_a_refusal_in_an_answer_of_200_is_an_error(kaggle, folder, monkeypatch):
     assert made(kaggle).version == 1
 
 
+def test_a_dataset_that_is_refused_for_another_reason_tells_it(kaggle, folder, monkeypatch):
+    """Making it fails, and there is nothing to make a version of: the first answer's words are the reason."""
+    monkeypatch.setattr(kaggle.storage.uploads, "files", lambda _: "The title is used by another dataset of yours")
+    with pytest.raises(TransferError, match="used by another"):
+        push(folder, DIGITS, progress=False)
+    assert kaggle.bundles == {}
+
+
 def test_the_archive_of_many_files_is_the_same_in_each_process(kaggle, tmp_path):
     """What is packed twice is the same, byte for byte, so another process can go on with it."""
     (tmp_path / "many").mkdir()

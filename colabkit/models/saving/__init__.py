@@ -10,6 +10,7 @@ from colabkit._tools.optional import require
 from colabkit.errors import AddressError, ModelFileError, UnsupportedError
 from colabkit.models.base import Result
 from colabkit.models.classifier import Classifier
+from colabkit.models.saving import _torch
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -27,7 +28,8 @@ def save_model(model: Any, where: StrPath) -> Path:
         model: A `keras.Model`, what `train` gave, or a `colabkit.models.Classifier`.
         where: Its ending says what is saved: `.weights.h5` the weights, `.keras` the whole model, `.zip` a bundle with
             preprocessing, labels, versions and metrics, which predicts from raw images in any process. A bundle is
-            made of what `train` gave, or of a Classifier.
+            made of what `train` gave, or of a Classifier. A learner of fastai is saved as a bundle or, with `.pkl`, as
+            its own `export` does it.
 
     Returns:
         The written file.
@@ -44,6 +46,9 @@ def save_model(model: Any, where: StrPath) -> Path:
         ```
     """
     path = Path(where).expanduser()
+    if _torch.is_ours(model):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _torch.save(model, path)
     require("keras", extra="train", why=_WHY)
     kind = _ending(path)
     if kind is None:
@@ -83,7 +88,7 @@ def load_model(where: StrPath, *, into: Any = None, trusted: bool = False) -> An
         trusted: Allow files that bring code of their own (Lambda layers, custom classes). Only for files that you made.
 
     Returns:
-        A `keras.Model`, or for a bundle a `colabkit.models.Classifier`.
+        A `keras.Model`, for a bundle a `colabkit.models.Classifier`, for a trusted `.pkl` a learner of fastai.
 
     Raises:
         ModelFileError: The file is damaged or of another form; the message names the member.
@@ -96,6 +101,10 @@ def load_model(where: StrPath, *, into: Any = None, trusted: bool = False) -> An
         ```
     """
     path = Path(where).expanduser()
+    if path.is_file() and path.name.endswith(_torch.PICKLE):
+        return _torch.read_pickle(path, trusted=trusted)
+    if path.name.endswith(_BUNDLE) and _torch.is_bundle(path):
+        return _torch.read(path)
     keras = require("keras", extra="train", why=_WHY)
     kind = _ending(path)
     if kind is None or not path.is_file():

@@ -16,7 +16,7 @@ from colabkit.models.classifier import Classifier
 from colabkit.models.saving import _whole, _zip
 
 _FORMAT = 1
-_DESCRIPTION, _MODEL = "bundle.json", "model.keras"
+DESCRIPTION, _MODEL = "bundle.json", "model.keras"
 _LARGEST_DESCRIPTION = 1 << 20
 
 
@@ -28,25 +28,36 @@ def write_bundle(classifier: Classifier, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, staged(path) as temporary:
         model = Path(folder, _MODEL)
         classifier.model.save(model)
-        digest = sha256(model)
-        description = {
-            "format": _FORMAT,
-            "name": classifier.name,
-            "shape": list(classifier.shape),
-            "divide_by": classifier.divide_by,
-            "labels": list(classifier.labels),
-            "metrics": dict(classifier.metrics),
-            "versions": {
-                "colabkit": __version__,
-                "keras": keras.__version__,
-                "numpy": np.__version__,
-                "backend": keras.backend.backend(),
-            },
-            "model_sha256": digest,
+        versions = {
+            "colabkit": __version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "backend": keras.backend.backend(),
         }
+        description = describe(classifier, versions=versions, digest=sha256(model))
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(_DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False))
+            archive.writestr(DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False))
             archive.write(model, _MODEL)
+
+
+def describe(classifier: Classifier, *, versions: dict[str, str], digest: str) -> dict[str, Any]:
+    """Return what a bundle says of a classifier.
+
+    Args:
+        classifier: The classifier.
+        versions: Of the packages that the model needs.
+        digest: The sha256 of the member that holds the model.
+    """
+    return {
+        "format": _FORMAT,
+        "name": classifier.name,
+        "shape": list(classifier.shape),
+        "divide_by": classifier.divide_by,
+        "labels": list(classifier.labels),
+        "metrics": dict(classifier.metrics),
+        "versions": versions,
+        "model_sha256": digest,
+    }
 
 
 def read_bundle(path: Path, *, trusted: bool) -> Classifier:
@@ -60,12 +71,10 @@ def read_bundle(path: Path, *, trusted: bool) -> Classifier:
     name = str(path)
     with (
         open(path, "rb") as file,
-        _zip.opened(file, name, needed=(_DESCRIPTION, _MODEL), allowed=()) as archive,
+        _zip.opened(file, name, needed=(DESCRIPTION, _MODEL), allowed=()) as archive,
         tempfile.TemporaryDirectory() as folder,
     ):
-        if archive.getinfo(_DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
-            raise ModelFileError(f"the member {_DESCRIPTION!r} of {name} is too long", do="save the bundle again")
-        description = _description(_zip.read(archive, _DESCRIPTION, name), name)
+        description = read_description(archive, name)
         content = _zip.read(archive, _MODEL, name)
         if hashlib.sha256(content).hexdigest() != description["model_sha256"]:
             raise ModelFileError(
@@ -86,11 +95,20 @@ def read_bundle(path: Path, *, trusted: bool) -> Classifier:
         )
     except ValueError as error:
         raise ModelFileError(
-            f"the member {_DESCRIPTION!r} of {name} does not fit its model", why=str(error), do="save it again"
+            f"the member {DESCRIPTION!r} of {name} does not fit its model", why=str(error), do="save it again"
         ) from error
 
 
-def _description(data: bytes, name: str) -> dict[str, Any]:
+def read_description(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+    """Read what a bundle says of itself, and see that it has the form of one.
+
+    Raises:
+        ModelFileError: It has not.
+        NewerFormatError: A newer colabkit wrote it.
+    """
+    if archive.getinfo(DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
+        raise ModelFileError(f"the member {DESCRIPTION!r} of {name} is too long", do="save the bundle again")
+    data = _zip.read(archive, DESCRIPTION, name)
     try:
         found = json.loads(data)
         known = int(found["format"])
@@ -108,13 +126,13 @@ def _description(data: bytes, name: str) -> dict[str, Any]:
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError(
-            f"the member {_DESCRIPTION!r} of {name} cannot be read", why=repr(error)[:200], do="save the bundle again"
+            f"the member {DESCRIPTION!r} of {name} cannot be read", why=repr(error)[:200], do="save the bundle again"
         ) from error
     if known > _FORMAT:
         raise NewerFormatError(
             f"{name} has the format {known}", why=f"this colabkit reads {_FORMAT}", do="update colabkit"
         )
     if not valid:
-        raise ModelFileError(f"the member {_DESCRIPTION!r} of {name} has values of the wrong type", do="save it again")
+        raise ModelFileError(f"the member {DESCRIPTION!r} of {name} has values of the wrong type", do="save it again")
     result: dict[str, Any] = found
     return result
