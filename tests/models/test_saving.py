@@ -213,6 +213,17 @@ def test_a_damaged_member_is_named(model, tmp_path, name):
             ck.load_model(path)
 
 
+def test_a_model_of_another_keras_says_which(model, tmp_path):
+    """A layer with arguments that this Keras does not know: the error names the version that wrote the file."""
+    path = ck.save_model(model, tmp_path / "later.keras")
+    config = config_of(path)
+    config["config"]["layers"][1]["config"]["from_the_future"] = 1
+    metadata = json.dumps({"keras_version": "9.9.0", "date_saved": "2031-01-01@00:00:00"})
+    rewritten(path, config__json=json.dumps(config), metadata__json=metadata)
+    with pytest.raises(ModelFileError, match=r"written by Keras 9\.9\.0"):
+        ck.load_model(path)
+
+
 @pytest.mark.parametrize("member", ["../../home/evil.py", "/etc/evil", "assets/../../evil", "C:\\evil", "evil.pkl"])
 def test_members_that_do_not_belong_are_refused(classifier, tmp_path, member):
     """Climbing out of the archive, and a pickle beside the model, in both kinds of file."""

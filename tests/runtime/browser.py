@@ -12,7 +12,7 @@ import urllib.request
 from colabkit._tools.ports import free_ports
 
 CHROMIUM = "/usr/bin/chromium"
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -90,7 +90,7 @@ def open_notebook(frontend, port, name):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=_FLAGS)
+        chromium = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         try:
             page = chromium.new_page(viewport={"width": 1100, "height": 900})
             page.set_default_timeout(_PATIENCE * 1000)

@@ -19,6 +19,7 @@ from colabkit.errors import DataError, StorageError
 from colabkit.tracking import Record, read_log
 from colabkit.tracking._events import EventFiles, pack, step_of, unpack
 from colabkit.tracking._jsonl import JsonLines
+from tests.runtime.browser import CHROMIUM, FLAGS, is_available
 
 ROOT = Path(__file__).parents[2]
 
@@ -241,9 +242,26 @@ sys.stdin.read()
 """
 
 
+def see(url):
+    """Look at it as a user does: the runs and the curves are on the page."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        try:
+            page = chromium.new_page()
+            page.goto(f"{url}#timeseries")
+            for words in ("epoch_loss", "batch_accuracy", "validation"):
+                page.get_by_text(words, exact=True).first.wait_for(timeout=60_000)
+            page.locator("scalar-card").first.wait_for(timeout=60_000)
+        finally:
+            chromium.close()
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not is_available(), reason=f"needs {CHROMIUM} (apt-get install chromium) and playwright (PyPI)")
 def test_tensorboard_serves_the_run(whole):
-    """A real TensorBoard reads our files: scalars of training, validation and steps, and histograms."""
+    """A real TensorBoard reads our files: scalars of each part, and histograms; a real browser shows the curves."""
     pytest.importorskip("tensorboard", reason='TensorBoard is missing; pip install "tensorboard>=2.16"')
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, "-c", SERVE, str(whole)]
@@ -266,5 +284,6 @@ def test_tensorboard_serves_the_run(whole):
         assert [step for _, step, _ in steps] == list(range(5, 121, 5))
         histogram_tags = ask("plugin/histograms/tags")["train"]
         assert len(histogram_tags) == 2
+        see(url)
         process.stdin.close()
         assert process.wait(30) == 0
