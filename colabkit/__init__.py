@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from colabkit.models.plots import plot as plot
     from colabkit.models.saving import load_model as load_model
     from colabkit.models.saving import save_model as save_model
+    from colabkit.models.saving.export import export_model as export_model
     from colabkit.packages import install as install
     from colabkit.packages import lock as lock
     from colabkit.panel import setup_panel as setup_panel
@@ -37,6 +38,7 @@ else:
         "doctor": "colabkit.diagnosis",
         "drive": "colabkit",
         "errors": "colabkit",
+        "export_model": "colabkit.models.saving.export",
         "fetch": "colabkit.transfer",
         "install": "colabkit.packages",
         "load_model": "colabkit.models.saving",
@@ -82,6 +84,7 @@ __all__ = [
     "doctor",
     "drive",
     "errors",
+    "export_model",
     "fetch",
     "install",
     "load_model",

@@ -135,6 +135,8 @@ def train(
                 verbose=0,
                 callbacks=[EpochBar(), track(run, more=tracker), resume],
             )
+        if plan.steps_per_execution:
+            model.train_function = None  # the user's next fit is Keras' own
         metrics = {}
         with phases("evaluate"):
             if len(samples.x_test):

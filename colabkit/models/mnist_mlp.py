@@ -18,7 +18,7 @@ EPOCHS = 5
 BATCH_SIZE = 32
 STEPS_AT_ONCE = 32
 FASTEST_ON_CPU = "jax"
-SPRINT = Sprint(epochs=5, batch_size=256, learning_rate=6e-3)
+SPRINT = Sprint(epochs=5, batch_size=250, learning_rate=6e-3)
 
 
 def load(data: Data | None) -> ImageData:

@@ -13,6 +13,7 @@ from colabkit.accelerator.backends import TITLES, VARIABLE, look
 from colabkit.accelerator.base import dtype_policy
 from colabkit.accelerator.precision import cpu_has_bfloat16
 from colabkit.errors import RunMismatchError, UnknownNameError, UnsupportedError
+from colabkit.models import at_once
 from colabkit.runtime import detect
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Plan:
         strategy: The devices and the backend.
         epochs: How often to go through the data.
         batch_size: Samples a step.
-        steps_per_execution: Steps that run without returning to Python; None leaves it as the model was compiled.
+        steps_per_execution: Most steps that run without returning to Python; None leaves it as the model was compiled.
             Each return costs the wait for the metrics, which of a small model is half the time. PyTorch has none.
         learning_rate: Where the cosine begins; None for the model's own.
         policy: A dtype policy beside the strategy's own; None for none.
@@ -101,9 +102,9 @@ def plan(
     changes = []
     if backend is not None and backend == reference.FASTEST_ON_CPU:
         changes.append(f"{TITLES[backend]}, the fastest backend for this model on a CPU")
-    at_once = reference.STEPS_AT_ONCE if recipe != "tutorial" and chosen.backend != "torch" else None
-    if at_once:
-        changes.append(f"{at_once} steps at once, without returning to Python between them")
+    most = reference.STEPS_AT_ONCE if recipe != "tutorial" and chosen.backend != "torch" else None
+    if most:
+        changes.append(f"up to {most} steps at once, without returning to Python between them")
     epochs = epochs or (sprint.epochs if sprint else reference.EPOCHS)
     batch_size = batch_size or (sprint.batch_size if sprint else reference.BATCH_SIZE)
     policy = None
@@ -121,7 +122,7 @@ def plan(
         strategy=chosen,
         epochs=epochs,
         batch_size=batch_size,
-        steps_per_execution=at_once,
+        steps_per_execution=most,
         learning_rate=sprint.learning_rate if sprint else None,
         policy=policy,
         changes=tuple(changes),
@@ -170,8 +171,10 @@ def build(plan: Plan, reference: ReferenceModel, *, samples: int) -> Any:
         steps = plan.epochs * -(-samples // plan.batch_size)
         model = reference.build(keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps))
     if plan.steps_per_execution:
-        # As compile(steps_per_execution=...) sets it: part of how it runs, not of what is computed.
-        model.steps_per_execution = plan.steps_per_execution
+        steps = -(-samples // plan.batch_size)
+        number = at_once.choose(steps, plan.steps_per_execution)
+        alone = plan.strategy.device == "cpu" and plan.strategy.replicas == 1
+        at_once.install(model, number, steps=steps, backend=plan.strategy.backend if alone else "")
     return model
 
 

@@ -40,6 +40,30 @@ with tempfile.TemporaryDirectory() as folder:
 print(json.dumps([result.seconds["fit"], result.metrics["accuracy"]]))
 """
 
+TRACKING = """
+import json, sys, tempfile, time
+import colabkit as ck
+from colabkit.tracking import _keras
+from colabkit.models import plots
+spent = [0.0]
+def timed(call):
+    def wrapped(*arguments, **named):
+        begin = time.perf_counter()
+        try:
+            return call(*arguments, **named)
+        finally:
+            spent[0] += time.perf_counter() - begin
+    return wrapped
+for name in [name for name in vars(_keras.TrackCallback) if name.startswith("on_")]:
+    setattr(_keras.TrackCallback, name, timed(vars(_keras.TrackCallback)[name]))
+import matplotlib.figure  # its import is no plot
+with tempfile.TemporaryDirectory() as folder:
+    result = ck.train(sys.argv[1], data=sys.argv[2], run=folder)
+    tracked = spent[0]
+    timed(plots.plot)(result.history, folder + "/training.png")
+print(json.dumps([tracked / result.seconds["fit"], spent[0] / result.seconds["fit"]]))
+"""
+
 READ = """
 import json, resource, sys, time
 path, how = sys.argv[1:]
@@ -84,6 +108,16 @@ def trainings(name: str, path: str, seeds: int) -> None:
         print(f"| `{recipe}`, {backend} | {seconds:.1f} | {seconds / whole:.2f} | {accuracies} |", flush=True)
 
 
+def tracking(name: str, path: str) -> None:
+    """Print which part of the seconds of `fit` goes into the log, TensorBoard's files and the plot of a training.
+
+    Reading the metrics waits for the steps that compute them, so what is counted is an upper bound.
+    """
+    print(f"\n| {name}, `same` | of the seconds of fit |\n|---|---|")
+    logs, all_of_it = run(TRACKING, name, path)
+    print(f"| the log and TensorBoard's files | {logs:.2%} |\n| with the plot | {all_of_it:.2%} |", flush=True)
+
+
 def reading(path: str) -> None:
     """Print the table of the CSV, best of three in turn."""
     found: dict[str, list[tuple[float, float]]] = {"pandas": [], "first": [], "copy": []}
@@ -111,6 +145,8 @@ if __name__ == "__main__":
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     print("load average at the start:", os.getloadavg()[0])
     reading(csv)
+    tracking("mnist-mlp", mnist)
+    tracking("digits-cnn", csv)
     trainings("mnist-mlp", mnist, count)
     trainings("digits-cnn", csv, count)
     print("load average at the end:", os.getloadavg()[0])
