@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import signal
 import sys
 import threading
@@ -17,6 +18,8 @@ from colabkit.launch.member import Member, check_ports
 from colabkit.runtime import resources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from colabkit.launch.plan import Plan
     from colabkit.launch.process import Output
     from colabkit.launch.report import Report
@@ -34,14 +37,44 @@ def supervise(plan: Plan, *, output: Output | None = None) -> Report:
     Raises:
         ClusterError: As `launch`.
     """
-    return asyncio.run(_supervise(plan, output or _print))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_supervise(plan, output or _print))
+    return _beside_the_loop(plan, output or _print)
+
+
+def _beside_the_loop(plan: Plan, output: Output) -> Report:
+    """Do it in a thread: in a notebook this one runs the kernel's own loop. An interrupt of the kernel is Ctrl-C."""
+    ended: list[Report | BaseException] = []
+    stops: list[Callable[[], object]] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            ended.append(asyncio.run(_supervise(plan, output, stops)))
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            ended.append(error)
+        finally:
+            done.set()
+
+    threading.Thread(target=work, name="colabkit-launch").start()
+    while not done.is_set():
+        try:
+            done.wait()  # not join(): interrupted, it takes the thread for ended in some versions of Python
+        except KeyboardInterrupt:
+            for stop in stops:
+                stop()
+    if isinstance(ended[0], BaseException):
+        raise ended[0]
+    return ended[0]
 
 
 def _print(line: str, is_error: bool) -> None:
     print(line, file=sys.stderr if is_error else sys.stdout, flush=True)
 
 
-async def _supervise(plan: Plan, output: Output) -> Report:
+async def _supervise(plan: Plan, output: Output, stops: list[Callable[[], object]] | None = None) -> Report:
     check_ports(plan)
     own = fingerprint(plan)
     cores = resources.cpus()
@@ -61,7 +94,7 @@ async def _supervise(plan: Plan, output: Output) -> Report:
     tasks = [asyncio.ensure_future(member.run()) for member in members]
     if lead is not None:
         tasks.insert(0, asyncio.ensure_future(lead.run()))
-    _watch_signals(lead, tasks)
+    _listen_to_the_user(lead, tasks, stops)
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
@@ -87,9 +120,11 @@ async def _listen(host: str, port: int, lead: Lead) -> asyncio.Server:
         ) from error
 
 
-def _watch_signals(lead: Lead | None, tasks: list[asyncio.Task[Report]]) -> None:
-    if threading.current_thread() is not threading.main_thread():
-        return
+def _listen_to_the_user(
+    lead: Lead | None, tasks: list[asyncio.Task[Report]], stops: list[Callable[[], object]] | None
+) -> None:
+    """Let signals stop it, or, in a thread, which gets none, whoever waits for the thread."""
+    loop = asyncio.get_running_loop()
 
     def stop(number: signal.Signals) -> None:
         if lead is not None:
@@ -98,5 +133,8 @@ def _watch_signals(lead: Lead | None, tasks: list[asyncio.Task[Report]]) -> None
             for task in tasks:
                 task.cancel()
 
-    for number in _CODES:
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    if stops is not None:
+        stops.append(functools.partial(loop.call_soon_threadsafe, stop, signal.SIGINT))
+    elif threading.current_thread() is threading.main_thread():
+        for number in _CODES:
+            loop.add_signal_handler(number, stop, number)

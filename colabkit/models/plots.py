@@ -40,7 +40,11 @@ def plot(history: Any, path: StrPath | None = None) -> Any:
     values = _by_epoch(history)
     names = sorted({name.removeprefix("val_") for name in values}, key=lambda name: (name != "loss", name))
     if not names:
-        raise DataError("there is nothing to draw", why="no epoch has been logged", do="pass what fit() returned")
+        raise DataError(
+            "there is nothing to draw",
+            why="no epoch has been logged",
+            do="pass what fit() returned, or track: fit(..., callbacks=[run.resume(), ck.track(run)])",
+        )
     figure = _figure(4.5 * len(names), 3.6)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True):
         for key, label, color in ((name, "training", _BLUE), (f"val_{name}", "validation", _RED)):

@@ -19,7 +19,7 @@ from colabkit.checkpoint.fastai import require_fastai
 from colabkit.errors import UnsupportedError
 
 DOUBLE = Path(__file__).parents[1] / "doubles" / "fastai_training.py"
-WHOLE = ("plain", "torch", "accumulation", "stopped", "fine_tune", "workers")
+WHOLE = ("plain", "torch", "accumulation", "stopped", "fine_tune", "workers", "mixed")
 KILLED = (
     "plain:after_batch/4,after_batch/10",  # in an epoch, and again in the epoch that was resumed
     "plain:t0.2,t0.4,t0.7,t1.0",  # at any moment
@@ -29,6 +29,7 @@ KILLED = (
     "stopped:after_epoch/1",  # EarlyStoppingCallback remembers
     "fine_tune:after_batch/5,after_batch/15",  # in the first of its two fits, and in the second
     "workers:after_batch/15",
+    "mixed:after_batch/18",  # the scaler has grown by then, and counts
 )
 SIGNALS = (f"plain:after_batch/17/{int(signal.SIGTERM)}", f"plain:after_batch/11/{int(signal.SIGINT)}")
 
@@ -76,9 +77,9 @@ def test_a_signal_saves_the_step_that_runs(trained, case):
 def test_a_run_goes_on_only_with_what_it_is_of(trained):
     """Another model and other data are refused by name; the same again is done already, with the same weights."""
     model, data, again = trained["refused"]
-    assert model.startswith("RunMismatchError: the run 16 belongs to another model")
+    assert model.startswith("RunMismatchError: the run 18 belongs to another model")
     assert "0.bias" in model
-    assert data.startswith("RunMismatchError: the run 16 was trained on other data")
+    assert data.startswith("RunMismatchError: the run 18 was trained on other data")
     assert "samples: 100 -> 90" in data
     assert again["weights"] == trained["plain"]["result"]["weights"]
     assert again["then"] == trained["plain"]["result"]["then"]

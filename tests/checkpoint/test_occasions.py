@@ -244,6 +244,7 @@ def found(tmp_path, python):
     return {**json.loads(out.splitlines()[-1]), "told": err}
 
 
+@pytest.mark.slow
 def test_errors_cost_no_step_and_the_best_is_kept(found):
     """Wherever user code fails, the last whole step is saved, and a rerun ends the same; the best state can be loaded.
 

@@ -30,6 +30,7 @@ from fastai.vision.all import (
     IndexSplitter,
     ItemGetter,
     Learner,
+    MixedPrecision,
     OptimWrapper,
     PILImageBW,
     RandTransform,
@@ -53,6 +54,19 @@ class Shift(RandTransform):
     def encodes(self, image: PILImageBW):
         shift = random.randint(-2, 2) + int(np.random.randint(-2, 3))
         return PILImageBW.create(np.roll(np.asarray(image), shift, axis=1))
+
+
+class MixedOnCPU(MixedPrecision):
+    """Mixed precision as to_fp16 sets it up, with a scaler that works on a CPU and soon grows."""
+
+    def before_fit(self):
+        super().before_fit()
+        self.autocast = torch.autocast("cpu", dtype=torch.bfloat16)
+        self.learn.scaler = torch.amp.GradScaler("cpu", growth_interval=4)
+
+    def after_fit(self):
+        self.learn.last_scale = self.learn.scaler.get_scale()
+        super().after_fit()
 
 
 class KilledAt(Callback):
@@ -122,6 +136,7 @@ def train(folder, case, where):
                 3, 1e-3, cbs=[EarlyStoppingCallback("accuracy", min_delta=2, patience=1), resume, *kill]
             )
         else:
+            kill += [MixedOnCPU()] if case == "mixed" else []
             learn.fit_one_cycle(3, slice(1e-4, 1e-3), cbs=[resume, *kill])
     digest = hashlib.sha256()
     for name, tensor in learn.model.state_dict().items():
@@ -138,6 +153,7 @@ def train(folder, case, where):
             name: hashlib.sha256(array.tobytes()).hexdigest()[:8] + str(array.shape) for name, array in noted.items()
         },
         "then": then,
+        "scale": getattr(learn, "last_scale", None),
         "resumed_from": resume.resumed_from,
     }
 

@@ -150,6 +150,36 @@ def test_no_worker_outlives_a_supervisor_that_is_killed(script):
         wait_until(lambda at=mark: not is_alive(int(at.read_text())))
 
 
+IN_A_NOTEBOOK = """
+import asyncio, sys
+from colabkit.launch import launch
+async def cell():  # as a kernel runs it
+    report = launch(sys.argv[1], local=2)
+    print("code", report.code, report.attempts)
+asyncio.new_event_loop().run_until_complete(cell())
+"""
+
+
+@pytest.mark.parametrize(("interrupted", "code"), [(False, 0), (True, 130)])
+def test_in_a_notebook_it_runs_beside_the_kernels_loop(script, interrupted, code):
+    """The thread of a cell has a loop already; an interrupt of the kernel lets the workers end cleanly there too."""
+    path = script(
+        "try:\n    (here / f'up{index}').touch(); time.sleep(600)\n"
+        "except KeyboardInterrupt:\n    (here / f'saved{index}').touch()"
+        if interrupted
+        else "pass"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", IN_A_NOTEBOOK, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if interrupted:
+        wait_until(lambda: all((path.parent / f"up{index}").exists() for index in range(2)))
+        running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert f"code {code} 1" in out, err
+    assert all((path.parent / f"saved{index}").exists() is interrupted for index in range(2))
+
+
 def is_alive(pid):
     """Say whether a process runs; a zombie does not."""
     try:
