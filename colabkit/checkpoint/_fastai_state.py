@@ -8,9 +8,6 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from fastai.optimizer import OptimWrapper
-from fastcore.foundation import L
 
 from colabkit.checkpoint import _rng, snapshot
 from colabkit.checkpoint._torch import to_torch
@@ -37,6 +34,9 @@ def encode(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str | bytes | np.generic | np.ndarray):
         return value
+    import torch
+    from fastcore.foundation import L
+
     if isinstance(value, torch.Tensor) and not isinstance(value, torch.nn.Parameter):  # whose identity counts
         return {_TENSOR: _plain(value)}
     if isinstance(value, list) and len(value) > 1:  # a value for each step: one array instead of thousands
@@ -64,12 +64,16 @@ def decode(value: Any, device: Any = "cpu") -> Any:
             if kind == _FLOATS:
                 return items.tolist()
             if kind == _LIST:
+                from fastcore.foundation import L
+
                 return L(decode(item, device) for item in items)
             return to_torch(items).to(device) if kind == _TENSOR else list(to_torch(items))
     return {key: decode(item, device) for key, item in value.items()}
 
 
 def _plain(tensor: Any) -> Any:
+    import torch
+
     return tensor.detach().as_subclass(torch.Tensor)
 
 
@@ -78,6 +82,8 @@ def _plain(tensor: Any) -> Any:
 
 def generators(dls: Any) -> dict[str, Array]:
     """Copy the states of the global generators and of those of the data loaders."""
+    import torch
+
     found = _rng.capture()
     for number, loader in enumerate(dls.loaders):
         if isinstance(own := getattr(loader, "rng", None), random.Random):
@@ -128,6 +134,9 @@ def capture_rest(learn: Any, others: Iterable[Any]) -> dict[str, Any]:
 
 def apply(learn: Any, others: Iterable[Any], tensors: Mapping[str, Array], state: Mapping[str, Any]) -> None:
     """Put back what `capture_model` and `capture_rest` took."""
+    import torch
+    from fastai.optimizer import OptimWrapper
+
     device = next(learn.model.parameters()).device
     start = len("model/")
     weights = {name[start:]: to_torch(array) for name, array in tensors.items() if name.startswith("model/")}
@@ -234,6 +243,8 @@ def identity(dls: Any) -> dict[str, Any]:
 
 def _digest(dataset: Any) -> str | None:
     """Hash what names or makes the samples; None where that is nothing that can be hashed."""
+    from fastcore.foundation import L
+
     items: Any = getattr(dataset, "items", None)
     digest = hashlib.sha256()
     if hasattr(items, "to_csv"):
