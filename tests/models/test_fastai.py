@@ -21,7 +21,7 @@ DOUBLE = Path(__file__).parents[1] / "doubles" / "fastai_digits.py"
 
 needs_fastai = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("fastai", "torch", "torchvision")),
-    reason='fastai is missing; pip install torch==2.13.0 "fastai>=2.7"',
+    reason='fastai is missing; pip install torch==2.13.0 "fastai>=2.7" "plum-dispatch<2.10"',
 )
 
 

@@ -47,8 +47,15 @@ def save(model: Any, path: Path) -> Path:
     """
     learn = model.model if isinstance(model, Result) else model
     if path.name.endswith(PICKLE) and hasattr(learn, "export"):
-        with staged(path) as temporary:
-            learn.export(Path(temporary).absolute())
+        try:
+            with staged(path) as temporary:
+                learn.export(Path(temporary).absolute())
+        except TypeError as error:  # plum-dispatch 2.10 gave the functions of fastai's transforms a lock
+            raise UnsupportedError(
+                f"{path} cannot be written",
+                why=f"fastai's own export failed: {error}",
+                do='save a .zip bundle, or run: pip install "plum-dispatch<2.10", then restart the kernel',
+            ) from error
         return path
     if not path.name.endswith(".zip"):
         raise AddressError(
