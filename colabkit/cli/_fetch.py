@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="neither use nor note earlier fetches; default place: this folder"
     )
-    parser.add_argument("--connections", type=int, metavar="N", help="connections at most; default: up to 16")
+    parser.add_argument("--connections", type=int, metavar="N", help="connections at most; default: up to 24")
     parser.add_argument("--list", action="store_true", help="list what the cache holds instead, newest first")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 

@@ -16,6 +16,7 @@ from colabkit.packages._report import Change, Conflict, InstallReport
 from colabkit.packages._requirements import applicable, is_file, read, read_file
 from colabkit.packages._site import Site
 from colabkit.packages._stale import Stale, loaded, running_version, stale
+from colabkit.packages._verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,11 +108,17 @@ def make_available(
 ) -> InstallReport:
     """Do what install() does up to the restart, for callers that have more to do before it; arguments as there."""
     site = Site()
+    words = [one if isinstance(one, str) and not is_file(one) else Path(one).expanduser() for one in requirements]
+    verdict = Verdict(f"all of these are installed, force={force}", *words, site=site, env=env)
+    if requirements and verdict.is_known:
+        return InstallReport(dry_run=dry_run, stale=stale(site))
     wanted, differs, skipped = _read_all(requirements, site, force=force)
     notes = InstallReport(differs=differs, skipped=skipped, dry_run=dry_run, stale=stale(site))
     for line in (*differs, *(f"left out: {text}" for text in skipped)):
         warn("%s", line)
     if not site.missing(wanted):
+        if not differs and not skipped:
+            verdict.keep()
         return notes
 
     # Most calls end above, within milliseconds; what follows is loaded when something has to be done.

@@ -13,6 +13,7 @@ from colabkit.errors import ColabKitError, SecretError, SetupFileError
 from colabkit.packages._install import make_available
 from colabkit.packages._need import read_need
 from colabkit.packages._requirements import read, read_file
+from colabkit.packages._verdict import Verdict
 from colabkit.runtime import detect
 from colabkit.runtime.report import accelerators as named
 from colabkit.runtime.secrets import secret
@@ -232,8 +233,14 @@ def _all_there(spec: Spec, lock: Path | None) -> str:
 
 def _absent(spec: Spec, lock: Path) -> list[str]:
     """The packages that the lock does not know yet."""
+    verdict = Verdict("the lock knows all of these", *spec.packages, lock)
+    if verdict.is_known:
+        return []
     known = {one.name for one in read_file(lock)}
-    return [one.name for one in map(read, spec.packages) if one.name not in known and one.need.applies()]
+    absent = [one.name for one in map(read, spec.packages) if one.name not in known and one.need.applies()]
+    if not absent:
+        verdict.keep()
+    return absent
 
 
 def _data(one: Data, places: dict[str, Path]) -> Step:

@@ -23,11 +23,18 @@ SMALLEST = 1 << 20
 LARGEST = 32 << 20
 """Bounds of a piece: large enough that asking costs little, small enough that the last ones end together."""
 
-MOST = 16
 FIRST = 8
-"""Connections at most, and at the beginning; the rest follow when the first have shown that ranges work."""
+MOST = 16
+FURTHEST = 24
+"""Connections at the beginning; when these have shown that ranges work; and where each one more brings more, as from a
+server that gives every connection the same share."""
 
 _PROBE = 0.1
+_TRIAL = 0.25
+_MORE = 4
+_WORTH = 0.5
+"""Seconds until the second number, seconds for each step beyond it, its connections, and how much of their fair share
+they must have brought for the next step."""
 _MOST_RENEWALS = 3
 _TICK = 0.05
 _WINDOW = 20.0
@@ -91,7 +98,7 @@ class Crew:
         self._part = part
         self._target = target
         self._size = part.size or 0
-        self._most = connections or MOST
+        self._most = connections or FURTHEST
         self._limit = connections or FIRST
         self._crowded = False
         self._backoff = backoff
@@ -106,6 +113,8 @@ class Crew:
         self._expired_at = -1
         self._renewals = 0
         self._probed = time.monotonic()
+        self._probed_at = part.count
+        self._last = (0, 0.0)  # the connections of the trial before, and its bytes a second
 
     def run(self, answer: Answer, watch: Callable[[], None]) -> None:
         """Work until all bytes are there.
@@ -140,13 +149,27 @@ class Crew:
     def _grow(self) -> None:
         now = time.monotonic()
         with self._state:
-            if self._limit < self._most and not self._crowded and now - self._probed >= _PROBE:
-                self._limit = min(self._most, self._limit * 2)
-                self._probed = now
+            if self._limit < self._most and not self._crowded:
+                self._probe(now)
             pieces = sum(-(-(stop - start) // SMALLEST) for start, stop in self._todo)
             wanted = min(self._limit - self._working, pieces)
         for _ in range(wanted):
             self._hire(None, None)
+
+    def _probe(self, now: float) -> None:
+        """Allow more connections where those of the last step were worth it."""
+        seconds = now - self._probed
+        if seconds < (_PROBE if self._limit < MOST else _TRIAL):
+            return
+        count = self._part.count
+        (before, rate_before), rate = self._last, (count - self._probed_at) / seconds
+        self._last, self._probed, self._probed_at = (self._limit, rate), now, count
+        if self._limit < MOST:
+            self._limit = min(self._most, MOST, self._limit * 2)
+        elif rate > rate_before * (1 + _WORTH * (self._limit / before - 1)):
+            self._limit = min(self._most, self._limit + _MORE)
+        else:
+            self._most = self._limit
 
     def _hire(self, piece: _Piece | None, answer: Answer | None) -> None:
         with self._state:

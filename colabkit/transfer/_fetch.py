@@ -76,7 +76,7 @@ def fetch(
         unpack: "auto" unpacks zip, tar and 7z archives to a folder of their name, unless `to` names a file; True
             unpacks single files (.gz, .bz2, .xz, .zst) too; False never.
         overwrite: Fetch again even if it is there, and replace what is at `to`.
-        connections: How many connections at most; without it as many as the server likes, up to 16.
+        connections: How many connections at most; without it as many as the server likes, up to 24.
         progress: None shows a bar where one fits, False is silent, a function is called with (done, total).
 
     Returns:

@@ -12,7 +12,7 @@ from colabkit._tools.retry import Backoff
 from colabkit.errors import DiskFullError, IntegrityError, OfflineError, TransferError, WebPageError
 from colabkit.transfer import _html
 from colabkit.transfer._checksum import Checksum, PrefixHash, of_file
-from colabkit.transfer._crew import MOST, REAL_PROGRESS, SMALLEST, Crew, Pace, check_part
+from colabkit.transfer._crew import FURTHEST, REAL_PROGRESS, SMALLEST, Crew, Pace, check_part
 from colabkit.transfer._http import Client
 from colabkit.transfer._network import too_busy
 from colabkit.transfer.base import ChangedError, ExpiredError, TransientError
@@ -83,7 +83,7 @@ class Download:
         self._hash: PrefixHash | None = None
         self._expected = checksum
         self._own_client = client is None
-        self._client = client or Client(connections or MOST)
+        self._client = client or Client(connections or FURTHEST)
         self._target: Target
         self._pause = threading.Event()  # never set: it is a sleep that Ctrl-C interrupts on every platform
         self._remote: Remote

@@ -46,7 +46,7 @@ def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder, FaultServer() as server:
         work = Path(folder)
-        server.put("data.bin", b"7" * (8 * MIB)).rate = 2.0 * MIB
+        server.put("data.bin", b"7" * (64 * MIB)).rate = 2.0 * MIB
         python = work / "env" / "bin" / "python"
         subprocess.run([find_uv(), "venv", "-q", "--python", sys.executable, work / "env"], check=True)
         here = f"{Path(__file__).parents[2]}{os.pathsep}{os.pathsep.join(path for path in sys.path if 'site-' in path)}"
@@ -58,7 +58,8 @@ def main() -> None:
         measure(python, warm, env, "kernel")
         file = work / "colabkit.toml"
         file.write_text(
-            'packages = ["cowsay"]\nlock = "requirements.lock"\nrun = "runs/one"\n'
+            'packages = ["kaggle", "gdown", "google-cloud-storage", "pandas", "scikit-learn"]\n'
+            'lock = "requirements.lock"\nrun = "runs/one"\n'
             f'[data]\nbytes = "{server.url("data.bin")}"\n'
         )
         cold = measure(python, file, env)

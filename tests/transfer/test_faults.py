@@ -256,6 +256,16 @@ def test_a_server_that_limits_connections_gets_fewer(server, blob, tmp_path):
     assert fetch(server.url("a.bin"), tmp_path / "a.bin").read_bytes() == data
 
 
+def test_more_connections_come_where_each_brings_its_share(server, blob, tmp_path):
+    """A server that gives every connection the same rate is asked over more than 16, and over 24 at most."""
+    data = blob(40 * MIB)
+    resource = server.put("a.bin", data, rate=MIB)
+    seen = []
+    path = fetch(server.url("a.bin"), tmp_path / "a.bin", progress=lambda *_: seen.append(resource.serving))
+    assert path.read_bytes() == data
+    assert 16 < max(seen) <= 24
+
+
 def test_a_signed_address_that_expires_on_the_way_is_asked_for_anew(server, blob, tmp_path):
     """The redirect's target refuses after a while; the first address is asked for a new one."""
     data = blob(SIZE)
