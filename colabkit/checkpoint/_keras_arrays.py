@@ -157,9 +157,9 @@ def fingerprint(inputs: Any) -> str:
                 continue
             flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             if flat.nbytes <= _FINGERPRINT_ALL:
-                size, starts = _PIECE, range(0, flat.nbytes, _PIECE)
+                size, starts = _PIECE, [*range(0, flat.nbytes, _PIECE)]
             else:
-                size, starts = _BLOCK, np.linspace(0, flat.nbytes - _BLOCK, 256).astype(int)
+                size, starts = _BLOCK, np.linspace(0, flat.nbytes - _BLOCK, 256).astype(int).tolist()
             for found in pool.map(lambda start, flat=flat, size=size: _hash(flat[start : start + size]), starts):
                 digest.update(found)
     return digest.hexdigest()[:16]
