@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+# A generator of our own: a draw from the global one, by a thread that retries, would change what a user's seed gives.
+_CHANCE = random.Random()  # noqa: S311 - spreads load, guards nothing
+
 
 @dataclass(kw_only=True)
 class Backoff:
@@ -43,7 +46,7 @@ class Backoff:
             return None
         # Bounded, since 2**1024 is more than a float holds: an outage of a day has as many failures.
         own: float = min(self.longest, self.first * 2.0 ** min(self.failures, 60))
-        own *= 1 - self.jitter * random.random()  # noqa: S311 - spreads load, guards nothing
+        own *= 1 - self.jitter * _CHANCE.random()
         self.failures += 1
         return own if asked is None else max(own, asked)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _FINGERPRINT_ALL = 1 << 28  # arrays up to 256 MiB are hashed whole, larger ones by 256 blocks of 1 MiB
 _BLOCK = 1 << 20
+_PIECE = 8 << 20  # bytes that are hashed by one thread
 
 
 class ExactArrays(ArrayDataAdapter):  # type: ignore[misc]
@@ -117,18 +120,20 @@ class Arrays(Source):
         self._order = Order(seed=self.seed, samples=adapter._num_samples, batch_size=size, shuffle=shuffle)
         adapter.__class__ = ExactArrays
         adapter.order = self._order
+        pool = ThreadPoolExecutor(1, thread_name_prefix="colabkit-fingerprint")
+        self._fingerprint = pool.submit(fingerprint, adapter._inputs)  # while TensorFlow builds its dataset
+        pool.shutdown(wait=False)
         iterator = self.fit.iterator
         if hasattr(iterator, "_distributed_dataset"):  # TensorFlow builds it once; the others ask at each epoch
             strategy = iterator._distribute_strategy
             adapter.made = iterator._distributed_dataset if hasattr(iterator._distributed_dataset, "_inputs") else None
             iterator._distributed_dataset = strategy.experimental_distribute_dataset(adapter.get_tf_dataset())
         iterator.reset()
-        self._fingerprint = fingerprint(adapter._inputs)
 
     def identity(self) -> dict[str, Any]:
         """Tell the shape of the data and a hash of its content."""
         return {
-            "fingerprint": self._fingerprint,
+            "fingerprint": self._fingerprint.result(),
             "seed": self.seed,
             "samples": self._order.samples,
             "batch_size": self._order.batch_size,
@@ -142,17 +147,23 @@ class Arrays(Source):
 def fingerprint(inputs: Any) -> str:
     """Identify data by the shapes, the dtypes and the content of its arrays."""
     digest = hashlib.sha256()
-    for leaf in keras.tree.flatten(inputs):
-        if leaf is None:
-            continue
-        array = np.asarray(leaf) if not hasattr(leaf, "detach") else leaf.detach().cpu().numpy()
-        digest.update(f"{array.shape} {array.dtype.str};".encode())
-        if array.dtype.hasobject:
-            continue
-        flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        if flat.nbytes <= _FINGERPRINT_ALL:
-            digest.update(flat)
-        else:
-            for start in np.linspace(0, flat.nbytes - _BLOCK, 256).astype(int):
-                digest.update(flat[start : start + _BLOCK])
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="colabkit-fingerprint") as pool:
+        for leaf in keras.tree.flatten(inputs):
+            if leaf is None:
+                continue
+            array = np.asarray(leaf) if not hasattr(leaf, "detach") else leaf.detach().cpu().numpy()
+            digest.update(f"{array.shape} {array.dtype.str};".encode())
+            if array.dtype.hasobject:
+                continue
+            flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            if flat.nbytes <= _FINGERPRINT_ALL:
+                size, starts = _PIECE, [*range(0, flat.nbytes, _PIECE)]
+            else:
+                size, starts = _BLOCK, np.linspace(0, flat.nbytes - _BLOCK, 256).astype(int).tolist()
+            for found in pool.map(lambda start, flat=flat, size=size: _hash(flat[start : start + size]), starts):
+                digest.update(found)
     return digest.hexdigest()[:16]
+
+
+def _hash(block: Any) -> bytes:
+    return hashlib.sha256(block).digest()

@@ -150,7 +150,13 @@ class Claim:
             if now is None:
                 return None
             if now.version != there.version:
-                raise self._busy(owner)
+                # A version alone is no sign of life: a mount may give another one to a file that nobody has touched.
+                now, again = self._look()
+                if now is None:
+                    return None
+                if [again.get(key) for key in ("session", "beats")] != [owner.get(key) for key in ("session", "beats")]:
+                    raise self._busy(owner)
+                there = now
         warn("%s: taking over from %s, silent for %.0f s", self._run, who, patience)
         return there
 

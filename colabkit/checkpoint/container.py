@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from colabkit._tools.digest import SideHash
+from colabkit._tools.files import begin_flush
 from colabkit.errors import CheckpointError, CorruptCheckpointError, NewerFormatError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _HASH = "colabkit.sha256"
 _HASH_SIZE = 32
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format
 _BLOCK = 8 << 20
+_FLUSH = 32 << 20
 
 # numpy's name of a dtype -> the format's. The last three exist only with ml_dtypes, which JAX and TensorFlow bring.
 _DTYPES = {
@@ -89,9 +91,15 @@ def write(file: IO[bytes], tensors: Mapping[str, np.ndarray[Any, Any]], meta: Ma
         CheckpointError: An array has a dtype that the format cannot hold.
     """
     with SideHash(sum(array.nbytes for array in tensors.values())) as hashing:
+        written = begun = 0
         for block in _blocks(tensors, meta):
             hashing.update(block)
             file.write(block)
+            written += len(block)
+            if written - begun >= _FLUSH:
+                file.flush()
+                begin_flush(file, begun, written - begun)  # the disk works while we still hash
+                begun = written
         digest = hashing.digest()
     file.write(digest)
     return digest.hex()

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from colabkit._tools.files import PART, sync_folder
 from colabkit._tools.log import warn
@@ -16,13 +16,18 @@ from colabkit.checkpoint import container, manifest, thin
 from colabkit.errors import BusyError, ColabKitError, OfflineError, StorageError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
 
     from colabkit.storage import Storage, Stored
 
+Found = TypeVar("Found")
+
 PREFIX = f"{manifest.FOLDER}/"
+TRIES = 4
+"""How often a storage that does not answer is asked again when nothing else has what is wanted."""
+
 _TRANSIENT = (UnreachableError, OfflineError, BusyError)
 
 
@@ -36,13 +41,15 @@ def listed(storage: Storage) -> list[tuple[manifest.Name, Stored]]:
     return sorted(found, key=lambda item: (item[0].step, item[1].modified), reverse=True)
 
 
-def candidates(storage: Storage, folder: Path) -> list[manifest.Candidate]:
+def candidates(storage: Storage, folder: Path, *, tries: int) -> list[manifest.Candidate]:
     """List the checkpoints in a storage as what may be restored.
 
     Args:
         storage: Where they are.
         folder: The local folder of checkpoints; what is brought stays there.
+        tries: How often to try again where the storage does not answer.
     """
+    found = _patiently(lambda: listed(storage), tries=tries)
     return [
         manifest.Candidate(
             name=f"{name} in {storage.address}",
@@ -51,8 +58,20 @@ def candidates(storage: Storage, folder: Path) -> list[manifest.Candidate]:
             load=functools.partial(bring, storage, name, folder),
             copy=name,
         )
-        for name, stored in listed(storage)
+        for name, stored in found
     ]
+
+
+def _patiently(act: Callable[[], Found], *, tries: int) -> Found:
+    """Ask a storage again that does not answer, as a mount or a line may fail now and then."""
+    budget = Backoff(tries=tries, first=0.5, longest=4.0)
+    while True:
+        try:
+            return act()
+        except _TRANSIENT:
+            if (wait := budget.wait()) is None:
+                raise
+            time.sleep(wait)
 
 
 def meta(storage: Storage, name: manifest.Name) -> dict[str, Any]:
@@ -103,15 +122,7 @@ def _brought(storage: Storage, name: manifest.Name, folder: Path) -> Iterator[tu
     path = folder / f".fetch{PART}{os.getpid()}-{name}"
     try:
         with progress(f"step {name.step} from {storage.address}") as bar:
-            budget = Backoff(tries=4, first=0.5, longest=4.0)
-            while True:
-                try:
-                    storage.get(f"{PREFIX}{name}", path, progress=bar.update)
-                    break
-                except _TRANSIENT:
-                    if (wait := budget.wait()) is None:
-                        raise
-                    time.sleep(wait)
+            _patiently(lambda: storage.get(f"{PREFIX}{name}", path, progress=bar.update), tries=TRIES)
         if name.thin:
             yield path, manifest.proven(path, name, lambda found: thin.whole_of(found.meta))
         else:

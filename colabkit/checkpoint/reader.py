@@ -91,7 +91,7 @@ class Reader:
         candidates = manifest.candidates(self._folder)
         for storage in self._storages():
             try:
-                candidates += copies.candidates(storage, self._folder)
+                candidates += copies.candidates(storage, self._folder, tries=1 if candidates else copies.TRIES)
             except ColabKitError as error:
                 unknown = error
         if unknown is not None and not candidates:

@@ -186,6 +186,9 @@ class DriveStorage(LocalStorage):
         # The old file is emptied when it is replaced; who is reading it then gets zeros for the rest.
         return after.st_size == before.st_size > 0
 
+    def _version(self, status: os.stat_result) -> str:
+        return f"{status.st_mtime_ns:x}-{status.st_size:x}"  # a mount numbers its files anew when it likes
+
     def holds(self, name: str, path: Path) -> bool:
         """Say whether an object has the bytes of a local file; the mount is read for it."""
         with self._translated(name), writing_to(path):

@@ -95,7 +95,7 @@ class LocalStorage:
                 size, _ = _pour(origin, file, progress)
                 if size != before.st_size or not self._was_whole(before, os.fstat(origin.fileno())):
                     raise StorageError(f"{name} changed while it was read", do="read it again")
-        return _stored(name, before)
+        return self._described(name, before)
 
     def read(self, name: str, *, size: int | None = None) -> bytes:
         with self._translated(name):
@@ -175,7 +175,13 @@ class LocalStorage:
         """Say whether what was read between the two looks is one content; a replaced file stays as it was."""
         return True
 
+    def _version(self, status: os.stat_result) -> str:
+        return f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
+
     # ---- parts ----
+
+    def _described(self, name: str, status: os.stat_result) -> Stored:
+        return Stored(name=name, size=status.st_size, modified=status.st_mtime, version=self._version(status))
 
     def _path(self, name: str) -> Path:
         parts = check_name(name).split("/")
@@ -191,7 +197,7 @@ class LocalStorage:
             raise self._missing(name) from error
         if not os.path.isfile(path) or not self._is_visible(status):  # noqa: PTH113 - it never raises
             raise self._missing(name)
-        return _stored(name, status)
+        return self._described(name, status)
 
     def _missing(self, name: str) -> NotStoredError:
         return NotStoredError(f"there is no {name} in {self.address}", do="list what there is, and check the spelling")
@@ -271,7 +277,7 @@ class LocalStorage:
                     with contextlib.suppress(FileNotFoundError, AddressError):
                         status = item.stat(follow_symlinks=False)
                         if self._is_visible(status):
-                            yield _stored(check_name(name), status)
+                            yield self._described(check_name(name), status)
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -304,11 +310,6 @@ class LocalStorage:
             why=error.strerror or str(error),
             do="check that the disk or the mount is healthy, or mount it again",
         )
-
-
-def _stored(name: str, status: os.stat_result) -> Stored:
-    version = f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
-    return Stored(name=name, size=status.st_size, modified=status.st_mtime, version=version)
 
 
 def is_hidden(part: str) -> bool:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -31,6 +32,7 @@ with contextlib.suppress(ImportError):  # Keras asks it at the first fit, whatev
     import tensorflow as tf  # noqa: F401
 
 SAMPLES, BATCH, EPOCHS = 640, 32, 4
+Make = Callable[[], tuple[keras.Model, list[keras.callbacks.Callback]]]
 
 
 def mlp() -> tuple[keras.Model, list[keras.callbacks.Callback]]:
@@ -55,31 +57,30 @@ def with_callbacks() -> tuple[keras.Model, list[keras.callbacks.Callback]]:
     ]
 
 
-def train(folder: Path, make: object) -> None:
+def train(run: ck.Run, make: Make, ended: Path, *more: keras.callbacks.Callback) -> None:
     """Train, and leave behind what it ended with."""
     keras.utils.set_random_seed(1)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(SAMPLES, 8, 8, 1)).astype("float32")
     y = (x.sum((1, 2, 3)) > 0).astype("int32") + 2 * (x[:, 0, 0, 0] > 0)
-    model, others = make()  # type: ignore[operator]
+    model, others = make()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
-    run = ck.open_run(folder, every="3 steps")
     fit = {"batch_size": BATCH, "epochs": EPOCHS, "verbose": 0, "validation_data": (x[:100], y[:100])}
-    history = model.fit(x, y, callbacks=[*others, run.resume()], **fit)
+    history = model.fit(x, y, callbacks=[*others, *more, run.resume()], **fit)
     digest = hashlib.sha256()
     for variable in [*model.variables, *model.optimizer.variables]:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
     kept = [[getattr(other, name, None) for name in ("best", "wait", "stopped_epoch")] for other in others]
-    ended = {"hash": digest.hexdigest(), "history": history.history, "callbacks": kept}
-    (folder / "ended.json").write_text(json.dumps(ended, default=float))
+    found = {"hash": digest.hexdigest(), "history": history.history, "callbacks": kept}
+    ended.write_text(json.dumps(found, default=float))
 
 
-def start(folder: Path, make: object) -> int:
-    """Train in a forked process; gives its id."""
+def start(work: Callable[[], None]) -> int:
+    """Do the work in a forked process; gives its id."""
     if (pid := os.fork()) == 0:
         try:
-            train(folder, make)
+            work()
         except BaseException:  # noqa: BLE001 - a forked process must never return
             traceback.print_exc()
             os._exit(1)
@@ -106,13 +107,18 @@ def main(kills: int = 30, seed: int = 0) -> int:
     for make in (mlp, cnn, with_callbacks):
         killed = finished = failed = different = 0
         with tempfile.TemporaryDirectory() as base:
+
+            def once(name: str, make: Make = make, base: str = base) -> int:
+                folder = Path(base, name)
+                return start(lambda: train(ck.open_run(folder, every="3 steps"), make, folder / "ended.json"))
+
             began = time.monotonic()
-            assert wait(start(Path(base, "whole"), make), 300) == 0
+            assert wait(once("whole"), 300) == 0
             whole_seconds = time.monotonic() - began
             expected = Path(base, "whole", "ended.json").read_text()
             while killed < kills // 3 or not finished:
-                folder = Path(base, f"run{finished + failed}")
-                pid = start(folder, make)
+                name = f"run{finished + failed}"
+                pid = once(name)
                 limit = draw.uniform(0.2, 1.0) * whole_seconds if killed < kills // 3 else 300
                 status = wait(pid, limit)
                 if status is None:
@@ -123,12 +129,12 @@ def main(kills: int = 30, seed: int = 0) -> int:
                     failed += 1
                 else:
                     finished += 1
-                    different += (folder / "ended.json").read_text() != expected
+                    different += Path(base, name, "ended.json").read_text() != expected
                 if failed > 5:
                     break
         failures += failed + different
-        name = make.__name__.replace("_", " ")
-        print(f"| {keras.backend.backend()} | {name} | {killed} | {finished} | {failed} | {different} |", flush=True)
+        title = make.__name__.replace("_", " ")
+        print(f"| {keras.backend.backend()} | {title} | {killed} | {finished} | {failed} | {different} |", flush=True)
     return int(bool(failures))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -54,6 +55,24 @@ def test_a_dead_writer_is_replaced_after_its_silence(storage):
     heir = claim(storage, "b")
     heir.acquire()
     assert time.monotonic() - began >= claims.SILENT * BEAT / claims.BEAT
+    assert json.loads(storage.read("lock.json"))["session"] == "b"
+    heir.release()
+
+
+def test_a_new_version_of_the_same_words_is_no_sign_of_life(storage, monkeypatch):
+    """A mount may give another version to a file that nobody has touched; a dead writer is replaced all the same."""
+    dead = claim(storage, "a")
+    dead.acquire()
+    silence(dead)
+    entry, seen = storage.entry, []
+
+    def first_of_another_version(name):
+        seen.append(name)
+        return dataclasses.replace(entry(name), version="renumbered") if len(seen) == 1 else entry(name)
+
+    monkeypatch.setattr(storage, "entry", first_of_another_version)
+    heir = claim(storage, "b")
+    heir.acquire()
     assert json.loads(storage.read("lock.json"))["session"] == "b"
     heir.release()
 

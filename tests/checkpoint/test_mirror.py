@@ -216,8 +216,26 @@ def test_a_later_process_catches_up(tmp_path, storage, caplog, monkeypatch):
     again.close()
 
 
-def test_no_answer_is_not_an_empty_run(tmp_path, run, storage):
+def test_an_answer_that_fails_is_asked_for_again(tmp_path, run, storage, monkeypatch):
+    """On a fresh machine one error of a mount or a line does not end the program before it has begun."""
+    save(run, 1)
+    run.close()
+    new_machine(run.dir)
+    again = open_run(tmp_path / "run", mirror=storage)
+    listing, errors = storage.list, [UnreachableError("EIO"), UnreachableError("EIO")]
+
+    def failing(prefix=""):
+        if errors:
+            raise errors.pop()
+        return listing(prefix)
+
+    monkeypatch.setattr(storage, "list", failing)
+    assert again.restore().step == 1
+
+
+def test_no_answer_is_not_an_empty_run(tmp_path, run, storage, monkeypatch):
     """On a fresh machine a storage that does not answer is an error, not a new beginning."""
+    monkeypatch.setattr(copies, "TRIES", 1)
     save(run, 1)
     run.close()
     new_machine(run.dir)

@@ -1,5 +1,7 @@
 """The budget of tries: doubling waits, what a server asks for, renewal."""
 
+import random
+
 import pytest
 
 from colabkit._tools.retry import Backoff
@@ -36,3 +38,12 @@ def test_jitter_only_shortens():
     waits = {Backoff(first=8.0).wait() for _ in range(50)}
     assert len(waits) > 10
     assert 6.0 <= min(waits) <= max(waits) <= 8.0
+
+
+def test_a_users_seed_is_left_alone():
+    """What a program draws after seeding does not depend on whether a thread of ours had to try again meanwhile."""
+    random.seed(1)
+    expected = random.random()  # noqa: S311
+    random.seed(1)
+    Backoff().wait()
+    assert random.random() == expected  # noqa: S311
