@@ -139,20 +139,20 @@ def write_quickly(path: StrPath, data: bytes, *, by: StrPath) -> None:
         os.replace(by, path)
 
 
-def begin_flush(file: IO[bytes], start: int, size: int) -> None:
+def begin_flush(descriptor: int, start: int, size: int) -> None:
     """Let the system write these bytes of a file to the disk from now on, so that the flush at the end waits less.
 
     Nothing is waited for and nothing is promised; where a platform has no such call, nothing happens.
 
     Args:
-        file: An open file, of which nothing is left in Python's own buffer.
+        descriptor: An open file.
         start: The first byte.
         size: How many bytes.
     """
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
             # On Linux this begins to write what is dirty; what is being written stays in memory.
-            os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(folder: StrPath) -> None:

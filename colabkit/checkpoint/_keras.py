@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 KIND = "keras"
 _NEEDED = {"step", "epoch", "step_in_epoch", "epochs", "complete", "seconds", "history", "data", "layout", "settings"}
+_LOOK_EVERY = 0.1  # seconds between two looks at what may call for a save
 _MODEL = ("model/", "optimizer/", "optimizers/")
 
 
@@ -80,6 +82,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._spent = 0.0
         self._began = self._saved_at = time.monotonic()
         self._saved_step = 0
+        self._look_at, self._look_at_step = 0.0, 0
         self._signals = StopSignals(self._is_running)
 
     # ---- the life of a fit ----
@@ -133,6 +136,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             _rng.restore(self._restored.tensors)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        self._look_at_step = 0
         if self._source is not None:
             self._source.go_to(epoch=epoch, done=self._step_in_epoch)
         saved, self._restored = self._restored, None
@@ -147,12 +151,32 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._others.begin()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch + 1 < self._look_at_step and time.monotonic() < self._look_at and self._signals.received is None:
+            self._step += batch + 1 - self._step_in_epoch
+            self._step_in_epoch = batch + 1
+            self._logs = logs or {}
+            return
         self._count(batch, logs)
         due, stopping = self._decide()
         if self._epochs is not None and (stopping or due):
             self._save(wait=stopping)
         if stopping:
             self._stop()
+        self._plan_look()
+
+    def _plan_look(self) -> None:
+        """Note until when, and before which step of the epoch, nothing is due: most steps ask for no more than that."""
+        every = self._run.every
+        self._look_at = time.monotonic() + _LOOK_EVERY
+        if every.seconds is not None:
+            self._look_at = min(self._look_at, self._saved_at + every.seconds)
+        last = self._epochs.steps if self._epochs is not None else None
+        self._look_at_step = sys.maxsize if last is None else last
+        if every.steps is not None:
+            due_in = every.steps - (self._step - self._saved_step)
+            self._look_at_step = min(self._look_at_step, self._step_in_epoch + due_in)
+        if self._together is not None and not self._together.alone:
+            self._look_at_step = 0  # the workers ask each other at steps that all of them know
 
     def _count(self, batch: int, logs: Any) -> None:
         """Count a step, or the several of one execution, that is done."""

@@ -98,7 +98,7 @@ def write(file: IO[bytes], tensors: Mapping[str, np.ndarray[Any, Any]], meta: Ma
             written += len(block)
             if written - begun >= _FLUSH:
                 file.flush()
-                begin_flush(file, begun, written - begun)  # the disk works while we still hash
+                begin_flush(file.fileno(), begun, written - begun)  # the disk works while we still hash
                 begun = written
         digest = hashing.digest()
     file.write(digest)
