@@ -96,6 +96,7 @@ class Crew:
         self._client = client
         self._source = source
         self._part = part
+        self._generation = part.generation
         self._target = target
         self._size = part.size or 0
         self._most = connections or FURTHEST
@@ -230,7 +231,7 @@ class Crew:
                 if self._stopped.is_set():
                     return
                 data = data[: piece.stop - piece.at]
-                self._part.write(piece.at, data)
+                self._part.write(piece.at, data, generation=self._generation)
                 piece.at += len(data)
                 pace.add(len(data))
         finally:

@@ -146,6 +146,9 @@ class Part:
     Args:
         path: The growing file; the sidecar lies beside it.
         identity: A hash of what is asked for.
+
+    Attributes:
+        generation: Counts the resets.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -160,6 +163,7 @@ class Part:
         self._spans = Spans()
         self._lock = threading.Condition()
         self._writers = 0
+        self.generation = 0
         self._closed = self._claims = False
         self._next_save = self._next_sync = 0.0
         self._synced: list[tuple[int, int]] = []
@@ -184,8 +188,13 @@ class Part:
         self._synced = known.done
 
     def reset(self) -> None:
-        """Forget all bytes: they belong to another version, or nothing is known about them."""
+        """Forget all bytes: they belong to another version, or nothing is known about them.
+
+        Whoever was writing is waited for, and who comes later with an old `generation` is shut out.
+        """
         with self._lock:
+            self.generation += 1
+            self._lock.wait_for(lambda: self._writers == 0)
             self._spans = Spans()
             self.size, self.validator, self.name, self.resumable = None, Validator(), "", False
         if self._claims:
@@ -219,14 +228,19 @@ class Part:
         with self._lock:
             return self._spans.missing(self.size or 0)
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes, *, generation: int | None = None) -> None:
         """Write bytes at a place.
 
+        Args:
+            offset: The place.
+            data: The bytes.
+            generation: What `generation` was when the writer began; it changes with each `reset`.
+
         Raises:
-            ClosedError: The part was closed meanwhile.
+            ClosedError: The part was closed, or reset, meanwhile.
         """
         with self._lock:
-            if self._closed:
+            if self._closed or generation not in (None, self.generation):
                 raise ClosedError
             self._writers += 1
         try:
@@ -236,12 +250,12 @@ class Part:
                 while view:
                     written = _pwrite(self._descriptor, view, at)
                     view, at = view[written:], at + written
+            with self._lock:  # before it counts as done: a reset in between would leave a claim to bytes that are gone
+                self._spans.add(offset, offset + len(data))
         finally:
             with self._lock:
                 self._writers -= 1
                 self._lock.notify_all()
-        with self._lock:
-            self._spans.add(offset, offset + len(data))
 
     def reader(self) -> int:
         """Return a new descriptor to read from."""
