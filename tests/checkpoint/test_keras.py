@@ -140,6 +140,53 @@ def killed_and_whole(train, backend, *steps, **options):
     assert ("given my own" in err) == bool(options.get("own_log"))
 
 
+def test_every_byte_of_the_data_counts(python):
+    """Its hash, made of pieces side by side, is the same each time, and another for a change in any piece."""
+    code, out, err = python(
+        "import numpy as np\n"
+        "from colabkit.checkpoint._keras_arrays import fingerprint\n"
+        "data = np.arange(20 << 20, dtype=np.uint8)\n"
+        "found = [fingerprint([data]), fingerprint([data])]\n"
+        "for at in (0, (8 << 20) - 1, 8 << 20, -1):\n"
+        "    data[at] += 1\n"
+        "    found.append(fingerprint([data]))\n"
+        "print(*found)\n",
+        KERAS_BACKEND="jax",
+    )
+    assert code == 0, err
+    first, again, *changed = out.split()
+    assert first == again
+    assert len({first, *changed}) == 5
+
+
+SAVED = """
+import sys, time
+import keras, numpy as np
+import colabkit as ck
+from colabkit.checkpoint.run import Run
+submit, saved = Run.submit, []
+Run.submit = lambda self, snapshot: (saved.append(snapshot.step), submit(self, snapshot))
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+slow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: time.sleep(float(sys.argv[3])))
+run = ck.open_run(sys.argv[1], every=sys.argv[2])
+x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
+model.fit(x, y, epochs=2, verbose=0, callbacks=[slow, run.resume()])
+print(*saved)
+"""
+
+
+@pytest.mark.parametrize(
+    ("every", "pause", "expected"),
+    [("3 steps", 0.0, [0, 3, 6, 9, 10, 13, 16, 19, 20]), ("0.02s", 0.03, [*range(21)])],
+)
+def test_it_saves_at_the_very_step(python, tmp_path, every, pause, expected):
+    """Neither steps nor seconds are let pass between two looks at the clock, and an epoch's end is always saved."""
+    code, out, err = python(SAVED, tmp_path / "run", every, pause, KERAS_BACKEND="jax")
+    assert code == 0, err
+    assert sorted(set(map(int, out.split()))) == expected
+
+
 def test_killed_twice_it_ends_as_if_never_killed(train):
     """Killed in the middle of two epochs on JAX: same weights, optimizer and history and user draws, bit for bit."""
     killed_and_whole(train, "jax", 150, 80, draw=True, validation=True)

@@ -62,6 +62,17 @@ class TestDrive(StorageContract):
         assert not storage.atomic
 
 
+def test_a_file_that_the_mount_has_numbered_anew_is_the_same_version(tmp_path):
+    """A mount gives another inode to a file that nobody has touched; other bytes are another version."""
+    storage = DriveStorage(tmp_path / "runs", mount=tmp_path, address="drive:runs")
+    before = storage.put("lock.json", b"mine")
+    path = tmp_path / "runs" / "lock.json"
+    shutil.copy2(path, tmp_path / "copy")
+    os.replace(tmp_path / "copy", path)
+    assert storage.entry("lock.json").version == before.version
+    assert storage.put("lock.json", b"more", only_if=before).version != before.version
+
+
 def test_the_trash_stays_empty(drive, tmp_path):
     """Fifty overwrites and ten deletes of a file of 1 MiB leave less than 1 MB in the trash."""
     storage = opened(drive)
