@@ -152,9 +152,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch + 1 < self._look_at_step and time.monotonic() < self._look_at and self._signals.received is None:
-            self._step += batch + 1 - self._step_in_epoch
-            self._step_in_epoch = batch + 1
-            self._logs = logs or {}
+            self._advance(batch + 1, logs)
             return
         self._count(batch, logs)
         due, stopping = self._decide()
@@ -163,6 +161,11 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if stopping:
             self._stop()
         self._plan_look()
+
+    def _advance(self, done: int, logs: Any) -> None:
+        self._step += done - self._step_in_epoch
+        self._step_in_epoch = done
+        self._logs = logs or {}
 
     def _plan_look(self) -> None:
         """Note until when, and before which step of the epoch, nothing is due: most steps ask for no more than that."""
@@ -183,9 +186,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         done, steps = batch + 1, self._epochs.steps if self._epochs is not None else None
         if steps is not None:
             done = min(done, steps)  # the last execution of several steps may be short
-        self._step += done - self._step_in_epoch
-        self._step_in_epoch = done
-        self._logs = logs or {}
+        self._advance(done, logs)
         if done == steps:
             tensors, states = self._take_small()
             tensors |= state.capture(self.model, groups=("optimizer",), largest=1)  # callbacks may change its rate

@@ -157,10 +157,11 @@ def fingerprint(inputs: Any) -> str:
                 continue
             flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             if flat.nbytes <= _FINGERPRINT_ALL:
-                size, starts = _PIECE, [*range(0, flat.nbytes, _PIECE)]
+                pieces = [flat[start : start + _PIECE] for start in range(0, flat.nbytes, _PIECE)]
             else:
-                size, starts = _BLOCK, np.linspace(0, flat.nbytes - _BLOCK, 256).astype(int).tolist()
-            for found in pool.map(lambda start, flat=flat, size=size: _hash(flat[start : start + size]), starts):
+                starts = np.linspace(0, flat.nbytes - _BLOCK, 256).astype(int)
+                pieces = [flat[start : start + _BLOCK] for start in starts]
+            for found in pool.map(_hash, pieces):
                 digest.update(found)
     return digest.hexdigest()[:16]
 

@@ -154,7 +154,7 @@ class Claim:
                 now, again = self._look()
                 if now is None:
                     return None
-                if [again.get(key) for key in ("session", "beats")] != [owner.get(key) for key in ("session", "beats")]:
+                if any(again.get(key) != owner.get(key) for key in ("session", "beats")):
                     raise self._busy(owner)
                 there = now
         warn("%s: taking over from %s, silent for %.0f s", self._run, who, patience)

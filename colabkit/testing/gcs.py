@@ -265,6 +265,22 @@ class FakeGCS:
         self.faults.append(fault)
         return fault
 
+    def fail_now_and_then(self, *, every: int, until: int, upload_breaks_at: int) -> None:
+        """Let one request in so many of each operation go wrong, in the way that is worst for it.
+
+        Args:
+            every: How many of an operation come to one that fails.
+            until: How many of an operation there are at most.
+            upload_breaks_at: After how many bytes the connection of an upload breaks.
+        """
+        for after in range(0, until, every):
+            self.fail("metadata", "reset", after=after)
+            self.fail("list", "status", after=after)
+            self.fail("insert", "lose", after=after)
+            self.fail("upload", "reset", at=upload_breaks_at, after=after)
+            self.fail("download", "truncate", at=1, after=after)
+            self.fail("delete", "status", status=429, after=after)
+
     def write_credentials(self, path: Path) -> Path:
         """Write a service account's key file whose tokens this server gives out; for GOOGLE_APPLICATION_CREDENTIALS.
 

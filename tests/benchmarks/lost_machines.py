@@ -50,13 +50,7 @@ if sys.argv[1] == "drive":
 else:
     with FakeGCS() as gcs:
         gcs.bucket("bucket")
-        for after in range(0, 100_000, 9):
-            gcs.fail("metadata", "reset", after=after)
-            gcs.fail("list", "status", after=after)
-            gcs.fail("insert", "lose", after=after)
-            gcs.fail("upload", "reset", at=5_000, after=after)
-            gcs.fail("download", "truncate", at=1, after=after)
-            gcs.fail("delete", "status", status=429, after=after)
+        gcs.fail_now_and_then(every=9, until=100_000, upload_breaks_at=5_000)
         print(json.dumps({"STORAGE_EMULATOR_HOST": gcs.endpoint}), flush=True)
         sys.stdin.read()
 """
@@ -127,7 +121,6 @@ class Tell(keras.callbacks.Callback):
         super().__init__()
         self._run, self._seen = run, seen
         self._step = 0
-        self._told = False
 
     def on_epoch_begin(self, epoch, logs=None):
         """Tell from where it goes on: the resumed state has the steps of the epoch that are done already."""
@@ -139,8 +132,7 @@ class Tell(keras.callbacks.Callback):
         status = self._run.status()
         line = {"at": self._step + batch + 1, "saved": status.saved_step, "confirmed": status.confirmed_step}
         with open(self._seen, "a") as file:
-            file.write(json.dumps({**line, "first": not self._told}) + "\n")
-        self._told = True
+            file.write(json.dumps(line) + "\n")
 
 
 def once(folder: Path, mirror, seen: Path) -> None:

@@ -53,11 +53,5 @@ class TestCloudStorageWithFaults(TestCloudStorage):
     def storage(self, gcs):
         """Let one request in a few of each kind go wrong."""
         gcs.bucket("bucket")
-        for after in range(0, 200, 5):
-            gcs.fail("metadata", "reset", after=after)
-            gcs.fail("list", "status", after=after)
-            gcs.fail("insert", "lose", after=after)
-            gcs.fail("upload", "reset", at=5_000_000, after=after)
-            gcs.fail("download", "truncate", at=1, after=after)
-            gcs.fail("delete", "status", status=429, after=after)
+        gcs.fail_now_and_then(every=5, until=200, upload_breaks_at=5_000_000)
         return open_storage("gs://bucket/runs")
