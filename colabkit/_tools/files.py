@@ -26,7 +26,7 @@ PART = ".part-"
 
 @contextlib.contextmanager
 def unpublished(
-    folder: StrPath, hint: str, *, mode: int = 0o666
+    folder: StrPath, hint: str, *, mode: int = 0o666, durable: bool = True
 ) -> Iterator[tuple[IO[bytes], Callable[[StrPath], None]]]:
     """Write a file whose final name is known only when it is complete.
 
@@ -38,6 +38,7 @@ def unpublished(
         folder: Where the file will appear.
         hint: What the temporary name begins with.
         mode: What the file may be used for, before the umask; 0o600 keeps it from everyone else.
+        durable: Wait for the disk; without it a power cut may leave a part of the file under its name.
 
     Yields:
         The open temporary file, and `publish`.
@@ -53,10 +54,12 @@ def unpublished(
 
             def publish(target: StrPath) -> None:
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
                 os.chmod(name, mode & ~umask())
                 os.replace(name, target)
-                sync_folder(Path(target).parent)
+                if durable:
+                    sync_folder(Path(target).parent)
 
             try:
                 yield file, publish
@@ -66,12 +69,13 @@ def unpublished(
 
 
 @contextlib.contextmanager
-def atomic(path: StrPath, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
+def atomic(path: StrPath, *, mode: int = 0o666, durable: bool = True) -> Iterator[IO[bytes]]:
     """Write a file that appears whole or not at all; an existing one is replaced in one step.
 
     Args:
         path: The final name.
         mode: As for `unpublished`.
+        durable: As for `unpublished`.
 
     Yields:
         The open temporary file; it is published when the block ends without an error.
@@ -80,7 +84,7 @@ def atomic(path: StrPath, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
         StorageError: As for `unpublished`.
     """
     target = Path(path)
-    with unpublished(target.parent, target.name, mode=mode) as (file, publish):
+    with unpublished(target.parent, target.name, mode=mode, durable=durable) as (file, publish):
         yield file
         publish(target)
 

@@ -68,6 +68,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._metrics: dict[str, float] = {}
         self._occasions: Occasions | None = None
         self.resumed_from: dict[str, int] | None = None
+        self._fit: _keras_fit.Fit | None = None
         self._source: Source | None = None
         self._epochs: _keras_fit.Epochs | None = None
         self._others = Callbacks([])
@@ -101,6 +102,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._signals.install()
 
     def _begin(self, fit: _keras_fit.Fit | None, together: Together) -> None:
+        self._fit = fit
         _keras_fit.build(self.model, fit)
         others = [callback for callback in fit.callbacks.callbacks if callback is not self] if fit is not None else []
         self._others = Callbacks(others)
@@ -120,6 +122,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             # Last, so that what the other callbacks change is saved too; first as well, to restore before they see an
             # epoch. A new list, since Keras is going through the old one just now.
             fit.callbacks.callbacks = [_First(self), *others, self]
+            _keras_fit.tell_steps(fit, self._step_done)
             _keras_fit.tell_failures(fit, self._failed)
 
     def before_epoch(self) -> None:
@@ -150,7 +153,12 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._epochs.skip(self._step_in_epoch, self._logs, then=lambda: _rng.restore(tensors))
         self._others.begin()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        if self._fit is None and self._step_in_epoch < batch:  # nobody else tells of a step that is done
+            self._step_done(batch - 1, {})
+
+    def _step_done(self, batch: int, logs: Any) -> None:
+        # No method of a callback: Keras would wait for each step before it called that, where it can run ahead on JAX.
         if batch + 1 < self._look_at_step and time.monotonic() < self._look_at and self._signals.received is None:
             self._advance(batch + 1, logs)
             return
@@ -165,7 +173,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _advance(self, done: int, logs: Any) -> None:
         self._step += done - self._step_in_epoch
         self._step_in_epoch = done
-        self._logs = logs or {}
+        self._logs = logs or {}  # on JAX they may still be computed
 
     def _plan_look(self) -> None:
         """Note until when, and before which step of the epoch, nothing is due: most steps ask for no more than that."""
@@ -196,13 +204,15 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._owed is not None and (validation := getattr(self.model, "_eval_epoch_iterator", None)) is not None:
             _keras_fit.tell_failures_of(validation, self._failed)
 
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         if self._signals.received is not None and (self._together is None or self._together.alone):
             if self._owed is not None and self._saved_step < self._step:
                 self._save(wait=True)
             self._stop()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._fit is None and (steps := self.params.get("steps")):
+            self._advance(steps, {})
         self._epoch, self._step_in_epoch, self._owed, self._logs = epoch + 1, 0, None, {}
         improved = self._judge(logs or {})
         _, stopping = self._decide(ask=True)
@@ -288,10 +298,12 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         return tensors, {"callbacks": callbacks, "data_state": source}
 
     def _save(self, *, wait: bool, ended: bool = False) -> None:
-        model = self.model  # on JAX this brings the state back into the model
+        model = self.model
+        if self._fit is not None:
+            _keras_fit.wait_for_callbacks(self._fit)  # what they change is part of the state
         small, states = self._owed or self._take_small()
         tensors = state.capture(model, groups=_MODEL) | small
-        states = {**states, "logs": snapshot.take_apart(self._logs, "logs", tensors)}
+        states = {**states, "logs": snapshot.take_apart(_keras_fit.plain_logs(self._logs), "logs", tensors)}
         self._run.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(model, states, ended=ended)))
         self._saved_step = self._step
         if wait:

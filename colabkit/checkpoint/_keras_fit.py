@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import dataclass
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import keras
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.utils.python_utils import pythonify_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +67,32 @@ def build(model: Any, fit: Fit | None) -> None:
     else:
         model._symbolic_build(iterator=fit.iterator)
         fit.iterator.reset()
+
+
+def tell_steps(fit: Fit, done: Callable[[int, Any], None]) -> None:
+    """Call a function with the number and the logs of each step that is done, after the callbacks were called.
+
+    Where Keras lets them be called by a thread, which it does on JAX if none of them wants each step, the function is
+    called all the same by the thread that trains, between two steps, with logs that may still be computed.
+    """
+    end = fit.callbacks.on_train_batch_end
+
+    def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:  # noqa: ARG001 - see failure_of
+        end(batch, logs)
+        done(batch, logs)
+
+    fit.callbacks.on_train_batch_end = MethodType(on_train_batch_end, fit.callbacks)
+
+
+def wait_for_callbacks(fit: Fit) -> None:
+    """Wait until those callbacks were called that Keras lets a thread call."""
+    if (flush := getattr(fit.callbacks, "_flush_futures", None)) is not None:
+        flush()
+
+
+def plain_logs(logs: Any) -> Any:
+    """Wait for the logs of a step, and turn them into plain numbers as callbacks get them."""
+    return pythonify_logs(logs)
 
 
 def tell_failures(fit: Fit, failed: Callable[[BaseException], None]) -> None:
@@ -197,11 +225,14 @@ class Epochs:
             model.train_function = train
             return (logs, arguments[0]) if keras.backend.backend() == "jax" else logs
 
+        end = callbacks.on_train_batch_end
+
         def unseen(*_: Any, **__: Any) -> None:
             pass
 
         def unseen_end(*_: Any, **__: Any) -> None:
-            del callbacks.on_train_batch_begin, callbacks.on_train_batch_end
+            del callbacks.on_train_batch_begin
+            callbacks.on_train_batch_end = end
 
         model.train_function = give_logs
         callbacks.on_train_batch_begin, callbacks.on_train_batch_end = unseen, unseen_end

@@ -312,7 +312,7 @@ def _stored(name: str, about: About) -> Stored:
 
 
 def _is_content_of(about: About, content: bytes) -> bool:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest() == about["md5Checksum"]
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() == str(about["md5Checksum"])
 
 
 def _age(about: About) -> tuple[float, str]:

@@ -21,7 +21,7 @@ import time
 
 PARTS = {
     "begin": "on_train_begin",
-    "steps": "on_train_batch_end",
+    "steps": "_step_done",
     "ends of epochs": "on_epoch_end",
     "end": "on_train_end",
 }

@@ -187,6 +187,42 @@ def test_it_saves_at_the_very_step(python, tmp_path, every, pause, expected):
     assert sorted(set(map(int, out.split()))) == expected
 
 
+THREADED = """
+import sys, threading, time
+import keras, numpy as np
+import colabkit as ck
+from colabkit.checkpoint.run import Run
+
+class Count(keras.callbacks.Callback):
+    async_safe = True
+    steps, callers = [], set()
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.005)
+        self.steps.append(batch)
+        self.callers.add(threading.get_ident())
+
+submit = Run.submit
+Run.submit = lambda self, snapshot: (print(snapshot.step, len(Count.steps)), submit(self, snapshot))
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
+run = ck.open_run(sys.argv[1], every="3 steps")
+model.fit(x, y, epochs=2, verbose=0, callbacks=[Count(), run.resume()])
+print(threading.get_ident() in Count.callers, len(Count.steps))
+"""
+
+
+def test_keras_need_not_wait_for_a_step(python, tmp_path):
+    """On JAX it may run ahead and let threads call the callbacks; what is saved has all that they did until there."""
+    code, out, err = python(THREADED, tmp_path / "run", KERAS_BACKEND="jax")
+    assert code == 0, err
+    *saved, end = [line.split() for line in out.splitlines()]
+    assert end == ["False", "20"]
+    assert len(saved) >= 9
+    assert all(step == calls for step, calls in saved)
+
+
 def test_killed_twice_it_ends_as_if_never_killed(train):
     """Killed in the middle of two epochs on JAX: same weights, optimizer and history and user draws, bit for bit."""
     killed_and_whole(train, "jax", 150, 80, draw=True, validation=True)

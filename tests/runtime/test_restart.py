@@ -196,7 +196,7 @@ def test_after_it_a_frontend_finds_everything_in_its_place(kernels):
         kernels,
         ["queue", "import os; os.environ['MINE'] = '1'\n" + RESTART, "print('two')", "print('three')"],
         ["run", "print(input('name? '))", "me"],
-        ["interrupt", "import time; print('running', flush=True); time.sleep(60)"],
+        ["interrupt", "import time; print('running\\n', end='', flush=True); time.sleep(60)"],
         ["restart"],
         ["run", "import os; print(os.environ.get('MINE'), os.environ.get('COLABKIT_RESTARTED'))"],
     )

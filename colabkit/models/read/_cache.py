@@ -53,7 +53,9 @@ def with_copy(path: Path, read: Callable[[], Array], *, variant: str = "") -> Ar
     array = read()
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(copy) as file:
+        # Whoever reads for the first time does not wait for the disk: a copy that a power cut leaves is short, and then
+        # it is read as none above.
+        with atomic(copy, durable=False) as file:
             file.write(json.dumps(mark).encode() + b"\n")
             np.save(file, array, allow_pickle=False)
     except (OSError, StorageError) as error:  # a full or read-only disk costs time, not the training
