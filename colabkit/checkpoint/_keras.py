@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from colabkit._tools import keras_steps
 from colabkit._tools.log import say, warn
 from colabkit.checkpoint import _keras_fit, _rng, snapshot
 from colabkit.checkpoint import _keras_state as state
@@ -68,7 +69,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._metrics: dict[str, float] = {}
         self._occasions: Occasions | None = None
         self.resumed_from: dict[str, int] | None = None
-        self._fit: _keras_fit.Fit | None = None
+        self._fit: keras_steps.Fit | None = None
         self._source: Source | None = None
         self._epochs: _keras_fit.Epochs | None = None
         self._others = Callbacks([])
@@ -93,7 +94,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._run = together.run
         self._run.begin_writing()
         try:
-            self._begin(_keras_fit.running_fit(self.model), together)
+            self._begin(keras_steps.running_fit(self.model), together)
         except BaseException:
             self._run.close()
             raise
@@ -101,7 +102,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._began = self._saved_at = time.monotonic()
         self._signals.install()
 
-    def _begin(self, fit: _keras_fit.Fit | None, together: Together) -> None:
+    def _begin(self, fit: keras_steps.Fit | None, together: Together) -> None:
         self._fit = fit
         _keras_fit.build(self.model, fit)
         others = [callback for callback in fit.callbacks.callbacks if callback is not self] if fit is not None else []
@@ -122,7 +123,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
             # Last, so that what the other callbacks change is saved too; first as well, to restore before they see an
             # epoch. A new list, since Keras is going through the old one just now.
             fit.callbacks.callbacks = [_First(self), *others, self]
-            _keras_fit.tell_steps(fit, self._step_done)
+            keras_steps.tell_steps(fit, self._step_done, last=True)
             _keras_fit.tell_failures(fit, self._failed)
 
     def before_epoch(self) -> None:
@@ -300,10 +301,10 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _save(self, *, wait: bool, ended: bool = False) -> None:
         model = self.model
         if self._fit is not None:
-            _keras_fit.wait_for_callbacks(self._fit)  # what they change is part of the state
+            keras_steps.wait_for_callbacks(self._fit)  # what they change is part of the state
         small, states = self._owed or self._take_small()
         tensors = state.capture(model, groups=_MODEL) | small
-        states = {**states, "logs": snapshot.take_apart(_keras_fit.plain_logs(self._logs), "logs", tensors)}
+        states = {**states, "logs": snapshot.take_apart(keras_steps.plain_logs(self._logs), "logs", tensors)}
         self._run.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(model, states, ended=ended)))
         self._saved_step = self._step
         if wait:
@@ -365,7 +366,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if changed := sorted(part for part, code in self._code.items() if before.get(part, code) != code):
             warn("%s: the code changed since the checkpoint, of %s", name, ", ".join(changed))
 
-    def _take_over(self, fit: _keras_fit.Fit | None, meta: dict[str, Any] | None, *, seed: int) -> None:
+    def _take_over(self, fit: keras_steps.Fit | None, meta: dict[str, Any] | None, *, seed: int) -> None:
         source = source_of(fit, seed=seed, saved=meta["data"] if meta is not None else {})
         if fit is None or source is None or source.why_inexact:
             self._decline(source.why_inexact if source is not None else None)
@@ -428,7 +429,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     # ---- stopping ----
 
     def _is_running(self, frame: FrameType | None) -> bool:
-        return _keras_fit.running_fit(self.model, frame) is not None
+        return keras_steps.running_fit(self.model, frame) is not None
 
     def _stop(self) -> None:
         self._signals.restore()

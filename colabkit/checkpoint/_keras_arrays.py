@@ -17,7 +17,7 @@ from colabkit.checkpoint._order import Order
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from colabkit.checkpoint._keras_fit import Fit
+    from colabkit._tools.keras_steps import Fit
 
 _FINGERPRINT_ALL = 1 << 28  # arrays up to 256 MiB are hashed whole, larger ones by 256 blocks of 1 MiB
 _BLOCK = 1 << 20

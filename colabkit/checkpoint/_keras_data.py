@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from colabkit.checkpoint._keras_fit import Fit
+    from colabkit._tools.keras_steps import Fit
 
     Array = np.ndarray[Any, Any]
 

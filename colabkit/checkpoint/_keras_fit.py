@@ -1,51 +1,23 @@
-"""The running `fit`: how it is found, how its variables are built early, how its first epoch begins at any step.
+"""The running `fit`: how its variables are built early, where an error left it, how its first epoch begins at any step.
 
-`fit` has no public door for this: a callback is given the model and nothing else, and the iterator over the data is a
-local variable. So what `fit` has just made is taken over in place. What is known of Keras' loop is in this file.
+`fit` has no public door for this: what it has just made is taken over in place. What is known of Keras' loop is in this
+file and in `_tools/keras_steps.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import dataclass
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import keras
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
-from keras.src.utils.python_utils import pythonify_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
+    from colabkit._tools.keras_steps import Fit
     from colabkit.checkpoint._keras_data import Source
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """What the running `fit` has built: its iterator over the data and its list of callbacks."""
-
-    iterator: Any
-    callbacks: Any
-
-
-def running_fit(model: Any, frame: FrameType | None = None) -> Fit | None:
-    """Find the `fit` of this model among the callers, or None.
-
-    Args:
-        model: The model.
-        frame: Where to begin, going outwards; the caller when None.
-    """
-    frame = frame or sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "fit":
-            here = frame.f_locals
-            if here.get("self") is model and "epoch_iterator" in here:
-                return Fit(iterator=here["epoch_iterator"], callbacks=here.get("callbacks"))
-        frame = frame.f_back
-    return None
 
 
 def build(model: Any, fit: Fit | None) -> None:
@@ -67,32 +39,6 @@ def build(model: Any, fit: Fit | None) -> None:
     else:
         model._symbolic_build(iterator=fit.iterator)
         fit.iterator.reset()
-
-
-def tell_steps(fit: Fit, done: Callable[[int, Any], None]) -> None:
-    """Call a function with the number and the logs of each step that is done, after the callbacks were called.
-
-    Where Keras lets them be called by a thread, which it does on JAX if none of them wants each step, the function is
-    called all the same by the thread that trains, between two steps, with logs that may still be computed.
-    """
-    end = fit.callbacks.on_train_batch_end
-
-    def on_train_batch_end(self: Any, batch: int, logs: Any = None) -> None:  # noqa: ARG001 - see failure_of
-        end(batch, logs)
-        done(batch, logs)
-
-    fit.callbacks.on_train_batch_end = MethodType(on_train_batch_end, fit.callbacks)
-
-
-def wait_for_callbacks(fit: Fit) -> None:
-    """Wait until those callbacks were called that Keras lets a thread call."""
-    if (flush := getattr(fit.callbacks, "_flush_futures", None)) is not None:
-        flush()
-
-
-def plain_logs(logs: Any) -> Any:
-    """Wait for the logs of a step, and turn them into plain numbers as callbacks get them."""
-    return pythonify_logs(logs)
 
 
 def tell_failures(fit: Fit, failed: Callable[[BaseException], None]) -> None:

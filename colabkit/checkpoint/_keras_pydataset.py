@@ -14,8 +14,8 @@ from colabkit.checkpoint._order import Order
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from colabkit._tools.keras_steps import Fit
     from colabkit.checkpoint._keras_data import Array
-    from colabkit.checkpoint._keras_fit import Fit
 
 
 class InOrder(keras.utils.PyDataset):  # type: ignore[misc]

@@ -20,8 +20,8 @@ from colabkit.errors import RunMismatchError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from colabkit._tools.keras_steps import Fit
     from colabkit.checkpoint._keras_data import Array
-    from colabkit.checkpoint._keras_fit import Fit
 
 _FILE = re.compile(r"data/(iterator\.[a-z0-9.-]{1,60})")
 

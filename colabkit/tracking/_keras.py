@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from colabkit._tools import keras_steps
 from colabkit.tracking import _jsonl
 from colabkit.tracking._logs import Logs
 from colabkit.tracking.base import Record
@@ -58,6 +59,8 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         self._begun = False
+        if (fit := keras_steps.running_fit(self.model)) is not None:  # else there is a record an epoch, and no more
+            keras_steps.tell_steps(fit, self._step_done)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         self._epoch = epoch
@@ -68,12 +71,12 @@ class TrackCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not self._begun:
             self._begin(batch)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def _step_done(self, batch: int, logs: Any) -> None:
         before, self._step = self._step, self._base + batch + 1
         if steps := self.params.get("steps"):  # the last execution of several steps may be short
             self._step = min(self._step, self._base + steps)
         if self._every and before // self._every < self._step // self._every:
-            self._write(None, logs)
+            self._write(None, keras_steps.plain_logs(logs))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._write(epoch + 1, logs)

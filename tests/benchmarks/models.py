@@ -54,7 +54,7 @@ def timed(call):
         finally:
             spent[0] += time.perf_counter() - begin
     return wrapped
-for name in [name for name in vars(_keras.TrackCallback) if name.startswith("on_")]:
+for name in [name for name in vars(_keras.TrackCallback) if name.startswith("on_") or name == "_step_done"]:
     setattr(_keras.TrackCallback, name, timed(vars(_keras.TrackCallback)[name]))
 import matplotlib.figure  # its import is no plot
 with tempfile.TemporaryDirectory() as folder:
