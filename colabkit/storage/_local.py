@@ -26,7 +26,7 @@ from colabkit.storage.base import Stored, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from io import FileIO
+    from io import BufferedReader, FileIO
 
     from colabkit._types import StrPath
     from colabkit.storage.base import Confirmed, OnlyIf, Progress
@@ -88,9 +88,7 @@ class LocalStorage:
 
     def get(self, name: str, path: StrPath, *, progress: Progress | None = None) -> Stored:
         with self._translated(name):
-            found = self._found(name)
-            self._stored(name, found)
-            with atomic(path) as file, open(found, "rb", buffering=0) as origin:
+            with self._open(name) as origin, atomic(path) as file:
                 before = os.fstat(origin.fileno())
                 size, _ = _pour(origin, file, progress)
                 if size != before.st_size or not self._was_whole(before, os.fstat(origin.fileno())):
@@ -100,9 +98,7 @@ class LocalStorage:
     def read(self, name: str, *, size: int | None = None) -> bytes:
         with self._translated(name):
             for _ in range(_TRIES):
-                path = self._found(name)
-                self._stored(name, path)
-                with open(path, "rb") as file:
+                with self._open(name) as file:
                     before = os.fstat(file.fileno())
                     content = file.read(-1 if size is None else size)
                     if self._was_whole(before, os.fstat(file.fileno())):
@@ -198,6 +194,14 @@ class LocalStorage:
         if not os.path.isfile(path) or not self._is_visible(status):  # noqa: PTH113 - it never raises
             raise self._missing(name)
         return self._described(name, status)
+
+    def _open(self, name: str) -> BufferedReader:
+        path = self._found(name)
+        self._stored(name, path)
+        try:
+            return open(path, "rb")
+        except FileNotFoundError as error:  # gone since, or being replaced where that takes two steps
+            raise self._missing(name) from error
 
     def _missing(self, name: str) -> NotStoredError:
         return NotStoredError(f"there is no {name} in {self.address}", do="list what there is, and check the spelling")
@@ -333,7 +337,7 @@ def _copy(source: bytes | StrPath, file: IO[bytes], progress: Progress | None) -
         return _pour(origin, file, progress)
 
 
-def _pour(origin: FileIO, file: IO[bytes], progress: Progress | None) -> tuple[int, int]:
+def _pour(origin: FileIO | BufferedReader, file: IO[bytes], progress: Progress | None) -> tuple[int, int]:
     size, crc = 0, 0
     total = os.fstat(origin.fileno()).st_size
     buffer = memoryview(bytearray(min(_BLOCK, total + 1)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from colabkit.errors import NotStoredError
 from colabkit.storage import MemoryStorage, open_storage
+from colabkit.storage._local import LocalStorage
 from colabkit.testing.storage_contract import StorageContract
 
 
@@ -19,6 +21,23 @@ class TestFolder(StorageContract):
     def again(self, storage):
         """Open the folder anew."""
         return open_storage(storage.address)
+
+    def test_what_goes_while_it_is_opened_is_missing(self, storage, tmp_path, monkeypatch):
+        """A file that another process deletes just then is no fault of the disk."""
+        look = LocalStorage._stored
+
+        def look_and_lose(self, name, path):
+            found = look(self, name, path)
+            path.unlink()
+            return found
+
+        for read in (storage.read, lambda name: storage.get(name, tmp_path / "copy")):
+            storage.put("a", b"x")
+            with monkeypatch.context() as patch:
+                patch.setattr(LocalStorage, "_stored", look_and_lose)
+                with pytest.raises(NotStoredError, match="there is no a"):
+                    read("a")
+        assert not (tmp_path / "copy").exists()
 
 
 class TestMemory(StorageContract):
