@@ -87,12 +87,11 @@ class LocalStorage:
             return self._stored(name, path)
 
     def get(self, name: str, path: StrPath, *, progress: Progress | None = None) -> Stored:
-        with self._translated(name):
-            with self._open(name) as origin, atomic(path) as file:
-                before = os.fstat(origin.fileno())
-                size, _ = _pour(origin, file, progress)
-                if size != before.st_size or not self._was_whole(before, os.fstat(origin.fileno())):
-                    raise StorageError(f"{name} changed while it was read", do="read it again")
+        with self._translated(name), self._open(name) as origin, atomic(path) as file:
+            before = os.fstat(origin.fileno())
+            size, _ = _pour(origin, file, progress)
+            if size != before.st_size or not self._was_whole(before, os.fstat(origin.fileno())):
+                raise StorageError(f"{name} changed while it was read", do="read it again")
         return self._described(name, before)
 
     def read(self, name: str, *, size: int | None = None) -> bytes:
