@@ -233,6 +233,34 @@ def test_keras_need_not_wait_for_a_step(python, tmp_path):
     assert list(dict.fromkeys(saved)) == [f"{step} {step} {step // 4}" for step in steps]
 
 
+UNKNOWN = """
+import sys
+import keras, numpy as np
+import colabkit as ck
+from colabkit._tools import keras_steps
+from colabkit.checkpoint.run import Run
+
+keras_steps.running_fit = lambda *_, **__: None
+submit = Run.submit
+Run.submit = lambda self, snapshot: (print(snapshot.step), submit(self, snapshot))
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
+run = ck.open_run(sys.argv[1], every="3 steps")
+model.fit(x, y, epochs=int(sys.argv[2]), verbose=0, callbacks=[run.resume(), ck.track(run)])
+"""
+
+
+def test_a_fit_that_is_not_found_continues_at_whole_epochs(python, tmp_path):
+    """In a loop of one's own, or an unknown version of Keras, the steps are counted and each epoch's end is saved."""
+    code, out, err = python(UNKNOWN, tmp_path / "run", 2, KERAS_BACKEND="jax")
+    assert (code, out.split()) == (0, ["0", "10", "20"]), err
+    assert "continues at the start of its epoch" in err
+    code, out, err = python(UNKNOWN, tmp_path / "run", 3, KERAS_BACKEND="jax")
+    assert (code, out.split()) == (0, ["30"]), err
+    assert "continuing with epoch 3 of 3" in err
+
+
 def test_killed_twice_it_ends_as_if_never_killed(train):
     """Killed in the middle of two epochs on JAX: same weights, optimizer and history and user draws, bit for bit."""
     killed_and_whole(train, "jax", 150, 80, draw=True, validation=True)
