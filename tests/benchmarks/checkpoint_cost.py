@@ -3,9 +3,9 @@
     python tests/benchmarks/checkpoint_cost.py [ROUNDS] [MNIST.npz]
 
 One process, one model a row, warmed up first. Each round trains every row for five epochs, in an order drawn anew, and
-counts the whole of `fit`: hashing the data, the first save and all later ones included. Without a file the bundled sample
-is repeated to 60,000 images, which costs the same time a step. On a shared machine an epoch may take twice as long now
-and then, in any row: each ratio is to the row without of the same round, and the fastest fits are shown beside.
+counts the whole of `fit`: hashing the data, the first save and all later ones included. Without a file the bundled
+sample is repeated to 60,000 images, which costs the same time a step. On a shared machine an epoch may take twice as
+long now and then, in any row: each ratio is to the row without of the same round, and the fastest fits stand beside.
 
 Where equal rows differ by more than the rows do, the second table tells more, by a clock around
 each method of the callback.
