@@ -6,6 +6,7 @@ local variable.
 
 from __future__ import annotations
 
+import concurrent.futures
 import sys
 from dataclasses import dataclass
 from operator import itemgetter
@@ -79,9 +80,9 @@ def _watch(callbacks: Any, told: list[tuple[bool, Callable[[int, Any], None]]]) 
 
 
 def wait_for_callbacks(fit: Fit) -> None:
-    """Wait until those callbacks were called that Keras lets a thread call."""
-    if (flush := getattr(fit.callbacks, "_flush_futures", None)) is not None:
-        flush()
+    """Wait until those callbacks were called that Keras lets a thread call; what they raise is Keras' to tell."""
+    if futures := getattr(fit.callbacks, "_futures", None):
+        concurrent.futures.wait(futures)
 
 
 def plain_logs(logs: Any) -> Any:

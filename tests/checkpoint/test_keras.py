@@ -233,6 +233,39 @@ def test_keras_need_not_wait_for_a_step(python, tmp_path):
     assert list(dict.fromkeys(saved)) == [f"{step} {step} {step // 4}" for step in steps]
 
 
+FAILING = """
+import sys
+import keras, numpy as np
+import colabkit as ck
+
+class Fails(keras.callbacks.Callback):
+    async_safe = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 5:
+            raise ValueError("the user's own")
+
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
+run = ck.open_run(sys.argv[1], every="1h")
+try:
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[Fails(), run.resume()])
+except ValueError as error:
+    print(error, run.status().saved_step, sep=": ")
+"""
+
+
+def test_an_error_in_a_thread_of_keras_costs_no_step(python, tmp_path):
+    """Keras raises it some steps later; the last one that was trained is saved."""
+    code, out, err = python(FAILING, tmp_path / "run", KERAS_BACKEND="jax")
+    assert code == 0, err
+    said, _, step = out.rpartition(": ")
+    assert said == "the user's own"
+    assert 6 <= int(step) <= 10
+    assert f"saved at step {int(step)}, after the error" in err
+
+
 UNKNOWN = """
 import sys
 import keras, numpy as np
