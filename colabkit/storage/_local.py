@@ -195,12 +195,12 @@ class LocalStorage:
         return self._described(name, status)
 
     def _open(self, name: str) -> BufferedReader:
-        path = self._found(name)
-        self._stored(name, path)
-        try:
-            return open(path, "rb")
-        except FileNotFoundError as error:  # gone since, or being replaced where that takes two steps
-            raise self._missing(name) from error
+        for _ in range(_TRIES):
+            path = self._found(name)
+            self._stored(name, path)
+            with contextlib.suppress(FileNotFoundError):  # deleted since, or being replaced where that takes two steps
+                return open(path, "rb")
+        raise self._missing(name)
 
     def _missing(self, name: str) -> NotStoredError:
         return NotStoredError(f"there is no {name} in {self.address}", do="list what there is, and check the spelling")

@@ -159,21 +159,28 @@ def test_every_byte_of_the_data_counts(python):
     assert len({first, *changed}) == 5
 
 
-SAVED = """
-import sys, time
+TINY = """
+import sys, threading, time
 import keras, numpy as np
 import colabkit as ck
 from colabkit.checkpoint.run import Run
-submit, saved = Run.submit, []
-Run.submit = lambda self, snapshot: (saved.append(snapshot.step), submit(self, snapshot))
 model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
 model.compile("sgd", "mse")
+x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")  # 10 steps
+submit = Run.submit
+"""
+
+SAVED = (
+    TINY
+    + """
+saved = []
+Run.submit = lambda self, snapshot: (saved.append(snapshot.step), submit(self, snapshot))
 slow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: time.sleep(float(sys.argv[3])))
 run = ck.open_run(sys.argv[1], every=sys.argv[2])
-x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
 model.fit(x, y, epochs=2, verbose=0, callbacks=[slow, run.resume()])
 print(*saved)
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -187,11 +194,9 @@ def test_it_saves_at_the_very_step(python, tmp_path, every, pause, expected):
     assert sorted(set(map(int, out.split()))) == expected
 
 
-THREADED = """
-import sys, threading, time
-import keras, numpy as np
-import colabkit as ck
-from colabkit.checkpoint.run import Run
+THREADED = (
+    TINY
+    + """
 from colabkit.tracking import read_log
 
 class Count(keras.callbacks.Callback):
@@ -203,21 +208,17 @@ class Count(keras.callbacks.Callback):
         self.steps.append(batch)
         self.callers.add(threading.get_ident())
 
-submit = Run.submit
-
 def told(self, snapshot):
     logged = [record.step for record in read_log(self) if record.epoch is None] if snapshot.step else []
     print(snapshot.step, len(Count.steps), len(logged))
     submit(self, snapshot)
 
 Run.submit = told
-model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-model.compile("sgd", "mse")
-x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
 run = ck.open_run(sys.argv[1], every="3 steps")
 model.fit(x, y, epochs=2, verbose=0, callbacks=[Count(), run.resume(), ck.track(run, every=4)])
 print(threading.get_ident() in Count.callers, len(Count.steps))
 """
+)
 
 
 def test_keras_need_not_wait_for_a_step(python, tmp_path):
@@ -233,11 +234,9 @@ def test_keras_need_not_wait_for_a_step(python, tmp_path):
     assert list(dict.fromkeys(saved)) == [f"{step} {step} {step // 4}" for step in steps]
 
 
-FAILING = """
-import sys
-import keras, numpy as np
-import colabkit as ck
-
+FAILING = (
+    TINY
+    + """
 class Fails(keras.callbacks.Callback):
     async_safe = True
 
@@ -245,15 +244,13 @@ class Fails(keras.callbacks.Callback):
         if batch == 5:
             raise ValueError("the user's own")
 
-model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-model.compile("sgd", "mse")
-x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
 run = ck.open_run(sys.argv[1], every="1h")
 try:
     model.fit(x, y, epochs=2, verbose=0, callbacks=[Fails(), run.resume()])
 except ValueError as error:
     print(error, run.status().saved_step, sep=": ")
 """
+)
 
 
 def test_an_error_in_a_thread_of_keras_costs_no_step(python, tmp_path):
@@ -266,22 +263,17 @@ def test_an_error_in_a_thread_of_keras_costs_no_step(python, tmp_path):
     assert f"saved at step {int(step)}, after the error" in err
 
 
-UNKNOWN = """
-import sys
-import keras, numpy as np
-import colabkit as ck
+UNKNOWN = (
+    TINY
+    + """
 from colabkit._tools import keras_steps
-from colabkit.checkpoint.run import Run
 
 keras_steps.running_fit = lambda *_, **__: None
-submit = Run.submit
 Run.submit = lambda self, snapshot: (print(snapshot.step), submit(self, snapshot))
-model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
-model.compile("sgd", "mse")
-x, y = np.ones((320, 4), "float32"), np.ones((320, 2), "float32")
 run = ck.open_run(sys.argv[1], every="3 steps")
 model.fit(x, y, epochs=int(sys.argv[2]), verbose=0, callbacks=[run.resume(), ck.track(run)])
 """
+)
 
 
 def test_a_fit_that_is_not_found_continues_at_whole_epochs(python, tmp_path):
