@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _TRIES = 2
 """Failures that a call forgives; whoever called decides about more."""
 
-_READS = 3  # of an object that is being replaced
+_READS = 3  # that may arrive damaged; those of a file that was replaced meanwhile do not count
 
 
 class DriveApiStorage:
@@ -110,9 +110,8 @@ class DriveApiStorage:
     def get(self, name: str, path: StrPath, *, progress: Progress | None = None) -> Stored:
         """Copy an object into a file, over several connections when it is large."""
         with self._translated(name):
-            tries = 2
+            about, left = self._about(name), _READS
             while True:
-                about = self._about(name)
                 size = int(about["size"])
 
                 def show(done: float, total: float | None, size: int = size) -> None:
@@ -123,23 +122,25 @@ class DriveApiStorage:
                 options = Options(use_cache=False, overwrite=True, unpack=False, show=show)
                 try:
                     Job(source, Path(path), options).run()
-                except IntegrityError:  # it was replaced meanwhile
-                    tries -= 1
-                    if not tries:
+                except IntegrityError:
+                    before, about = about, self._about(name)
+                    left -= _stored(name, about) == _stored(name, before)
+                    if not left:
                         raise
                 else:
                     return _stored(name, about)
 
     def read(self, name: str, *, size: int | None = None) -> bytes:
         with self._translated(name):
-            about = self._about(name)
-            for _ in range(_READS):
+            about, left = self._about(name), _READS
+            while left:
                 content = self._service.read(str(about["id"]), f"{self.address}/{name}", size)
                 if size is not None or _is_content_of(about, content):
                     return content
-                about = self._about(name)  # what was replaced between question and answer is told by a second question
+                before, about = about, self._about(name)  # tells what was replaced between question and answer
                 if _is_content_of(about, content):
                     return content
+                left -= _stored(name, about) == _stored(name, before)
         raise IntegrityError(f"{name} in {self.address} did not arrive as it is stored", do="read it again")
 
     def entry(self, name: str) -> Stored | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import email.utils
 import gzip
 import hashlib
@@ -91,25 +92,27 @@ class Resource:
             self.modified += 60
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Seen:
-    """One request and how it went.
+    """One request and how it went so far.
 
     Attributes:
         path: The path with its query.
         headers: The headers of the request, with lower-case names.
-        status: The answer.
-        sent: The bytes of the body that were sent.
-        method: GET, POST or PUT.
+        method: The verb.
         body: What was posted.
+        status: The answer; 0 until there is one.
+        sent: The bytes of the body that were sent.
+        over: Whether nothing more is done for it.
     """
 
     path: str
     headers: dict[str, str]
-    status: int
-    sent: int
     method: str = "GET"
     body: bytes = b""
+    status: int = 0
+    sent: int = 0
+    over: bool = False
 
 
 def tag(data: bytes) -> str:
@@ -153,7 +156,7 @@ class Site:
 
     Attributes:
         resources: The files by their paths.
-        seen: The requests that are over.
+        seen: The requests in the order in which they came; one is there before anything is answered.
         sent: The bytes of bodies that were sent so far.
         handler: Serves one connection, for the servers of `socketserver`.
     """
@@ -289,42 +292,38 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        posted = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self._status = self._sent = 0
-        try:
-            self._serve(self.site.answer(Request(method=self.command, path=self.path, headers=headers, body=posted)))
-        finally:
-            seen = Seen(
-                path=self.path,
-                headers=headers,
-                status=self._status,
-                sent=self._sent,
-                method=self.command,
-                body=posted,
-            )
-            with self.site.lock:
-                self.site.seen.append(seen)
+        with self._noted() as request:
+            self._serve(self.site.answer(self._whole(request)))
 
     def do_PUT(self) -> None:
+        self._left = int(self.headers.get("Content-Length", 0))
+        with self._noted() as request:
+            try:
+                page = self.site.take(request, self._blocks())
+                if page is None:
+                    self._serve(self.site.answer(self._whole(request)))
+                    return
+                for _ in self._blocks():
+                    pass  # what was not taken must not be read as the next request
+                self._plain(page.status, page.body, page.headers)
+            except ConnectionError:
+                self._reset()
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[Request]:
+        """Show a request before it is answered: who has the answer finds it there, behind those that came before."""
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._status = self._sent = 0
-        self._left = int(headers.get("content-length", 0))
-        request = Request(method="PUT", path=self.path, headers=headers, body=b"")
-        try:
-            page = self.site.take(request, self._blocks())
-            if page is None:
-                self.do_GET()
-                return
-            for _ in self._blocks():
-                pass  # what was not taken must not be read as the next request
-            self._plain(page.status, page.body, page.headers)
-        except ConnectionError:
-            self._reset()
+        self._seen = Seen(path=self.path, headers=headers, method=self.command)
         with self.site.lock:
-            self.site.seen.append(
-                Seen(path=self.path, headers=headers, status=self._status, sent=self._sent, method="PUT")
-            )
+            self.site.seen.append(self._seen)
+        try:
+            yield Request(method=self.command, path=self.path, headers=headers, body=b"")
+        finally:
+            self._seen.over = True
+
+    def _whole(self, request: Request) -> Request:
+        self._seen.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return dataclasses.replace(request, body=self._seen.body)
 
     def _blocks(self) -> Iterator[bytes]:
         while self._left:
@@ -433,12 +432,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._count(len(body))
 
     def _count(self, sent: int) -> None:
-        self._sent += sent
+        self._seen.sent += sent
         with self.site.lock:
             self.site.sent += sent
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
-        self._status = status
+        self._seen.status = status
         self.send_response(status, http.HTTPStatus(status).phrase)
         for name, value in headers.items():
             self.send_header(name, value)
