@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from colabkit import config
-from colabkit._tools.files import PART, FileLock, sync_folder, writing_to
+from colabkit._tools.files import PART, TakenError, sync_folder, writing_to
 from colabkit._tools.log import say
 from colabkit._tools.progress import amount
 from colabkit._tools.progress import progress as open_progress
@@ -19,15 +18,18 @@ from colabkit.transfer import _checksum, _html, _local, cache
 from colabkit.transfer.base import key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from colabkit._types import StrPath
     from colabkit.transfer._checksum import Checksum
     from colabkit.transfer._http import Client
+    from colabkit.transfer._part import Part
     from colabkit.transfer.base import Source
     from colabkit.transfer.engine import Received
 
     Show = bool | Callable[[float, float | None], None] | None
+
+Held = TypeVar("Held")
 
 FALLBACK_NAME = "download"
 
@@ -80,20 +82,17 @@ def names_folder(to: StrPath) -> bool:
     return os.fspath(to).endswith(("/", os.sep)) or Path(to).expanduser().is_dir()
 
 
-@contextlib.contextmanager
-def locked(part: Path, shown: str) -> Iterator[None]:
-    """Wait until no other process or thread works on a part, and keep it for us."""
-    lock = FileLock(part.with_name(part.name + ".lock"))
+def patiently(take: Callable[[], Held], shown: str) -> Held:
+    """Take what only one process or thread may have at a time; wait as long as another has it, and say so once."""
     said = False
-    while (holder := lock.acquire()) is not None:
-        if not said:
-            say("%s is being fetched by process %s; waiting for it", shown, holder.get("pid", "?"))
-            said = True
+    while True:
+        try:
+            return take()
+        except TakenError as taken:
+            if not said:
+                say("%s is being fetched by process %s; waiting for it", shown, taken.pid or "?")
+                said = True
         time.sleep(0.1)
-    try:
-        yield
-    finally:
-        lock.release(remove=True)
 
 
 class Job:
@@ -133,15 +132,20 @@ class Job:
                 why=f"{config.OFFLINE} is set, so the network is not tried",
                 do=f"unset {config.OFFLINE}, or pass the path of a copy",
             )
+        from colabkit.transfer._part import Part
+
         with writing_to(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         begun = time.time_ns()
-        with locked(self._part_path(), self._source.shown):
-            # Whoever held the lock before us may have fetched the very same file.
+        part = patiently(lambda: Part(self._part_path(), key(self._source.identity)), self._source.shown)
+        try:
+            # Whoever had the part before us may have fetched the very same file.
             known = self._noted()
             if known and (not self._options.overwrite or known.path.stat().st_mtime_ns >= begun):
                 return known
-            return self._fetch()
+            return self._fetch(part)
+        finally:
+            part.close(keep=True)
 
     def _noted(self) -> Fetched | None:
         """Find the file where an earlier fetch put it, without any network."""
@@ -161,7 +165,7 @@ class Job:
             return None
         with open_progress(self._file.name, show=self._options.show) as bar:
             _local.copy(cached.path, self._file, bar, overwrite=False)
-        cache.note(self._source.identity, self._to, self._file, self._source.shown, self._wanted)
+        self._note(self._file, self._wanted)
         return self._fetched(self._file, self._wanted, from_cache=True)
 
     def _accepted(self, path: Path) -> Fetched | None:
@@ -177,11 +181,9 @@ class Job:
         stem = key(self._source.identity) if self._file is None else self._file.name[:100]
         return self._folder / f".{stem}{PART}fetch"
 
-    def _fetch(self) -> Fetched:
-        from colabkit.transfer._part import Part
+    def _fetch(self, part: Part) -> Fetched:
         from colabkit.transfer.engine import Download
 
-        part = Part(self._part_path(), key(self._source.identity))
         label = self._file.name if self._file is not None else self._source.name or self._source.shown
         try:
             with open_progress(label[:40], show=self._options.show) as bar:
@@ -197,7 +199,7 @@ class Job:
             checksum = received.checksum
             if received.packed or received.gzipped:
                 checksum = self._wanted  # what was verified on the way is another file than the one that is taken out
-            path = self._publish(part.path, received)
+            path = self._publish(part, received, checksum)
         except KeyboardInterrupt:
             kept, size = part.count, part.size
             part.close(keep=True)
@@ -207,32 +209,34 @@ class Job:
         except (ArchiveError, IntegrityError):
             part.close(keep=False)  # what is taken out of it would be as wrong again
             raise
-        except BaseException:
-            part.close(keep=True)
-            raise
         part.close(keep=False)
-        if self._options.use_cache:
-            cache.note(self._source.identity, self._to, path, self._source.shown, checksum)
         return self._fetched(path, checksum, from_cache=False)
 
-    def _publish(self, part: Path, received: Received) -> Path:
+    def _publish(self, part: Part, received: Received, checksum: Checksum | None) -> Path:
         name = self._source.name if received.packed else received.name
         path = self._file or self._folder / (name or self._source.name or FALLBACK_NAME)
         if path.exists() and (path.is_dir() or not (self._options.overwrite or self._to is None)):
             if self._accepted(path) is None:
                 raise _local.taken(path, folder=path.is_dir())
-            return path
-        if received.packed or received.gzipped:
+            self._note(path, checksum)
+        elif received.packed or received.gzipped:
             from colabkit.transfer import archive
 
             take_out = archive.take_out if received.packed else archive.uncompress
-            take_out(part, path, self._wanted)
-            return path
-        with writing_to(path):
-            os.replace(part, path)
-            if not self._options.one_of_many:
-                sync_folder(path.parent)
+            take_out(part.path, path, self._wanted)
+            self._note(path, checksum)
+        else:
+            with writing_to(path):
+                # First the receipt: who waits for the part looks for it as soon as the part has gone.
+                self._note(path, checksum, part.status())
+                part.publish(path)
+                if not self._options.one_of_many:
+                    sync_folder(path.parent)
         return path
+
+    def _note(self, path: Path, checksum: Checksum | None, status: os.stat_result | None = None) -> None:
+        if self._options.use_cache:
+            cache.note(self._source.identity, self._to, path, self._source.shown, checksum, status)
 
     def _fetched(self, path: Path, checksum: Checksum | None, *, from_cache: bool) -> Fetched:
         return Fetched(

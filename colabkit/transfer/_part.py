@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
 import json
 import os
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colabkit._tools.files import write_json, write_quickly, writing_to
+from colabkit._tools.files import open_alone, write_json, write_quickly, writing_to
 from colabkit.errors import ColabKitError
 from colabkit.transfer._headers import Validator, safe_name
 
@@ -141,7 +142,8 @@ class ClosedError(Exception):
 class Part:
     """The growing file and its sidecar.
 
-    Writers are threads; after `close()` none of them can touch the file any more, however late it wakes up.
+    It is kept from other processes, and from other parts in this one, until it is closed. Writers are threads; after
+    `close()` none of them can touch the file any more, however late it wakes up.
 
     Args:
         path: The growing file; the sidecar lies beside it.
@@ -149,6 +151,9 @@ class Part:
 
     Attributes:
         generation: Counts the resets.
+
+    Raises:
+        TakenError: Somebody else works on it.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -168,10 +173,8 @@ class Part:
         self._next_save = self._next_sync = 0.0
         self._synced: list[tuple[int, int]] = []
         self._boot = boot()
-        with writing_to(path):
-            # Opened without following a link that somebody put there; the umask decides the mode.
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-            self._descriptor = os.open(path, flags, 0o666)
+        self._published = False
+        self._descriptor = open_alone(path)
         self._load()
 
     def _load(self) -> None:
@@ -311,6 +314,17 @@ class Part:
             os.fsync(self._descriptor)
         self.size = size
 
+    def status(self) -> os.stat_result:
+        """Return what the system knows of the file; its name may change later, the rest does not."""
+        return os.fstat(self._descriptor)
+
+    def publish(self, path: Path) -> None:
+        """Give the complete file its final name; then the next fetch to that place may begin a part of its own."""
+        os.replace(self.path, path)
+        self._published = True
+        if self._claims:
+            self._forget_sidecar()
+
     def close(self, *, keep: bool) -> None:
         """Shut out all writers and leave a resumable part, or nothing.
 
@@ -329,15 +343,19 @@ class Part:
         except ColabKitError:
             pass  # a full disk: the last sidecar still tells the truth about fewer bytes
         finally:
+            if not kept and not self._published:
+                self._discard()  # as long as it is ours
             os.close(self._descriptor)
-        if not kept:
-            self.discard()
 
-    def discard(self) -> None:
-        """Delete the part and its sidecar, where there is one."""
-        for path in (self._new_sidecar, self.sidecar_path) if self._claims else ():
+    def _discard(self) -> None:
+        if self._claims:
+            self._forget_sidecar()
+        with contextlib.suppress(OSError):  # Windows refuses to delete an open file; it may stay
+            self.path.unlink()
+
+    def _forget_sidecar(self) -> None:
+        for path in (self._new_sidecar, self.sidecar_path):
             path.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":

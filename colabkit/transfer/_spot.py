@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit._tools.files import PART, writing_to
+from colabkit._tools.files import PART, FileLock, TakenError, writing_to
 from colabkit.transfer import _local, cache
 from colabkit.transfer._checksum import parse
-from colabkit.transfer._job import Fetched, locked, names_folder
+from colabkit.transfer._job import Fetched, names_folder, patiently
 from colabkit.transfer.base import key
 
 if TYPE_CHECKING:
@@ -81,8 +81,17 @@ class Spot:
         with writing_to(self.parent):
             self.parent.mkdir(parents=True, exist_ok=True)
         part = self.parent / f".{self.hint}{PART}{purpose}"
-        with locked(part, shown):
+        lock = FileLock(part.with_name(part.name + ".lock"))
+
+        def take() -> None:
+            if (holder := lock.acquire()) is not None:
+                raise TakenError(holder.get("pid"))
+
+        patiently(take, shown)
+        try:
             yield part
+        finally:
+            lock.release(remove=True)
 
     def note(self, target: Path, source: str, checksum: str) -> None:
         """Leave a receipt for the next call."""

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import os
+import stat
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,10 +83,24 @@ def find(identity: str, to: str | os.PathLike[str] | None) -> Receipt | None:
 
 
 def note(
-    identity: str, to: str | os.PathLike[str] | None, path: Path, source: str, checksum: Checksum | None
+    identity: str,
+    to: str | os.PathLike[str] | None,
+    path: Path,
+    source: str,
+    checksum: Checksum | None,
+    status: os.stat_result | None = None,
 ) -> Receipt:
-    """Write the receipt of a file that was just put in place; failing to is no failure of the fetch."""
-    status = path.stat()
+    """Write the receipt of a file; failing to is no failure of the fetch.
+
+    Args:
+        identity: Tells the source from all others.
+        to: What the user named as its place.
+        path: Where the file is.
+        source: What the source is called.
+        checksum: What was verified.
+        status: What the file will be like when it is there; None if it is.
+    """
+    status = status or path.stat()
     receipt = Receipt(
         path=path.absolute(),
         source=source,
@@ -93,7 +108,7 @@ def note(
         modified=status.st_mtime_ns,
         fetched=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         checksums={} if checksum is None else {checksum.algorithm: checksum.digits},
-        inode=status.st_ino if path.is_dir() else 0,
+        inode=status.st_ino if stat.S_ISDIR(status.st_mode) else 0,
     )
     place = _place(identity, to)
     with contextlib.suppress(ColabKitError), writing_to(place):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from colabkit._tools.files import TakenError
 from colabkit.transfer import _part
 from colabkit.transfer._headers import Validator
 from colabkit.transfer._part import ClosedError, Part
@@ -39,3 +43,40 @@ def test_a_writer_that_is_late_leaves_no_claim(tmp_path, monkeypatch):
         part.write(50, b"old bytes", generation=before)
     assert part.count == 0
     part.close(keep=False)
+
+
+def test_a_part_has_one_owner_and_a_kill_ends_that(tmp_path):
+    """Another process is told who works on it; when that is killed, what it wrote and claimed is taken over."""
+    code = (
+        "import sys; from pathlib import Path; from colabkit.transfer._part import Part;"
+        "from colabkit.transfer._headers import Validator; part = Part(Path(sys.argv[1]), 'x');"
+        "part.begin(100, Validator(), 'a'); part.write(0, b'7' * 40); part.save(); print('mine', flush=True);"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "part")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(TakenError) as taken:
+            Part(tmp_path / "part", "x")
+        assert taken.value.pid == other.pid
+        assert (tmp_path / "part").stat().st_size == 100
+        other.kill()
+    assert Part(tmp_path / "part", "x").missing() == [(40, 100)]
+
+
+def test_who_published_leaves_the_next_part_alone(tmp_path):
+    """As soon as a part has its final name, another fetch may begin one of the same name."""
+    first = Part(tmp_path / "part", "x")
+    first.begin(1, Validator(), "a")
+    first.write(0, b"1")
+    first.finish(1)
+    first.publish(tmp_path / "a")
+    second = Part(tmp_path / "part", "x")
+    second.begin(1, Validator(), "a")
+    second.save()
+    first.close(keep=False)
+    assert sorted(os.listdir(tmp_path)) == ["a", "part", "part.json"]
+    second.write(0, b"2")
+    second.publish(tmp_path / "b")
+    second.close(keep=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"2"}
