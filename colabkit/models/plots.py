@@ -45,14 +45,11 @@ def plot(history: Any, path: StrPath | None = None) -> Any:
             why="no epoch has been logged",
             do="pass what fit() returned, or track: fit(..., callbacks=[run.resume(), ck.track(run)])",
         )
-    figure = _figure(4.5 * len(names), 3.6)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True):
+    figure, places = _curves(names)
+    for axes, name in zip(places, names, strict=True):
         for key, label, color in ((name, "training", _BLUE), (f"val_{name}", "validation", _RED)):
             if series := values.get(key):
                 axes.plot(range(1, len(series) + 1), series, marker="o", color=color, label=label)
-        axes.set(xlabel="epoch", title=name)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     if path is not None:
         _save(figure, path)
@@ -78,16 +75,14 @@ def save_training_plot(result: Result, path: StrPath) -> None:
         result: A training.
         path: Where the PNG goes; it appears whole.
     """
-    figure = _figure(9, 3.6)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    names = ["loss", "accuracy"]
+    figure, places = _curves(names)
+    for axes, name in zip(places, names, strict=True):
         values = result.history.get(name, [])
         axes.plot(range(1, len(values) + 1), values, marker="o", color=_BLUE, label="training")
         if name in result.metrics:
             test = result.metrics[name]
             axes.axhline(test, color=_RED, linestyle="--", label=f"test, at the end: {test:.4f}")
-        axes.set(xlabel="epoch", title=name, xticks=range(1, len(values) + 1))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     _save(figure, path)
 
@@ -139,10 +134,35 @@ def save_prediction_plot(image: Array, said: Prediction, path: StrPath) -> None:
     _save(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
+def _curves(names: list[str]) -> tuple[Any, list[Any]]:
+    """Make a figure with a place for a curve by epoch for each name, side by side.
+
+    A plot is made at the end of each training and may take a hundredth of a short one: margins are fixed, as measuring
+    all texts takes as long as drawing them, and so does each tick.
+    """
+    ticker = require("matplotlib.ticker", extra="train", why="the plots are drawn with it")
+    width, height, left, right, bottom, top = 4.5, 3.6, 0.7, 0.15, 0.55, 0.35  # of each place and its margins, inches
+    figure = _figure(width * len(names), height, layout=None)
+    places = []
+    for number, name in enumerate(names):
+        box = (width * number + left, bottom, width - left - right, height - bottom - top)
+        scale = (width * len(names), height) * 2
+        axes = figure.add_axes(tuple(inches / whole for inches, whole in zip(box, scale, strict=True)))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=5))
+        axes.set_title(name, y=1.02)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_label_coords(0.5, -0.12)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        places.append(axes)
+    return figure, places
+
+
+def _figure(width: float, height: float, *, layout: str | None = "constrained") -> Any:
     # The object, not pyplot: nothing of the user's own plotting changes.
     figure = require("matplotlib.figure", extra="train", why="the plots are drawn with it").Figure
-    return figure(figsize=(width, height), layout="constrained")
+    return figure(figsize=(width, height), layout=layout)
 
 
 def _save(figure: Any, path: StrPath) -> None:
