@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colabkit._tools.files import open_alone, write_json, write_quickly, writing_to
+from colabkit._tools.files import begin_flush, open_alone, write_json, write_quickly, writing_to
 from colabkit.errors import ColabKitError
 from colabkit.transfer._headers import Validator, safe_name
 
@@ -23,6 +23,8 @@ _MAX_SPANS = 100_000
 _SAVE_EVERY = 0.05
 _SYNC_EVERY = 1.0
 """Seconds between two saves of the sidecar at the least, and between two that wait for the disk."""
+_STRETCH = 4 << 20
+"""Bytes that are handed to the disk as soon as a writer has passed them, so that the flush at the end waits less."""
 
 
 class Spans:
@@ -253,6 +255,9 @@ class Part:
                 while view:
                     written = _pwrite(self._descriptor, view, at)
                     view, at = view[written:], at + written
+            stretch = offset // _STRETCH
+            if at // _STRETCH > stretch:
+                begin_flush(self._descriptor, stretch * _STRETCH, (at // _STRETCH - stretch) * _STRETCH)
             with self._lock:  # before it counts as done: a reset in between would leave a claim to bytes that are gone
                 self._spans.add(offset, offset + len(data))
         finally:
