@@ -124,6 +124,9 @@ def test_the_binary_copy_is_used_until_the_file_changes(tmp_path, monkeypatch):
     first = datasets.read_train_csv(path)
     with monkeypatch.context() as patch:
         patch.setattr(_csv, "read_csv", lambda *_: pytest.fail("parsed again"))
+        kept = datasets.read_train_csv(path)[0]
+        assert np.array_equal(kept, first[0])
+        kept += 1  # what a user does with it stays in this process
         assert np.array_equal(datasets.read_train_csv(path)[0], first[0])
     text = path.read_text()
     at = text.index("\n") + 1

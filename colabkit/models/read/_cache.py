@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from colabkit.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
     from pathlib import Path
 
     Array = np.ndarray[Any, Any]
 
 _FORMAT = 1
 _PLACES, _BYTES = 18, 1 << 14
+_LINE = 256
+"""Bytes of the line before the array, so that its numbers lie where a processor wants them."""
 
 
 def with_copy(path: Path, read: Callable[[], Array], *, variant: str = "") -> Array:
@@ -48,19 +51,27 @@ def with_copy(path: Path, read: Callable[[], Array], *, variant: str = "") -> Ar
     copy = place_of(path, variant)
     with contextlib.suppress(OSError, ValueError, EOFError), open(copy, "rb") as file:
         if json.loads(file.readline(1 << 10)) == mark:
-            kept: Array = np.load(file, allow_pickle=False)
-            return kept
+            return _mapped(file)
     array = read()
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
         # Whoever reads for the first time does not wait for the disk: a copy that a power cut leaves is short, and then
         # it is read as none above.
         with atomic(copy, durable=False) as file:
-            file.write(json.dumps(mark).encode() + b"\n")
+            file.write(json.dumps(mark).encode().ljust(_LINE - 1) + b"\n")
             np.save(file, array, allow_pickle=False)
     except (OSError, StorageError) as error:  # a full or read-only disk costs time, not the training
         say("no binary copy of %s is kept, so that it is read anew each time: %s", path.name, error)
     return array
+
+
+def _mapped(file: BufferedReader) -> Array:
+    """Return the array of an open copy; its bytes are read when they are used, and what is changed stays in memory."""
+    np.lib.format.read_magic(file)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    mapped = np.memmap(file, dtype, "c", file.tell(), shape, order)
+    return mapped.view(np.ndarray)
 
 
 def place_of(path: Path, variant: str = "") -> Path:
