@@ -1,18 +1,20 @@
 """Thin checkpoints: only what changed travels.
 
-A thin checkpoint is a checkpoint file like any other, with its own hash at its end, that leaves out the tensors which
-an earlier complete file of the same place, its base, holds already. Its metadata says so:
+A thin checkpoint is a checkpoint file like any other, with its own hash at its end. It leaves out the tensors and the
+long entries of metadata that an earlier complete file of the same place, its base, holds already. Its metadata says so:
 
-    "base": {"file": NAME, "sha256": HEX, "tensors": {TENSOR: SHA256, ...}, "whole": HEX}
+    "base": {"file": NAME, "sha256": HEX, "tensors": {TENSOR: SHA256, ...}, "meta": {KEY: SHA256, ...}, "whole": HEX}
 
-`sha256` is the hash of the base's content, those of the tensors prove each borrowed one, and `whole` is the hash of the
-complete file that the two make together, byte for byte; the thin file's name holds its first digits. A base is always
-complete, so no chain can break further back, and it is never deleted while a thin file names it.
+`sha256` is the hash of the base's content. Those of the tensors prove each borrowed one; those of the entries, which
+are null in the thin file, are of each value as compact JSON. `whole` is the hash of the complete file that the two make
+together, byte for byte; the thin file's name holds its first digits. A base is always complete, so no chain can break
+further back, and it is never deleted while a thin file names it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from colabkit._types import StrPath
 
-_SMALLEST = 4096  # bytes; below, naming a tensor elsewhere costs about as much as the tensor
+_SMALLEST = 256  # bytes; below, naming what lies elsewhere costs about as much as itself
 _WORTH_IT = 0.1  # the share that must be saved, since a base takes room as long as it is named
 
 
@@ -39,15 +41,17 @@ class Base:
         name: Its name.
         sha256: The hash of its content.
         tensors: Tensor name to the sha256 of its bytes.
+        meta: Key of the metadata to the sha256 of its value as compact JSON.
     """
 
     name: manifest.Name
     sha256: str
     tensors: Mapping[str, str]
+    meta: Mapping[str, str]
 
 
 def table(path: StrPath, sha256: str, name: manifest.Name) -> Base:
-    """Hash the tensors of a complete checkpoint, so that others can borrow from it.
+    """Hash what others can borrow from a complete checkpoint.
 
     Args:
         path: Where it can be read.
@@ -56,12 +60,25 @@ def table(path: StrPath, sha256: str, name: manifest.Name) -> Base:
     """
     with container.Tensors(path) as tensors:
         large = [tensor for tensor, size in tensors.sizes.items() if size >= _SMALLEST]
-        return Base(name=name, sha256=sha256, tensors={tensor: tensors.sha256(tensor) for tensor in large})
+        return Base(
+            name=name,
+            sha256=sha256,
+            tensors={tensor: tensors.sha256(tensor) for tensor in large},
+            meta={key: _digest(value) for key, value in tensors.meta.items() if len(_text(value)) >= _SMALLEST},
+        )
 
 
-def borrowed(whole: Base, base: Base) -> dict[str, str]:
-    """Choose what a checkpoint can borrow from another: the tensors of one name and one content."""
-    return {name: digest for name, digest in whole.tensors.items() if base.tensors.get(name) == digest}
+def borrowed(whole: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str]:
+    """Choose what a checkpoint can borrow from another: what has one name and one content."""
+    return {name: digest for name, digest in whole.items() if base.get(name) == digest}
+
+
+def _text(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_text(value)).hexdigest()
 
 
 def write(file: IO[bytes], path: StrPath, whole: Base, base: Base) -> bool:
@@ -76,14 +93,14 @@ def write(file: IO[bytes], path: StrPath, whole: Base, base: Base) -> bool:
     Returns:
         Whether it was written.
     """
-    shared = borrowed(whole, base)
+    shared, known = borrowed(whole.tensors, base.tensors), borrowed(whole.meta, base.meta)
     with container.Tensors(path) as tensors:
         saved = sum(tensors.sizes[name] for name in shared)
         if saved < _WORTH_IT * sum(tensors.sizes.values()):
             return False
         own = {name: tensors.load(name) for name in tensors.sizes if name not in shared}
-        named = {"file": str(base.name), "sha256": base.sha256, "tensors": shared, "whole": whole.sha256}
-        container.write(file, own, {**tensors.meta, "base": named})
+        named = {"file": str(base.name), "sha256": base.sha256, "tensors": shared, "meta": known, "whole": whole.sha256}
+        container.write(file, own, {**tensors.meta, **dict.fromkeys(known), "base": named})
     return True
 
 
@@ -98,7 +115,7 @@ def base_of(meta: Mapping[str, Any], name: str) -> Base:
         parsed = manifest.parse(base["file"])
         if parsed is None or parsed.thin:  # also keeps a hostile file from naming any other path
             raise ValueError(base["file"])
-        return Base(name=parsed, sha256=str(base["sha256"]), tensors=dict(base["tensors"]))
+        return Base(name=parsed, sha256=str(base["sha256"]), tensors=dict(base["tensors"]), meta=dict(base["meta"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptCheckpointError(f"{name} is not a thin checkpoint", why=f"its base: {error!r}") from error
 
@@ -117,12 +134,20 @@ def complete(name: str, own: container.Checkpoint, base: container.Checkpoint) -
     for tensor, digest in claimed.tensors.items():
         array = base.tensors.get(tensor)
         if array is None or hashlib.sha256(array.reshape(-1).view("uint8").data).hexdigest() != digest:
-            raise CorruptCheckpointError(
-                f"{name} cannot be put together", why=f"its base {claimed.name} holds another {tensor!r}"
-            )
+            raise _another(name, claimed, tensor)
         found[tensor] = array
     meta = {key: value for key, value in own.meta.items() if key != "base"}
+    for key, digest in claimed.meta.items():
+        if key not in base.meta or _digest(base.meta[key]) != digest:
+            raise _another(name, claimed, key)
+        meta[key] = base.meta[key]
     return container.Checkpoint(tensors=found, meta=meta, digest=whole_of(own.meta))
+
+
+def _another(name: str, claimed: Base, what: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        f"{name} cannot be put together", why=f"its base {claimed.name} holds another {what!r}"
+    )
 
 
 def whole_of(meta: Mapping[str, Any]) -> str:

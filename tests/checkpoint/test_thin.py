@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -9,8 +10,9 @@ import shutil
 import numpy as np
 import pytest
 
-from colabkit.checkpoint import copies, manifest, open_run
+from colabkit.checkpoint import container, copies, manifest, open_run, thin
 from colabkit.checkpoint.run import _locks
+from colabkit.errors import CorruptCheckpointError
 from colabkit.testing.faulty_storage import FaultyStorage
 
 FROZEN = 95_000
@@ -73,6 +75,35 @@ def test_a_thin_copy_comes_back_complete(tmp_path, run, storage):
     again = fresh(run, tmp_path, storage)
     assert again.restore().state["frozen"].tolist() == state(2)["frozen"].tolist()
     assert again.checkpoints()[0].path.read_bytes() == before
+
+
+def test_long_metadata_travels_once(tmp_path, run, storage):
+    """What is no array and stays the same, as the settings of a model, is borrowed like one and comes back with it."""
+    words = [f"word {number}" for number in range(10_000)]
+    for step in (1, 2):
+        run.save({"words": words, "x": np.zeros(1000), "trained": np.full(100, step)}, step=step)
+        run.flush(timeout=30)
+    before = run.checkpoints()[0].path.read_bytes()
+    assert sent(storage)[1] < 4000 < 100_000 < sent(storage)[0]
+    again = fresh(run, tmp_path, storage)
+    assert again.restore().state["words"] == words
+    assert again.checkpoints()[0].path.read_bytes() == before
+
+
+def test_metadata_of_another_base_is_not_believed(tmp_path, run, storage):
+    """A file under the name of the base with the same tensors and other words is not put together with a thin one."""
+    for step in (1, 2):
+        run.save({"words": ["one"] * 1000, "x": np.zeros(1000), "trained": np.full(100, step)}, step=step)
+        run.flush(timeout=30)
+    found = {}
+    for name, stored in copies.listed(storage):
+        (tmp_path / str(name)).write_bytes(storage.read(stored.name))
+        found[name.thin] = container.read(tmp_path / str(name))
+    (key,) = found[True].meta["base"]["meta"]
+    assert thin.complete("it", found[True], found[False]).meta[key] == found[False].meta[key]
+    forged = dataclasses.replace(found[False], meta={**found[False].meta, key: ["two"]})
+    with pytest.raises(CorruptCheckpointError, match=f"holds another '{key}'"):
+        thin.complete("it", found[True], forged)
 
 
 def test_a_later_process_goes_on_borrowing(tmp_path, run, storage):
@@ -147,11 +178,12 @@ def test_a_thin_copy_waits_for_its_base(run, storage):
     [
         None,
         {},
-        {"file": "../../etc/passwd", "sha256": "", "tensors": {}},
-        {"file": "step-000000001-0123456789ab.thin.safetensors", "sha256": "", "tensors": {}},
-        {"file": ["x"], "sha256": "", "tensors": {}},
-        {"file": "step-000000001-0123456789ab.safetensors", "sha256": "", "tensors": [1]},
-        {"file": "step-000000001-0123456789ab.safetensors", "sha256": "", "tensors": {"x": 3}},
+        {"file": "../../etc/passwd", "sha256": "", "tensors": {}, "meta": {}},
+        {"file": "step-000000001-0123456789ab.thin.safetensors", "sha256": "", "tensors": {}, "meta": {}},
+        {"file": ["x"], "sha256": "", "tensors": {}, "meta": {}},
+        {"file": "step-000000001-0123456789ab.safetensors", "sha256": "", "tensors": [1], "meta": {}},
+        {"file": "step-000000001-0123456789ab.safetensors", "sha256": "", "tensors": {"x": 3}, "meta": {}},
+        {"file": "step-000000001-0123456789ab.safetensors", "sha256": "", "tensors": {}, "meta": [1]},
     ],
     ids=repr,
 )
@@ -174,10 +206,10 @@ def test_it_can_be_read_without_colabkit(tmp_path, run, storage):
     save(run, 1, 2)
     for stored in storage.list("checkpoints/"):
         (tmp_path / stored.name.partition("/")[2]).write_bytes(storage.read(stored.name))
-    (thin,) = tmp_path.glob("*.thin.safetensors")
-    with safe_open(thin, "numpy") as file:
+    (path,) = tmp_path.glob("*.thin.safetensors")
+    with safe_open(path, "numpy") as file:
         meta = json.loads(file.metadata()["colabkit"])
-    tensors, base = load_file(thin), load_file(tmp_path / meta["base"]["file"])
+    tensors, base = load_file(path), load_file(tmp_path / meta["base"]["file"])
     for name, digest in meta["base"]["tensors"].items():
         assert hashlib.sha256(base[name].tobytes()).hexdigest() == digest
         tensors[name] = base[name]
