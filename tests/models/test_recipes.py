@@ -79,7 +79,7 @@ def test_the_users_numbers_come_before_the_recipes(cpu):
 def test_a_sprint_says_what_it_changes(cpu):
     """Larger batch and schedule are named."""
     text = "; ".join(plan("digits-cnn", "sprint").changes)
-    assert "2 epochs with batches of 125" in text
+    assert "3 epochs with batches of 125" in text
     assert "cosine" in text
 
 
