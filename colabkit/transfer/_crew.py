@@ -65,6 +65,25 @@ class Pace:
             self._bytes = 0
 
 
+class Spare:
+    """Connections that several files share: each has one of its own, and takes more as long as some are left.
+
+    Args:
+        count: How many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._left = threading.Semaphore(count)
+
+    def take(self) -> bool:
+        """Take one, if there is one."""
+        return self._left.acquire(blocking=False)
+
+    def give(self) -> None:
+        """Give one back."""
+        self._left.release()
+
+
 @dataclass
 class _Piece:
     at: int
@@ -80,6 +99,7 @@ class Crew:
         part: The growing file, with its size and version known.
         target: The address that answered, and the headers that may be sent there.
         connections: The number the user chose, or None.
+        spare: Where connections beyond the first are taken from; None has any number of them.
         backoff: The budget of tries, shared by all connections.
     """
 
@@ -91,6 +111,7 @@ class Crew:
         target: Target,
         *,
         connections: int | None,
+        spare: Spare | None,
         backoff: Backoff,
     ) -> None:
         self._client = client
@@ -101,12 +122,14 @@ class Crew:
         self._size = part.size or 0
         self._most = connections or FURTHEST
         self._limit = connections or FIRST
+        self._spare = spare
         self._crowded = False
         self._backoff = backoff
         self._state = threading.Condition()
         self._stopped = threading.Event()
         self._todo: list[tuple[int, int]] = []
         self._working = 0
+        self._own_is_busy = False
         self._open: dict[int, Answer] = {}
         self._fatal: BaseException | None = None
         self._pause_until = 0.0
@@ -130,7 +153,7 @@ class Crew:
         """
         span = (answer.start, min(answer.stop or self._size, self._size))
         self._todo = _without(self._part.missing(), span)
-        self._hire(_Piece(*span), answer)
+        self._hire(_Piece(*span), answer, own=True)
         try:
             while not self._over():
                 self._grow()
@@ -155,7 +178,10 @@ class Crew:
             pieces = sum(-(-(stop - start) // SMALLEST) for start, stop in self._todo)
             wanted = min(self._limit - self._working, pieces)
         for _ in range(wanted):
-            self._hire(None, None)
+            own = not self._own_is_busy
+            if not own and self._spare is not None and not self._spare.take():
+                return
+            self._hire(None, None, own=own)
 
     def _probe(self, now: float) -> None:
         """Allow more connections where those of the last step were worth it."""
@@ -172,12 +198,13 @@ class Crew:
         else:
             self._most = self._limit
 
-    def _hire(self, piece: _Piece | None, answer: Answer | None) -> None:
+    def _hire(self, piece: _Piece | None, answer: Answer | None, *, own: bool) -> None:
         with self._state:
             self._working += 1
-        threading.Thread(target=self._work, args=(piece, answer), name="colabkit-fetch", daemon=True).start()
+            self._own_is_busy |= own
+        threading.Thread(target=self._work, args=(piece, answer, own), name="colabkit-fetch", daemon=True).start()
 
-    def _work(self, piece: _Piece | None, answer: Answer | None) -> None:
+    def _work(self, piece: _Piece | None, answer: Answer | None, own: bool) -> None:
         try:
             while not self._stopped.is_set():
                 piece = piece or self._take()
@@ -194,7 +221,10 @@ class Crew:
         except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
             self._fail(error)
         finally:
+            if not own and self._spare is not None:
+                self._spare.give()
             with self._state:
+                self._own_is_busy &= not own
                 self._working -= 1
                 self._state.notify_all()
 

@@ -11,6 +11,7 @@ from colabkit.errors import AddressError, NotFoundError
 from colabkit.transfer import _gcs_api
 from colabkit.transfer._checksum import Checksum, has_fast_crc32c
 from colabkit.transfer._headers import safe_name
+from colabkit.transfer._many import AT_ONCE
 from colabkit.transfer.base import Entry, Order, Remote, Target
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class GcsFolder:
 
     address: GcsAddress
     api: Api | None = field(default=None, repr=False)
-    at_once: int = 8
+    at_once: int = AT_ONCE
     pause: float = 0.0
 
     @property

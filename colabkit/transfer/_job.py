@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from colabkit._types import StrPath
     from colabkit.transfer._checksum import Checksum
+    from colabkit.transfer._crew import Spare
     from colabkit.transfer._http import Client
     from colabkit.transfer._part import Part
     from colabkit.transfer.base import Source
@@ -45,6 +46,7 @@ class Options:
         connections: How many at most.
         show: How progress is shown.
         use_cache: Look into the cache and leave a note there.
+        spare: Connections that several files share beside the one that each has; None lets each have its own.
         client: Keeps connections from one file to the next.
         one_of_many: Whoever fetches them all flushes their folder, once.
     """
@@ -55,6 +57,7 @@ class Options:
     connections: int | None = None
     show: Show = None
     use_cache: bool = True
+    spare: Spare | None = None
     client: Client | None = None
     one_of_many: bool = False
 
@@ -192,6 +195,7 @@ class Job:
                     part,
                     checksum=self._wanted,
                     connections=self._options.connections,
+                    spare=self._options.spare,
                     bar=bar,
                     client=self._options.client,
                     page_expected=self._file is not None and self._file.name.lower().endswith(_html.PAGE_SUFFIXES),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AT_ONCE = 8
-"""How many are fetched side by side; each then uses fewer connections."""
+AT_ONCE = 16
+"""How many connections a list has in all: as many files are fetched side by side at the most, one on each."""
 
 
 class _Sum:
@@ -65,21 +65,26 @@ def fetch_many(
         items: What to fetch.
         options: How to fetch each.
         fetch_one: Fetches one.
-        at_once: How many are fetched side by side; each then uses fewer connections.
+        at_once: How many are fetched side by side; where that is fewer than there may be connections, and at the end
+            of the list, a large file has several.
         pause: Seconds to wait after each, for servers that count requests.
     """
-    connections = options.connections or max(1, 16 // max(1, min(at_once, len(items))))
+    from colabkit.transfer._crew import Spare
+
+    spare = Spare(max(0, AT_ONCE - min(at_once, len(items)))) if options.connections is None else None
 
     @contextlib.contextmanager
     def worker() -> Iterator[Callable[[Item, Watch], Fetched]]:
         from colabkit.transfer._http import Client
 
-        client = Client(connections)
-        mine = replace(options, connections=connections, client=client, one_of_many=True)
+        client = Client(options.connections or AT_ONCE)
+        mine = replace(options, spare=spare, client=client, one_of_many=True)
         try:
             yield lambda item, watch: fetch_one(item, replace(mine, show=watch))
         finally:
             client.close()
+            if spare is not None:
+                spare.give()  # no file is left for this one
 
     done = side_by_side(items, worker, options.show, at_once=at_once, rest=lambda one: 0.0 if one.from_cache else pause)
     for folder in {one.path.parent for one in done if not one.from_cache}:

@@ -19,6 +19,7 @@ from colabkit.transfer.base import ChangedError, ExpiredError, TransientError
 
 if TYPE_CHECKING:
     from colabkit._tools.progress import Progress
+    from colabkit.transfer._crew import Spare
     from colabkit.transfer._http import Answer
     from colabkit.transfer._part import Part
     from colabkit.transfer.base import Remote, Source, Target
@@ -55,6 +56,7 @@ class Download:
         part: The growing file; what an earlier process left in it is used if the remote file is still the same.
         checksum: What the user expects.
         connections: How many connections at most; None adapts.
+        spare: Where connections beyond the first are taken from; None takes as many as the server likes.
         bar: Shows how far it is.
         client: Sends the requests; one of its own by default.
         page_expected: The user wants a web page.
@@ -67,6 +69,7 @@ class Download:
         *,
         checksum: Checksum | None,
         connections: int | None,
+        spare: Spare | None = None,
         bar: Progress,
         client: Client | None = None,
         page_expected: bool = False,
@@ -75,6 +78,7 @@ class Download:
         self._part = part
         self._wanted = checksum
         self._connections = connections
+        self._spare = spare
         self._bar = bar
         self._page_expected = page_expected
         self._backoff = Backoff()
@@ -190,6 +194,7 @@ class Download:
             part,
             self._target,
             connections=self._connections or self._remote.connections,
+            spare=self._spare,
             backoff=self._backoff,
         )
         crew.run(answer, self._watch)

@@ -11,6 +11,7 @@ import pytest
 from colabkit.errors import AddressError, IntegrityError, NotFoundError
 from colabkit.testing.http import Fault
 from colabkit.transfer import fetch
+from colabkit.transfer._http import Answer, Client
 
 MIB = 1 << 20
 
@@ -25,6 +26,35 @@ def test_a_list_comes_in_order_and_side_by_side(server, tmp_path):
     assert [path.name for path in paths] == [f"{number}.bin" for number in range(8)]
     assert [path.read_bytes()[0] for path in paths] == list(range(8))
     assert {path.parent for path in paths} == {tmp_path / "new"}
+
+
+def test_a_list_shares_its_connections(server, blob, tmp_path, monkeypatch):
+    """Never more than sixteen are in use; a large file that is left over takes those that the others need no more."""
+    urls, data = [], blob(24 * MIB)
+    for number in range(40):
+        server.put(f"{number}.bin", data if number == 3 else bytes(1000), rate=2 * MIB)
+        urls.append(server.url(f"{number}.bin"))
+    in_use, most, ask, close = {}, {"all": 0, "large": 0}, Client.get, Answer.close
+
+    def counted(client, target, **options):
+        key = object()
+        in_use[key] = target.url
+        most["all"] = max(most["all"], len(in_use))
+        most["large"] = max(most["large"], list(in_use.values()).count(urls[3]))
+        answer, reached = ask(client, target, **options)
+        answer._counted_as = key
+        return answer, reached
+
+    def closed(answer):
+        close(answer)
+        in_use.pop(answer._counted_as, None)
+
+    monkeypatch.setattr(Client, "get", counted)
+    monkeypatch.setattr(Answer, "close", closed)
+    paths = fetch(urls, tmp_path)
+    assert paths[3].read_bytes() == data
+    assert most["all"] <= 16
+    assert most["large"] >= 4
 
 
 def test_one_failure_is_told_and_the_others_stay(server, tmp_path):
