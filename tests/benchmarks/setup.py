@@ -5,6 +5,7 @@ python -m tests.benchmarks.setup
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
@@ -17,6 +18,8 @@ from colabkit.testing.http import FaultServer
 from tests.kernels import find_uv
 
 REPEATS = 5
+PACKAGES = ["polars", "lightgbm", "optuna", "plotly", "statsmodels"]
+"""What a notebook adds; none of them may be in the environment of this script, which the cold set-up sees."""
 MIB = 1 << 20
 
 CALL = """
@@ -44,6 +47,8 @@ def measure(python: Path, file: Path, env: dict[str, str], *words: str) -> dict[
 
 def main() -> None:
     """Print the table."""
+    if there := [name for name in PACKAGES if importlib.util.find_spec(name)]:
+        sys.exit(f"a cold set-up must install {', '.join(there)}: run this in an environment without")
     with tempfile.TemporaryDirectory() as folder, FaultServer() as server:
         work = Path(folder)
         server.put("data.bin", b"7" * (64 * MIB)).rate = 2.0 * MIB
@@ -58,7 +63,7 @@ def main() -> None:
         measure(python, warm, env, "kernel")
         file = work / "colabkit.toml"
         file.write_text(
-            'packages = ["kaggle", "gdown", "google-cloud-storage", "pandas", "scikit-learn"]\n'
+            f"packages = {json.dumps(PACKAGES)}\n"
             'lock = "requirements.lock"\nrun = "runs/one"\n'
             f'[data]\nbytes = "{server.url("data.bin")}"\n'
         )
