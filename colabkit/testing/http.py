@@ -460,7 +460,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _strikes(self, at: int, faults: Mapping[str, Fault]) -> bool:
         if (fault := faults.get("stall")) and fault.at == at:
-            time.sleep(fault.seconds)
+            begun = time.monotonic()
+            while (left := begun + fault.seconds - time.monotonic()) > 0:
+                time.sleep(min(left, 0.02))
         if (fault := faults.get("reset")) and fault.at == at:
             self._reset()
             return True

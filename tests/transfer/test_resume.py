@@ -23,7 +23,12 @@ def wait_for(condition, seconds=30.0):
 
 
 def kill_midway(server, command, tmp_path, how=signal.SIGKILL, after=9 * MIB):
-    """Start a fetch and end it when the sidecar claims that many bytes; return those bytes."""
+    """Start a fetch and end it when the sidecar claims that many bytes; return those bytes.
+
+    The end of the file does not come before that, however long the disk lets the sidecar wait.
+    """
+    resource, stall = server.resources["a.bin"], Fault(kind="stall", at=SIZE - 1000, seconds=60, times=99)
+    resource.faults.append(stall)
     process = command(server.url("a.bin"), "--to", tmp_path / "a.bin")
     sidecar = tmp_path / ".a.bin.part-fetch.json"
 
@@ -34,6 +39,8 @@ def kill_midway(server, command, tmp_path, how=signal.SIGKILL, after=9 * MIB):
     wait_for(lambda: claimed() >= after)
     process.send_signal(how)
     _, errors = process.communicate(timeout=20)
+    resource.faults.remove(stall)
+    stall.seconds = 0
     return claimed(), process.returncode, errors
 
 
