@@ -5,7 +5,6 @@ python -m tests.benchmarks.setup
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import statistics
@@ -19,13 +18,24 @@ from tests.kernels import find_uv
 
 REPEATS = 5
 PACKAGES = ["polars", "lightgbm", "optuna", "plotly", "statsmodels"]
-"""What a notebook adds; none of them may be in the environment of this script, which the cold set-up sees."""
+"""What a notebook adds to a fresh environment."""
 MIB = 1 << 20
 
 CALL = """
 import json, sys, time
 if sys.argv[2:] == ["kernel"]:
     import IPython, ipykernel.ipkernel, ipykernel.kernelapp
+import subprocess
+children = []  # when each process of the installer was at work: it resolves for the plan, and installs
+start, wait = subprocess.Popen.__init__, subprocess.Popen.wait
+def started(self, *words, **options):
+    self.since = time.perf_counter()
+    start(self, *words, **options)
+def waited(self, *words, **options):
+    code = wait(self, *words, **options)
+    children.append((self.since, time.perf_counter()))
+    return code
+subprocess.Popen.__init__, subprocess.Popen.wait = started, waited
 begin, cpu = time.perf_counter(), time.process_time()
 import colabkit
 first = colabkit.setup(sys.argv[1])
@@ -33,29 +43,31 @@ middle, spent = time.perf_counter(), time.process_time() - cpu
 second = colabkit.setup(sys.argv[1])
 end = time.perf_counter()
 assert first.complete and second.complete
-# The data comes while packages are installed: the longer of the two is what one waits for.
-work = max((seconds for name, seconds in first.seconds.items() if name.startswith(("packages", "data"))), default=0)
+# The data comes while packages are installed; these do not take longer than it.
+work, at = 0.0, begin
+for since, until in sorted((since, min(until, middle)) for since, until in children):
+    work, at = work + max(0.0, until - max(since, at)), max(at, until)
 print(json.dumps({"first": middle - begin, "second": end - middle, "work": work, "cpu": spent}))
 """
 
 
 def measure(python: Path, file: Path, env: dict[str, str], *words: str) -> dict[str, float]:
     """Set up twice in a new process."""
-    done = subprocess.run([python, "-c", CALL, file, *words], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run([python, "-c", CALL, file, *words], env=env, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
 def main() -> None:
     """Print the table."""
-    if there := [name for name in PACKAGES if importlib.util.find_spec(name)]:
-        sys.exit(f"a cold set-up must install {', '.join(there)}: run this in an environment without")
     with tempfile.TemporaryDirectory() as folder, FaultServer() as server:
         work = Path(folder)
         server.put("data.bin", b"7" * (64 * MIB)).rate = 2.0 * MIB
         python = work / "env" / "bin" / "python"
         subprocess.run([find_uv(), "venv", "-q", "--python", sys.executable, work / "env"], check=True)
-        here = f"{Path(__file__).parents[2]}{os.pathsep}{os.pathsep.join(path for path in sys.path if 'site-' in path)}"
-        env = {**os.environ, "PYTHONPATH": here, "XDG_CACHE_HOME": str(work / "cache")}
+        root = Path(__file__).parents[2]
+        subprocess.run([find_uv(), "pip", "install", "-q", "--python", python, root, "ipykernel"], check=True)
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env["XDG_CACHE_HOME"] = str(work / "cache")
         # As installed by pip: compiled. Without it, each process would compile every module again.
         env |= {"PYTHONPYCACHEPREFIX": str(work / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
         warm = work / "warm.toml"
