@@ -60,11 +60,12 @@ def table(path: StrPath, sha256: str, name: manifest.Name) -> Base:
     """
     with container.Tensors(path) as tensors:
         large = [tensor for tensor, size in tensors.sizes.items() if size >= _SMALLEST]
+        texts = {key: _text(value) for key, value in tensors.meta.items()}
         return Base(
             name=name,
             sha256=sha256,
             tensors={tensor: tensors.sha256(tensor) for tensor in large},
-            meta={key: _digest(value) for key, value in tensors.meta.items() if len(_text(value)) >= _SMALLEST},
+            meta={key: hashlib.sha256(text).hexdigest() for key, text in texts.items() if len(text) >= _SMALLEST},
         )
 
 
@@ -75,10 +76,6 @@ def borrowed(whole: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str
 
 def _text(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(_text(value)).hexdigest()
 
 
 def write(file: IO[bytes], path: StrPath, whole: Base, base: Base) -> bool:
@@ -115,7 +112,8 @@ def base_of(meta: Mapping[str, Any], name: str) -> Base:
         parsed = manifest.parse(base["file"])
         if parsed is None or parsed.thin:  # also keeps a hostile file from naming any other path
             raise ValueError(base["file"])
-        return Base(name=parsed, sha256=str(base["sha256"]), tensors=dict(base["tensors"]), meta=dict(base["meta"]))
+        meta = dict(base.get("meta", {}))  # the first ones borrowed tensors only
+        return Base(name=parsed, sha256=str(base["sha256"]), tensors=dict(base["tensors"]), meta=meta)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptCheckpointError(f"{name} is not a thin checkpoint", why=f"its base: {error!r}") from error
 
@@ -138,7 +136,7 @@ def complete(name: str, own: container.Checkpoint, base: container.Checkpoint) -
         found[tensor] = array
     meta = {key: value for key, value in own.meta.items() if key != "base"}
     for key, digest in claimed.meta.items():
-        if key not in base.meta or _digest(base.meta[key]) != digest:
+        if key not in base.meta or hashlib.sha256(_text(base.meta[key])).hexdigest() != digest:
             raise _another(name, claimed, key)
         meta[key] = base.meta[key]
     return container.Checkpoint(tensors=found, meta=meta, digest=whole_of(own.meta))

@@ -37,7 +37,7 @@ class Fault:
             `gzip` compresses on the fly; `redirect` sends the client to `location`.
         at: A byte position in the file.
         times: How many requests it strikes; it passes over requests that do not cover `at`.
-        seconds: For `stall`.
+        seconds: For `stall`; set to 0, it ends those that wait.
         status: For `status` and `redirect`.
         body: For `status` and `page`.
         location: For `redirect`.

@@ -206,7 +206,6 @@ class Job:
             path = self._publish(part, received, checksum)
         except KeyboardInterrupt:
             kept, size = part.count, part.size
-            part.close(keep=True)
             of = f" of {amount(size)}" if size else ""
             note = f"{amount(kept)}{of} are kept; run the same again to go on" if part.resumable else ""
             raise KeyboardInterrupt(note) from None

@@ -341,15 +341,15 @@ class Part:
                 return
             self._closed = True
             self._lock.wait_for(lambda: self._writers == 0)
-        kept = keep and self.resumable and self._spans.count > 0
         try:
-            if kept:
-                self.save()
-        except ColabKitError:
-            pass  # a full disk: the last sidecar still tells the truth about fewer bytes
-        finally:
-            if not kept and not self._published:
+            if self._published:
+                pass  # what has its name now may be the next one
+            elif keep and self.resumable and self._spans.count > 0:
+                with contextlib.suppress(ColabKitError):  # a full disk: the last sidecar still tells the truth
+                    self.save()
+            else:
                 self._discard()  # as long as it is ours
+        finally:
             os.close(self._descriptor)
 
     def _discard(self) -> None:

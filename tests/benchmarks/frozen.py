@@ -4,7 +4,7 @@
 
 MobileNetV2 without weights of its own stands for a trained one; it is frozen, and what is trained on top has about five
 hundredths of the numbers. The run is saved at the end of each epoch and mirrored to a folder; the bytes of the first
-checkpoint there are compared with those of the later ones. All of them are what changed: with Adam a trained number
+checkpoint there are compared with those of the later ones. What travels is what changed: with Adam a trained number
 brings its two moments along.
 """
 

@@ -106,6 +106,18 @@ def test_metadata_of_another_base_is_not_believed(tmp_path, run, storage):
         thin.complete("it", found[True], forged)
 
 
+def test_a_thin_copy_of_before_is_still_put_together(tmp_path, run, storage):
+    """The first ones borrowed tensors only, and their base says nothing of metadata."""
+    save(run, 1, 2)
+    found = {}
+    for name, stored in copies.listed(storage):
+        (tmp_path / str(name)).write_bytes(storage.read(stored.name))
+        found[name.thin] = container.read(tmp_path / str(name))
+    borrowed = {key: value for key, value in found[True].meta["base"].items() if key != "meta"}
+    old = dataclasses.replace(found[True], meta={**found[True].meta, "base": borrowed})
+    assert thin.complete("it", old, found[False]).tensors["state/frozen"].tolist() == state(2)["frozen"].tolist()
+
+
 def test_a_later_process_goes_on_borrowing(tmp_path, run, storage):
     """A fresh machine learns from the storage what is there already, and sends the frozen part to it no more."""
     save(run, 1, 2)

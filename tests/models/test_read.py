@@ -150,6 +150,17 @@ def test_a_damaged_copy_is_made_anew(tmp_path, damage):
     assert copy.stat().st_size > first.nbytes
 
 
+def test_a_copy_that_claims_objects_is_made_anew(tmp_path):
+    """Numbers are mapped, never addresses: a copy of the right length whose type is "object" is not believed."""
+    path = tmp_path / "train.csv"
+    digits_csv(path)
+    first = datasets.read_train_csv(path)[0]
+    copy = _cache.place_of(path, "label")
+    assert b"'|u1'" in copy.read_bytes()
+    copy.write_bytes(copy.read_bytes().replace(b"'|u1'", b"'|O8'") + bytes(8 * copy.stat().st_size))
+    assert np.array_equal(datasets.read_train_csv(path)[0], first)
+
+
 def test_without_room_for_the_copy_the_data_still_comes(tmp_path, monkeypatch, caplog):
     """A cache folder that cannot be made is told in one line, and the data is read."""
     caplog.set_level("INFO", "colabkit")

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 import os
 import signal
 import time
@@ -21,6 +20,7 @@ from colabkit.errors import (
     OfflineError,
 )
 from colabkit.transfer import _gcs, fetch, fetch_details
+from tests.transfer.sidecar import claimed
 
 MIB = 1 << 20
 SIZE = 12 * MIB + 345
@@ -108,7 +108,7 @@ def test_a_killed_fetch_goes_on_in_another_process(gcs, blob, tmp_path, command)
     gcs.put("bucket", "a.bin", data)
     gcs.rate = MIB
     process = command("gs://bucket/a.bin", "--to", tmp_path / "a.bin")
-    _kill_after(process, lambda: _claimed(tmp_path / ".a.bin.part-fetch.json") > 4 * MIB)
+    _kill_after(process, lambda: claimed(tmp_path / ".a.bin.part-fetch.json") > 4 * MIB)
     gcs.rate = 0
     before = gcs.sent
     assert fetch("gs://bucket/a.bin", tmp_path / "a.bin").read_bytes() == data
@@ -125,12 +125,6 @@ def test_a_killed_fetch_of_another_generation_starts_over(gcs, blob, tmp_path, c
     new = blob(SIZE, 2)
     gcs.put("bucket", "a.bin", new)
     assert fetch("gs://bucket/a.bin", tmp_path / "a.bin").read_bytes() == new
-
-
-def _claimed(sidecar):
-    """Count the bytes that the next process will not ask for."""
-    done = json.loads(sidecar.read_bytes())["written"] if sidecar.exists() else []
-    return sum(stop - start for start, stop in done)
 
 
 def _kill_after(process, due):

@@ -80,3 +80,13 @@ def test_who_published_leaves_the_next_part_alone(tmp_path):
     second.publish(tmp_path / "b")
     second.close(keep=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"2"}
+
+
+def test_a_failure_after_the_final_name_leaves_no_claim(tmp_path):
+    """A part that has its name when something breaks has nothing to be continued."""
+    part = Part(tmp_path / "part", "x")
+    part.begin(1, Validator(), "a")
+    part.write(0, b"1")
+    part.publish(tmp_path / "a")
+    part.close(keep=True)
+    assert os.listdir(tmp_path) == ["a"]

@@ -3,23 +3,16 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
 from colabkit.testing.http import Fault
 from colabkit.transfer import fetch
+from tests.transfer.sidecar import claimed
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 SIZE = 24 * MIB
-
-
-def wait_for(condition, seconds=30.0):
-    """Wait until something is true, or fail."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def kill_midway(server, command, tmp_path, how=signal.SIGKILL, after=9 * MIB):
@@ -31,17 +24,12 @@ def kill_midway(server, command, tmp_path, how=signal.SIGKILL, after=9 * MIB):
     resource.faults.append(stall)
     process = command(server.url("a.bin"), "--to", tmp_path / "a.bin")
     sidecar = tmp_path / ".a.bin.part-fetch.json"
-
-    def claimed():
-        done = json.loads(sidecar.read_bytes())["written"] if sidecar.exists() else []
-        return sum(stop - start for start, stop in done)
-
-    wait_for(lambda: claimed() >= after)
+    wait_until(lambda: claimed(sidecar) >= after)
     process.send_signal(how)
     _, errors = process.communicate(timeout=20)
     resource.faults.remove(stall)
     stall.seconds = 0
-    return claimed(), process.returncode, errors
+    return claimed(sidecar), process.returncode, errors
 
 
 def test_a_killed_fetch_goes_on_and_hardly_anything_is_sent_twice(server, blob, tmp_path, command):
@@ -51,7 +39,7 @@ def test_a_killed_fetch_goes_on_and_hardly_anything_is_sent_twice(server, blob, 
     kept, code, _ = kill_midway(server, command, tmp_path)
     assert code == -signal.SIGKILL
     assert not (tmp_path / "a.bin").exists()
-    wait_for(lambda: server.resources["a.bin"].serving == 0)
+    wait_until(lambda: server.resources["a.bin"].serving == 0)
     server.resources["a.bin"].rate = 0
     before = server.sent
     assert fetch(server.url("a.bin"), tmp_path / "a.bin").read_bytes() == data
@@ -112,7 +100,7 @@ def test_ctrl_c_leaves_a_part_and_says_so(server, blob, tmp_path, command):
     assert code == 130
     assert "of 25.2 MB are kept; run the same again to go on" in errors
     assert not (tmp_path / "a.bin").exists()
-    wait_for(lambda: resource.serving == 0)
+    wait_until(lambda: resource.serving == 0)
     resource.rate = 0
     before = server.sent
     assert fetch(server.url("a.bin"), tmp_path / "a.bin").read_bytes() == data
@@ -155,7 +143,7 @@ def test_after_a_crash_of_the_machine_only_flushed_bytes_are_believed(server, bl
             if [start, stop] not in claims["synced"] and not any(a < stop and start < b for a, b in claims["synced"]):
                 part.seek(start)
                 part.write(bytes(stop - start))
-    wait_for(lambda: resource.serving == 0)
+    wait_until(lambda: resource.serving == 0)
     resource.rate = 0
     before = server.sent
     assert fetch(server.url("a.bin"), tmp_path / "a.bin").read_bytes() == data

@@ -69,6 +69,8 @@ def _mapped(file: BufferedReader) -> Array:
     """Return the array of an open copy; its bytes are read when they are used, and what is changed stays in memory."""
     np.lib.format.read_magic(file)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise ValueError  # its bytes would be taken for addresses
     order: Literal["F", "C"] = "F" if fortran else "C"
     mapped = np.memmap(file, dtype, "c", file.tell(), shape, order)
     return mapped.view(np.ndarray)
