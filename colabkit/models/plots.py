@@ -148,7 +148,7 @@ def _curves(names: list[str]) -> tuple[Any, list[Any]]:
         box = (width * number + left, bottom, width - left - right, height - bottom - top)
         scale = (width * len(names), height) * 2
         axes = figure.add_axes(tuple(inches / whole for inches, whole in zip(box, scale, strict=True)))
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(ticker.MaxNLocator(nbins=5))
         axes.set_title(name, y=1.02)
         axes.set_xlabel("epoch")

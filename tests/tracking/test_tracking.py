@@ -231,6 +231,8 @@ def test_plot_draws_a_history_and_a_run(whole, tmp_path):
     assert len(figure.axes[0].lines) == 2
     assert (tmp_path / "run.png").read_bytes()[:4] == b"\x89PNG"
     assert len(ck.plot({"loss": [3, 2, 1]}).axes) == 1
+    ticks = ck.plot({"loss": [3]}).axes[0].get_xticks()  # of a single epoch, too, which has no half
+    assert [float(tick).is_integer() for tick in ticks] == [True] * len(ticks)
     with pytest.raises(DataError, match="nothing to draw"):
         ck.plot(tmp_path)
 
