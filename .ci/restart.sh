@@ -10,7 +10,7 @@ DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ch
 chromium --version
 
 echo "-- the kernel sets: Colab's, one like Kaggle's, the newest"
-COLABKIT_TEST_KERNELS=$kernels python "$here/tests/kernels.py"
+COLABKIT_TEST_KERNELS=$kernels python "$here/tests/support/kernels.py"
 for set in "$kernels"/*/; do
     "$set/bin/python" - <<'PYTHON'
 import importlib.metadata as metadata
@@ -24,8 +24,8 @@ done
 echo "-- nothing of it would be skipped"
 cd "$here"
 COLABKIT_TEST_KERNELS=$kernels python - <<'PYTHON'
-from tests.kernels import SETS
-from tests.runtime.browser import is_available
+from tests.support.kernels import SETS
+from tests.support.browser import is_available
 
 assert all(one.is_built for one in SETS.values()), "a kernel set is missing"
 assert is_available(), "no chromium, or no playwright"

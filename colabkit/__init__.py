@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from colabkit.checkpoint import open_run as open_run
     from colabkit.diagnosis import doctor as doctor
     from colabkit.models import train as train
-    from colabkit.models.plots import plot as plot
+    from colabkit.models.results.plots import plot as plot
     from colabkit.models.saving import load_model as load_model
     from colabkit.models.saving import save_model as save_model
     from colabkit.models.saving.export import export_model as export_model
@@ -27,25 +27,30 @@ if TYPE_CHECKING:
     from colabkit.runtime import detect as detect
     from colabkit.runtime.secrets import secret as secret
     from colabkit.setup_file import setup as setup
+    from colabkit.shims import colab_shim as colab_shim
     from colabkit.tracking import track as track
     from colabkit.tracking.board import tensorboard as tensorboard
-    from colabkit.transfer import fetch as fetch
-    from colabkit.transfer import push as push
+    from colabkit.transfer.browser import download as download
+    from colabkit.transfer.browser import upload as upload
+    from colabkit.transfer.fetching import fetch as fetch
+    from colabkit.transfer.pushing import push as push
 else:
     _PUBLIC = {
         "__version__": "colabkit._version",
+        "colab_shim": "colabkit.shims",
         "detect": "colabkit.runtime",
         "doctor": "colabkit.diagnosis",
+        "download": "colabkit.transfer.browser",
         "drive": "colabkit",
         "errors": "colabkit",
         "export_model": "colabkit.models.saving.export",
-        "fetch": "colabkit.transfer",
+        "fetch": "colabkit.transfer.fetching",
         "install": "colabkit.packages",
         "load_model": "colabkit.models.saving",
         "lock": "colabkit.packages",
         "open_run": "colabkit.checkpoint",
-        "plot": "colabkit.models.plots",
-        "push": "colabkit.transfer",
+        "plot": "colabkit.models.results.plots",
+        "push": "colabkit.transfer.pushing",
         "save_model": "colabkit.models.saving",
         "secret": "colabkit.runtime.secrets",
         "setup": "colabkit.setup_file",
@@ -54,6 +59,7 @@ else:
         "tensorboard": "colabkit.tracking.board",
         "track": "colabkit.tracking",
         "train": "colabkit.models",
+        "upload": "colabkit.transfer.browser",
     }
 
     def __getattr__(name):
@@ -80,8 +86,10 @@ def load_ipython_extension(shell: object) -> None:
 
 __all__ = [
     "__version__",
+    "colab_shim",
     "detect",
     "doctor",
+    "download",
     "drive",
     "errors",
     "export_model",
@@ -100,4 +108,5 @@ __all__ = [
     "tensorboard",
     "track",
     "train",
+    "upload",
 ]

@@ -6,4 +6,3 @@ import os
 from typing import TypeAlias
 
 StrPath: TypeAlias = str | os.PathLike[str]
-Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 TYPE_CHECKING = False  # `typing` itself would cost 8 of the 20 ms that detect() may take
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
 CACHE_DIR = "COLABKIT_CACHE"
 """Where downloads are kept; default `~/.cache/colabkit`, or under `XDG_CACHE_HOME`."""
+
+KEEP = "COLABKIT_KEEP"
+"""Where all that is fetched is kept for later sessions, when `keep=` names no place."""
+
+KEEP_IN_BACKGROUND = "COLABKIT_KEEP_IN_BACKGROUND"
+"""1: `fetch` returns when the file is here, and what is to be kept travels meanwhile; the process ends after it."""
 
 MACHINE_ROOT = "COLABKIT_MACHINE_ROOT"
 """Where to look for the files that tell a host, instead of `/`; `colabkit.testing.FakeColab` sets it."""
@@ -21,38 +28,94 @@ OFFLINE = "COLABKIT_OFFLINE"
 WORKER_REPORT = "COLABKIT_WORKER_REPORT"
 """Set by `colabkit launch`: the open pipe on which a worker says why colabkit refused."""
 
+LAUNCH_SECRET = "COLABKIT_LAUNCH_SECRET"  # noqa: S105 - the name of a variable
+"""What the hosts of one `colabkit launch` prove to each other that they know; the same long text on each."""
+
+LAUNCH_SECRET_FILE = "COLABKIT_LAUNCH_SECRET_FILE"  # noqa: S105 - same
+"""A file that holds it; default `~/.config/colabkit/launch-secret`, which is made when it is not there."""
+
 RUNS_DIR = "colabkit-runs"
 """The folder of a named run where no address was given."""
 
 
-def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
+class Environment(Mapping[str, str]):
+    """Environment variables whose repr shows no value, so that no traceback with locals does.
+
+    Args:
+        values: The variables.
+
+    Example:
+        >>> Environment({"HF_TOKEN": "hf_1234"})
+        <1 environment variables>
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        value = self._values.get(name)  # a lookup that fails would leave the whole environment in its frame
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} environment variables>"
+
+
+def environment(env: Mapping[str, str] | None = None) -> Environment:
+    """Return environment variables in a form that is safe to hold in a local variable.
+
+    `os.environ` is never the default of an argument: `help()`, Shift-Tab and tracebacks would show all its values.
+
+    Args:
+        env: The variables; this process' own when None.
+
+    Example:
+        >>> environment({"HOME": "/root"})["HOME"]
+        '/root'
+    """
+    return env if isinstance(env, Environment) else Environment(os.environ if env is None else env)
+
+
+def cache_dir(env: Mapping[str, str] | None = None) -> Path:
     """Return the folder for downloads; it need not exist yet.
 
     Example:
         >>> cache_dir({"COLABKIT_CACHE": "/data/cache"}).as_posix()
         '/data/cache'
     """
+    env = environment(env)
     if chosen := env.get(CACHE_DIR):
         return Path(chosen).expanduser()
     base = env.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "colabkit"
 
 
-def is_offline(env: Mapping[str, str] = os.environ) -> bool:
+def is_offline(env: Mapping[str, str] | None = None) -> bool:
     """Say whether the user asked for no network at all.
 
     Example:
         >>> is_offline({"COLABKIT_OFFLINE": "1"}), is_offline({})
         (True, False)
     """
+    env = environment(env)
     return env.get(OFFLINE, "") not in ("", "0")
 
 
-def machine_root(env: Mapping[str, str] = os.environ) -> Path:
+def machine_root(env: Mapping[str, str] | None = None) -> Path:
     """Return the root folder of the machine's own files.
 
     Example:
         >>> machine_root({}).as_posix()
         '/'
     """
+    env = environment(env)
     return Path(env.get(MACHINE_ROOT) or "/")

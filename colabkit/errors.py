@@ -35,12 +35,14 @@ ColabKitError                     3   anything below, caught by one name
 │   ├── CorruptCheckpointError   33   the file is not what was written (ValueError)
 │   └── NewerFormatError         34   written by a newer colabkit
 ├── DataError                    40   the data does not fit the model (ValueError)
+│   └── DivergedError            43   a training's loss is no longer a number
+├── OutOfMemoryError             44   a training does not fit the memory (MemoryError)
 ├── ModelFileError               41   a model file is damaged, or of another form (ValueError)
 │   └── UnsafeModelError         42   it would run code, or reach other files
 ├── InstallError                 50   installing packages failed (RuntimeError)
 │   ├── RequirementError         51   a requirement that cannot be read, or that carries an option (ValueError)
 │   ├── ConflictError            52   versions that cannot go together
-│   │   └── ProtectedPackageError 53  it would change what the running kernel stands on
+│   │   └── ProtectedPackageError 53  it would change what the running kernel depends on
 │   ├── PackageNotFoundError     54   no such package, or no such version of it (LookupError)
 │   ├── NoWheelError             55   nothing of it fits this Python or this platform
 │   ├── SiteError                56   this Python refuses to be changed: PEP 668, read-only (PermissionError)
@@ -66,6 +68,9 @@ ColabKitError                     3   anything below, caught by one name
 
 from __future__ import annotations
 
+from colabkit._credentials import masked
+from colabkit._safe_text import safe_text
+
 __all__ = [
     "AccessError",
     "AddressError",
@@ -81,6 +86,7 @@ __all__ = [
     "CorruptCheckpointError",
     "DataError",
     "DiskFullError",
+    "DivergedError",
     "DriveConsentError",
     "DriveError",
     "DrivePolicyError",
@@ -104,6 +110,7 @@ __all__ = [
     "NotWritableError",
     "NotebookError",
     "OfflineError",
+    "OutOfMemoryError",
     "PackageNotFoundError",
     "ProtectedPackageError",
     "RequirementError",
@@ -134,41 +141,61 @@ class ColabKitError(Exception):
     Args:
         what: What happened, with the value that caused it.
         why: The cause, when it is known.
-        do: The next step for the user.
+        hint: The next step for the user.
+        do: The former name of `hint`.
 
     Example:
-        >>> print(ColabKitError("no file at ./digits.csv", do="pass data=PATH"))
+        >>> print(ColabKitError("no file at ./digits.csv", hint="pass data=PATH"))
         no file at ./digits.csv
         What to do: pass data=PATH
     """
 
     exit_code = 3
 
-    def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
+    def __init__(self, what: str, *, why: str = "", hint: str = "", do: str = "") -> None:
+        # A name of a file or a line of a page may hold halves of letters, which no terminal, log or JSON takes.
+        texts = (safe_text(text.encode(errors="replace").decode()) for text in (what, why, hint or do))
+        what, why, hint = map(masked, texts)  # whoever wrote the message: a password is nobody's to see
         super().__init__(what)
         self.what = what
         self.why = why
-        self.do = do
+        self.hint = hint
+
+    @property
+    def do(self) -> str:
+        """The former name of `hint`."""
+        return self.hint
 
     def __str__(self) -> str:
         lines = [self.what]
         if self.why:
             lines.append(f"Why: {self.why}")
-        if self.do:
-            lines.append(f"What to do: {self.do}")
+        if self.hint:
+            lines.append(f"What to do: {self.hint}")
         return "\n".join(lines)
+
+    @property
+    def more(self) -> str:
+        """Where the documentation has more about this kind of error."""
+        return f"docs/errors.md#{type(self).__name__.lower()}"
+
+    def _render_traceback_(self) -> list[str]:
+        """Write it for a notebook, where IPython asks for this: the message before the traceback, which is folded."""
+        from colabkit._traceback import lines_of
+
+        return lines_of(self, [("", self.what), ("Why", self.why), ("What to do", self.do)], self.more)
 
     def to_json(self) -> dict[str, str]:
         """Return its class and its parts as plain values."""
-        return {"type": type(self).__name__, "what": self.what, "why": self.why, "do": self.do}
+        return {"type": type(self).__name__, "what": self.what, "why": self.why, "do": self.hint}
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exception's own would call the class with positional arguments only and lose why and do.
-        return (_rebuild, (type(self), self.what, self.why, self.do))
+        # Exception's own would call the class with positional arguments only and lose why and hint.
+        return (_rebuild, (type(self), self.what, self.why, self.hint))
 
 
 def _rebuild(kind: type[ColabKitError], what: str, why: str, do: str) -> ColabKitError:
-    return kind(what, why=why, do=do)
+    return kind(what, why=why, hint=do)
 
 
 def named(name: object) -> type[ColabKitError] | None:
@@ -256,7 +283,7 @@ class NotFoundError(TransferError, FileNotFoundError):
 
 
 class AccessError(TransferError, PermissionError):
-    """The source refuses us, or credentials are missing."""
+    """The source refuses access, or credentials are missing."""
 
     exit_code = 23
 
@@ -327,6 +354,18 @@ class DataError(ColabKitError, ValueError):
     exit_code = 40
 
 
+class DivergedError(DataError):
+    """A training's loss is no longer a number; the message says where it began."""
+
+    exit_code = 43
+
+
+class OutOfMemoryError(ColabKitError, MemoryError):
+    """A training does not fit the memory of the machine or its GPU; the message says which state is saved."""
+
+    exit_code = 44
+
+
 class ModelFileError(ColabKitError, ValueError):
     """A model file is damaged, or of another form; the message names the member."""
 
@@ -358,7 +397,7 @@ class ConflictError(InstallError):
 
 
 class ProtectedPackageError(ConflictError):
-    """It would change a package that the running kernel stands on."""
+    """It would change a package that the running kernel depends on."""
 
     exit_code = 53
 
@@ -502,7 +541,7 @@ class SetupFileError(ColabKitError, ValueError):
 
 
 class NotebookError(ColabKitError, ValueError):
-    """A notebook that cannot be run: it is no JSON, of an old format, or its kernel is not there."""
+    """A notebook that cannot be run: it is not JSON, of an old format, or its kernel is not there."""
 
     exit_code = 91
 

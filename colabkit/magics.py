@@ -10,7 +10,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.proc import stream
+from colabkit._internal.process.proc import stream
 from colabkit.cli import Outcome, module_of, parse
 from colabkit.errors import ColabKitError
 
@@ -31,7 +31,7 @@ def colabkit_line(line: str) -> dict[str, Any] | None:
         line: What one would type behind `colabkit` in a shell; quotes are read as there.
 
     Returns:
-        With `--json` what the command has to say, to be kept: `found = %colabkit detect --json`; else None, and it is
+        With `--json` what the command has to say, to be kept: `report = %colabkit detect --json`; else None, and it is
         printed.
 
     Raises:
@@ -53,9 +53,9 @@ def colabkit_cell(line: str, cell: str) -> None:
         ColabKitError: As the command in Python; the lines behind it and the cells behind this one do not run.
     """
     for command in _commands(f"{line}\n{cell}"):
-        said = _run(command)
-        if said is not None:
-            print(said)  # noqa: T201 - a cell of commands prints
+        text = _run(command)
+        if text is not None:
+            print(text)  # noqa: T201 - a cell of commands prints
 
 
 def _commands(text: str) -> Iterator[str]:
@@ -97,4 +97,4 @@ def _launch(words: list[str]) -> None:
     # A supervisor has a loop of its own, and so has the kernel; one process has one.
     code = stream([sys.executable, "-m", "colabkit", *words], lambda text: print(text, end=""))  # noqa: T201
     if code:
-        raise ColabKitError(f"the launch ended with {code}", do="see what it printed above")
+        raise ColabKitError(f"the launch ended with {code}", hint="see what it printed above")

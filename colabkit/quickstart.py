@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.files import write_json
-from colabkit._tools.log import say
-from colabkit._tools.phases import Phases
+from colabkit._internal.disk.files import write_json
+from colabkit._internal.log import notify
+from colabkit._internal.phases import Timings
 from colabkit.checkpoint import default_folder, open_run
-from colabkit.models import train
-from colabkit.models.plots import save_predictions_plot, save_training_plot
+from colabkit.errors import MissingDependencyError, OfflineError, TransferError
+from colabkit.models import datasets, recipes, train
+from colabkit.models.results.plots import save_predictions_plot, save_training_plot
 from colabkit.models.saving import save_model
 from colabkit.runtime import detect
+from colabkit.transfer.fetching import fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from colabkit._types import StrPath
+    from colabkit.checkpoint import Run
     from colabkit.models import Result
 
 MODEL = "mnist-mlp"
@@ -52,16 +55,21 @@ def quickstart(
     Returns:
         What was done and where everything is.
     """
-    phases = Phases()
+    phases = Timings()
     with phases("runtime"):
         runtime = detect()
-    say("runtime: %s, because %s", runtime.name, "; ".join(runtime.evidence))
+    notify("runtime: %s, because %s", runtime.name, "; ".join(runtime.evidence))
     run = open_run(default_folder("quickstart") if where is None else where, every=every)
-    say("run: %s", run.dir)
+    notify("run: %s", run.dir)
+    if data is None:
+        with phases("data"):
+            data = _data(run)
     result = train(MODEL, data=data, run=run, epochs=epochs)
     with phases("save"):
         files = _save(result)
+    fetching = phases.seconds.get("data", 0.0)
     seconds = {**phases.seconds, **result.seconds}
+    seconds["data"] += fetching
     values = {
         "runtime": {"host": runtime.host, "name": runtime.name, "evidence": list(runtime.evidence)},
         "data": result.data.source,
@@ -81,6 +89,22 @@ def quickstart(
     return Report(values=values, text=_text(result, files))
 
 
+def _data(run: Run) -> StrPath | None:
+    """Fetch MNIST; where it cannot be had, the sample is enough for a first look, and that is said."""
+    begun = recipes.read_begun(run.dir)
+    if begun is not None and begun.sample:
+        notify("data: this run was begun with the sample that ships with colabkit, and continues with it")
+        return datasets.SAMPLE
+    try:
+        fetch(datasets.MNIST_URL, checksum=datasets.MNIST_CHECKSUM, unpack=False)
+    except (TransferError, MissingDependencyError) as error:
+        cause = "no network" if isinstance(error, OfflineError) else error.what
+        notify("MNIST cannot be fetched: %s (%s)", cause, error.why or error.what)
+        notify("this first look trains on the sample of 7,000 real MNIST images that ships with colabkit")
+        return datasets.SAMPLE
+    return None
+
+
 def _save(result: Result) -> dict[str, Path]:
     folder = result.run_dir
     files = {
@@ -91,16 +115,20 @@ def _save(result: Result) -> dict[str, Path]:
     }
     for name in ("model", "weights"):
         save_model(result, files[name])
-    save_training_plot(result, files["training_plot"])
-    save_predictions_plot(result, files["predictions_plot"])
+    save_training_plot(result.history, result.metrics, files["training_plot"])
+    save_predictions_plot(result.model, result.data, files["predictions_plot"])
     return files
 
 
 def _text(result: Result, files: dict[str, Path]) -> str:
     resumed = result.resumed_from
-    begun = "begun anew" if resumed is None else f"continued from epoch {resumed['epoch'] + 1}, step {resumed['step']}"
     accuracy, tested = result.metrics["accuracy"], len(result.data.x_test)
     epochs, seconds = len(result.history["loss"]), result.seconds["fit"]
+    begun = "begun anew"
+    if resumed is not None and resumed["epoch"] >= epochs:
+        begun = "trained before"
+    elif resumed is not None:
+        begun = f"continued from epoch {resumed['epoch'] + 1}, step {resumed['step']}"
     summary = (
         f"{accuracy:.2%} of {tested:,} test digits are recognised after {epochs} epochs ({begun}; {seconds:.1f} s)."
     )

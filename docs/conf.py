@@ -9,6 +9,9 @@ from pathlib import Path
 # Last, so that an installed wheel is documented where there is one, and the checkout otherwise.
 sys.path.append(str(Path(__file__).parents[1]))
 
+from sphinx.util.inspect import signature as sphinx_signature
+from sphinx.util.inspect import stringify_signature
+
 from colabkit._version import __version__
 
 project = "colabkit"
@@ -50,6 +53,44 @@ def _fences_to_blocks(_app, _what, _name, _obj, _options, lines):
     lines[:] = result
 
 
+# What tests put in for the machine around a function: no user passes it.
+_AMBIENT = {"env", "root", "shell", "cwd", "clock", "sleep"}
+_BUILT_BY_USERS = ("colabkit.testing.", "colabkit.models.Classifier", "colabkit.models.ImageData")
+_ARGUMENT = re.compile(r"^:(?:param|type) (?:\S+ )?(\w+):")
+
+
+def _public_signature(_app, what, name, obj, _options, signature, returns):
+    """Show what a user may pass; classes that the library makes itself show no constructor at all."""
+    if what == "class" and not name.startswith(_BUILT_BY_USERS):
+        return "", None
+    if what not in ("function", "method") or signature is None:
+        return None
+    try:
+        told = sphinx_signature(obj, bound_method=what == "method")
+    except (TypeError, ValueError):
+        return None
+    kept = [one for key, one in told.parameters.items() if key not in _AMBIENT and key != "self"]
+    shown = stringify_signature(told.replace(parameters=kept), unqualified_typehints=True, show_return_annotation=False)
+    return shown, returns
+
+
+def _without_ambient(_app, what, _name, _obj, _options, lines):
+    """Leave out what is said of those arguments."""
+    if what not in ("function", "method"):
+        return
+    kept, dropping = [], False
+    for line in lines:
+        if match := _ARGUMENT.match(line):
+            dropping = match[1] in _AMBIENT
+        elif line and not line.startswith(" "):
+            dropping = False
+        if not dropping:
+            kept.append(line)
+    lines[:] = kept
+
+
 def setup(app):
-    """Connect the one thing that no extension does."""
+    """Connect what no extension does."""
     app.connect("autodoc-process-docstring", _fences_to_blocks)
+    app.connect("autodoc-process-docstring", _without_ambient, priority=900)
+    app.connect("autodoc-process-signature", _public_signature)

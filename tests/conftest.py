@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import logging
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
-from colabkit._tools.log import logger
+from colabkit._internal.log import logger
 
 # In the background of a script Ctrl-C is ignored, and so it would be by every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -26,6 +30,33 @@ HOST_MARKS = (
     "PAPERSPACE_",
     "DEEPNOTE_",
 )
+
+
+if importlib.util.find_spec("hypothesis") is not None:  # a busy machine is no fault of an input
+    settings = importlib.import_module("hypothesis").settings
+    settings.register_profile("colabkit", deadline=None)
+    settings.load_profile("colabkit")
+
+KINDS = ("unit", "service", "framework", "browser")
+TESTS = Path(__file__).parent
+
+# TensorFlow 2.20 and newer, loaded before a torch with triton 3.7, ends the process (tensorflow#124205); with triton
+# first both live, in whatever order the tests of a worker bring them in.
+if importlib.util.find_spec("triton") is not None:
+    importlib.import_module("triton")
+
+
+def pytest_collection_modifyitems(items):
+    """Give each test the marker of its folder: unit, service, framework or browser."""
+    for item in items:
+        if item.path.is_relative_to(TESTS) and (kind := item.path.relative_to(TESTS).parts[0]) in KINDS:
+            item.add_marker(kind)
+
+
+def pytest_addoption(parser):
+    """Let the contract of FakeColab be held against the real google.colab, too."""
+    parser.addoption("--colabtools", metavar="PATH", help="a checkout of https://github.com/googlecolab/colabtools")
+    parser.addoption("--colabtools-python", metavar="PATH", help="the Python of a kernel that can import it")
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +83,11 @@ def isolated(monkeypatch, tmp_path_factory):
 @pytest.fixture
 def quick_retries(monkeypatch):
     """Let the waits between two tries of a service be a twentieth."""
-    from colabkit._tools.retry import Backoff
-    from colabkit.transfer import _service, engine
+    from colabkit._engine import downloader
+    from colabkit._http import service
+    from colabkit._internal.retry import Backoff
 
-    for module in (_service, engine):
+    for module in (service, downloader):
         monkeypatch.setattr(module, "Backoff", lambda **options: Backoff(first=0.025, longest=1.0, **options))
 
 
@@ -67,6 +99,29 @@ def gcs(monkeypatch, quick_retries):
     with FakeGCS() as running:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.endpoint)
         yield running
+
+
+@pytest.fixture
+def empty_hub(monkeypatch, tmp_path_factory):
+    """Play Hugging Face's Hub to its own client; nobody is signed in."""
+    from colabkit.testing.huggingface import FakeHub
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    if (constants := sys.modules.get("huggingface_hub.constants")) is not None:  # it has read the environment before
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with FakeHub() as played:
+        monkeypatch.setenv("HF_ENDPOINT", played.endpoint)
+        yield played
+
+
+@pytest.fixture
+def hub(empty_hub, monkeypatch):
+    """Play the Hub; the account ada is signed in."""
+    from colabkit.testing.huggingface import TOKEN
+
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return empty_hub
 
 
 @pytest.fixture

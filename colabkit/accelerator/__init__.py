@@ -33,5 +33,9 @@ def strategy(prefer: str = "auto", *, mixed_precision: str | bool = "auto", dete
         ('plain', 1, 64)
     """
     return choose(
-        detect(), backends.look(), prefer=prefer, mixed_precision=mixed_precision, deterministic=deterministic
+        detect(),
+        backends.detect_backends(),
+        prefer=prefer,
+        mixed_precision=mixed_precision,
+        deterministic=deterministic,
     )

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit._tools.optional import requirements
-from colabkit.accelerator.wheels import built_for
+from colabkit import config
+from colabkit._internal.optional import requirements
+from colabkit.accelerator.build_info import build_info
 from colabkit.errors import MissingDependencyError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from colabkit.accelerator.wheels import Wheel
+    from colabkit.accelerator.build_info import Wheel
 
 VARIABLE = "KERAS_BACKEND"
 
@@ -43,13 +43,13 @@ class Backends:
     touched: bool = False
 
 
-def look() -> Backends:
+def detect_backends() -> Backends:
     """Look at the modules and packages of this process."""
     return Backends(
         loaded=loaded(),
-        env=dict(os.environ),
+        env=config.environment(),
         installed=tuple(name for name in TITLES if importlib.util.find_spec(name) is not None),
-        wheel=lambda name: built_for(name, _find),
+        wheel=lambda name: build_info(name, _find),
         touched=touched(),
     )
 
@@ -65,43 +65,43 @@ def loaded() -> str | None:
     return None if keras is None else str(keras.config.backend())
 
 
-def pick(found: Backends, wanted: str | None) -> str:
+def pick(available: Backends, requested: str | None) -> str:
     """Decide on a backend: the one wanted, the one that is loaded, KERAS_BACKEND's, or the first installed."""
-    if wanted and found.loaded and wanted != found.loaded:
-        raise already_loaded(wanted, found.loaded)
+    if requested and available.loaded and requested != available.loaded:
+        raise already_loaded(requested, available.loaded)
     # A loaded Keras comes before the variable: changing the variable after the import changes nothing.
-    name = wanted or found.loaded or found.env.get(VARIABLE)
+    name = requested or available.loaded or available.env.get(VARIABLE)
     if not name:
-        if not found.installed:
+        if not available.installed:
             raise MissingDependencyError(
                 "no backend of Keras is installed",
                 why="training needs tensorflow, jax or torch",
-                do=f"run: pip install {' '.join(requirements('train')) or 'tensorflow'}",
+                hint=f"run: pip install {' '.join(requirements('train')) or 'tensorflow'}",
             )
-        return found.installed[0]
+        return available.installed[0]
     if name not in TITLES:
         raise UnsupportedError(
             f"the Keras backend {name!r} cannot be used to train",
             why=f"known are {', '.join(TITLES)}",
-            do=f"set {VARIABLE} to one of them and restart the kernel",
+            hint=f"set {VARIABLE} to one of them and restart the kernel",
         )
-    if name not in found.installed:
-        here = ", ".join(found.installed) or "none"
+    if name not in available.installed:
+        here = ", ".join(available.installed) or "none"
         raise UnsupportedError(
             f"the backend {name!r} cannot be used",
             why=f"the package {name} is not installed; installed: {here}",
-            do=f"run: pip install {name}",
+            hint=f"run: pip install {name}",
         )
     return name
 
 
-def already_loaded(wanted: str, loaded: str) -> UnsupportedError:
+def already_loaded(requested: str, loaded: str) -> UnsupportedError:
     """Make the refusal of a backend that comes too late."""
     return UnsupportedError(
-        f"the backend {wanted!r} cannot be used in this process",
+        f"the backend {requested!r} cannot be used in this process",
         why=f"keras is already loaded with {loaded!r}, and cannot change while the process lives",
-        do=f"ask for {wanted!r} in a cell before keras is imported and restart the kernel, which "
-        f"colabkit.detect().restart() does in place, or go on with {loaded!r}",
+        hint=f"ask for {requested!r} in a cell before keras is imported and restart the kernel, which "
+        f"colabkit.detect().restart() does in place, or continue with {loaded!r}",
     )
 
 
@@ -109,7 +109,7 @@ def _find(distribution: str) -> tuple[str, Path] | None:
     from importlib import metadata  # as slow to import as all of colabkit
 
     try:
-        found = metadata.distribution(distribution)
+        installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
         return None
-    return found.version, Path(str(found.locate_file("")))
+    return installed.version, Path(str(installed.locate_file("")))

@@ -8,7 +8,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from colabkit.accelerator import backends, cluster, determinism
+from colabkit._internal import nearest
+from colabkit._internal.display.show import Shown
+from colabkit.accelerator import backends, cluster
 from colabkit.accelerator import gpus as gpu_words
 from colabkit.accelerator.backends import TITLES, Backends
 from colabkit.accelerator.precision import policy_for
@@ -18,14 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from colabkit.runtime.base import Runtime
+    from colabkit._internal.display.show import Facts
     from colabkit.runtime.devices import Accelerator
+    from colabkit.runtime.report import Runtime
 
 PREFER = ("auto", "cpu", "gpu", "tpu", *TITLES)
 
+_XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
 
-@dataclass(frozen=True, kw_only=True)
-class Strategy:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Strategy(Shown):
     """Where training runs; enter it around the lines that build, compile and fit the model.
 
     Attributes:
@@ -56,6 +61,12 @@ class Strategy:
     deterministic: bool = False
     _entered: list[contextlib.ExitStack] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    def _facts(self) -> Facts:
+        workers = f"worker {self.worker + 1} of {self.workers}" if self.workers > 1 else None
+        facts = [("backend", TITLES[self.backend]), ("device", self.device), ("replicas", self.replicas)]
+        facts += [("dtype policy", self.policy), ("workers", workers), ("why", self.reason)]
+        return f"Strategy {self.name}", [*facts, *(("note", warning) for warning in self.warnings)]
+
     def batch_size(self, per_replica: int) -> int:
         """Return the size of a whole batch, from the examples that one device takes."""
         return per_replica * self.replicas
@@ -74,11 +85,11 @@ class Strategy:
         os.environ[backends.VARIABLE] = self.backend
         with contextlib.ExitStack() as stack:
             if self.deterministic:
-                determinism.demand(self.backend)
+                require_determinism(self.backend)
             if self.device != "cpu" or self.avoids or self.workers > 1:
-                stack.enter_context(importlib.import_module(f"colabkit.accelerator._{self.backend}").devices(self))
+                stack.enter_context(importlib.import_module(f"colabkit.accelerator.{self.backend}").devices(self))
             if self.workers > 1:
-                importlib.import_module("colabkit.accelerator.joined").begin(self)
+                importlib.import_module("colabkit.accelerator.worker_init").init_workers(self)
             if self.policy is not None:
                 stack.enter_context(dtype_policy(self.policy))
             yield
@@ -97,7 +108,7 @@ class Strategy:
 
 def choose(
     runtime: Runtime,
-    found: Backends,
+    available: Backends,
     *,
     prefer: str = "auto",
     mixed_precision: str | bool = "auto",
@@ -105,15 +116,15 @@ def choose(
 ) -> Strategy:
     """Choose a strategy; nothing is imported and no device touched."""
     if prefer not in PREFER:
-        raise UnknownNameError(f"no device or backend named {prefer!r}", do=f"choose one of {', '.join(PREFER)}")
-    wanted = prefer if prefer in TITLES else None
-    if prefer == "tpu" and found.loaded is None and "jax" in found.installed:
-        wanted = "jax"  # the way to a TPU that needs no other TensorFlow
-    backend = backends.pick(found, wanted)
-    here = _visible(runtime.accelerators, found)
-    usable, warnings = _usable(here, found, backend)
+        raise UnknownNameError(f"no device or backend named {prefer!r}", hint=nearest.suggest(str(prefer), PREFER))
+    requested = prefer if prefer in TITLES else None
+    if prefer == "tpu" and available.loaded is None and "jax" in available.installed:
+        requested = "jax"  # the way to a TPU that needs no other TensorFlow
+    backend = backends.pick(available, requested)
+    here = _visible(runtime.accelerators, available)
+    usable, warnings = _usable(here, available, backend)
     if prefer in ("gpu", "tpu"):
-        usable = tuple(one for one in usable if one.kind == prefer)
+        usable = tuple(device for device in usable if device.kind == prefer)
         if not usable:
             raise _refusal(runtime, prefer, here, warnings)
     elif prefer == "cpu":
@@ -123,17 +134,17 @@ def choose(
     if backend == "torch" and replicas > 1:
         warnings = (*warnings, f"Keras with PyTorch trains on one of the {replicas} GPUs only")
         usable, replicas = usable[:1], 1
-    hidden = sum(one.kind == "gpu" for one in runtime.accelerators) - sum(one.kind == "gpu" for one in here)
+    hidden = sum(device.kind == "gpu" for device in runtime.accelerators) - sum(device.kind == "gpu" for device in here)
     if hidden and kind == "gpu":
         warnings = (*warnings, f"CUDA_VISIBLE_DEVICES hides {hidden} of the GPUs that are there")
     policy, words = policy_for(usable, mixed_precision)
-    joined = cluster.current(found.env)
+    joined = cluster.current(available.env)
     workers, worker = (joined.count, joined.index) if joined else (1, 0)
     if joined and backend == "torch":
         raise UnsupportedError(
             f"{workers} workers cannot train together on PyTorch",
             why="Keras with PyTorch trains in one process only",
-            do="ask for prefer='tensorflow' or prefer='jax'",
+            hint="ask for prefer='tensorflow' or prefer='jax'",
         )
     reason = _reason(runtime, prefer, here, usable, f"{TITLES[backend]}{f', {policy}' if policy else ''}")
     if joined:
@@ -153,24 +164,24 @@ def choose(
     )
 
 
-def _visible(accelerators: Sequence[Accelerator], found: Backends) -> tuple[Accelerator, ...]:
-    shown = found.env.get("CUDA_VISIBLE_DEVICES")
-    gpus = [one for one in accelerators if one.kind == "gpu"]
-    if shown is not None:
-        gpus = gpus[: len([word for word in shown.split(",") if word.strip() not in ("", "-1")])]
-    return (*(one for one in accelerators if one.kind == "tpu"), *gpus)
+def _visible(accelerators: Sequence[Accelerator], available: Backends) -> tuple[Accelerator, ...]:
+    visible = available.env.get("CUDA_VISIBLE_DEVICES")
+    gpus = [device for device in accelerators if device.kind == "gpu"]
+    if visible is not None:
+        gpus = gpus[: len([word for word in visible.split(",") if word.strip() not in ("", "-1")])]
+    return (*(device for device in accelerators if device.kind == "tpu"), *gpus)
 
 
 def _usable(
-    here: tuple[Accelerator, ...], found: Backends, backend: str
+    here: tuple[Accelerator, ...], available: Backends, backend: str
 ) -> tuple[tuple[Accelerator, ...], tuple[str, ...]]:
     """Say what the backend can use of what is here, one kind only, and what a user should know of the rest."""
-    tpus = tuple(one for one in here if one.kind == "tpu")
-    gpus = tuple(one for one in here if one.kind == "gpu")
+    tpus = tuple(device for device in here if device.kind == "tpu")
+    gpus = tuple(device for device in here if device.kind == "gpu")
     warnings = []
-    if tpus and "tensorflow" not in found.installed:
+    if tpus and "tensorflow" not in available.installed:
         warnings.append("this TPU runtime has no TensorFlow, so code that imports tensorflow will fail here")
-    wheel = found.wheel(backend) if here else None
+    wheel = available.wheel(backend) if here else None
     if tpus and (backend == "jax" or (backend == "tensorflow" and wheel is not None and wheel.tpu)):
         return tpus, tuple(warnings)
     if tpus:
@@ -181,10 +192,13 @@ def _usable(
         warnings.append(f"there is a GPU, but {TITLES[backend]} cannot use it: {wheel.no_gpu}; {wheel.do}")
         gpus = ()
     for gpu in dict.fromkeys(gpus):
-        old, others = gpu_words.too_old(gpu, wheel.cuda if wheel is not None else None), gpu_words.held(gpu)
+        old, others = (
+            gpu_words.driver_too_old(gpu, wheel.cuda if wheel is not None else None),
+            gpu_words.gpu_processes(gpu),
+        )
         if old:
             warnings.append(f"{TITLES[backend]} may not reach the GPU: {old}")
-        if others and not found.touched:
+        if others and not available.touched:
             warnings.append(f"{others}: end it, or training may run out of memory")
     return gpus, tuple(warnings)
 
@@ -193,16 +207,16 @@ def _refusal(
     runtime: Runtime, prefer: str, here: tuple[Accelerator, ...], warnings: tuple[str, ...]
 ) -> UnsupportedError:
     title = prefer.upper()
-    if any(one.kind == prefer for one in here):
+    if any(device.kind == prefer for device in here):
         why = warnings[-1] if warnings else f"a TPU is there as well, and it is what Keras takes before a {title}"
-        return UnsupportedError(f"the {title} cannot be used", why=why, do="mend that, or pass prefer='auto'")
-    if any(one.kind == prefer for one in runtime.accelerators):
+        return UnsupportedError(f"the {title} cannot be used", why=why, hint="fix that, or pass prefer='auto'")
+    if any(device.kind == prefer for device in runtime.accelerators):
         why, do = "CUDA_VISIBLE_DEVICES hides it", "unset CUDA_VISIBLE_DEVICES and restart the kernel"
-        return UnsupportedError(f"the {title} cannot be used", why=why, do=do)
+        return UnsupportedError(f"the {title} cannot be used", why=why, hint=do)
     return UnsupportedError(
         f"no {title} was found",
-        why=f"we looked, and found: {runtime.devices.evidence}",
-        do=f"choose a runtime with a {title}, or pass prefer='auto'",
+        why=f"checked: {runtime.devices.evidence}",
+        hint=f"choose a runtime with a {title}, or pass prefer='auto'",
     )
 
 
@@ -247,3 +261,27 @@ def dtype_policy(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(former)
+
+
+def require_determinism(backend: str) -> None:
+    """Ask a backend for deterministic kernels, for the rest of this process.
+
+    On a CPU TensorFlow and JAX give the same bits anyway, with the same number of threads. Seeds are the user's to set,
+    by `keras.utils.set_random_seed`; TensorFlow refuses random operations without one from here on.
+
+    Args:
+        backend: "tensorflow", "jax" or "torch".
+    """
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "jax":
+        flags = os.environ.get("XLA_FLAGS", "")
+        if _XLA_DETERMINISM not in flags.split():  # read when JAX opens its devices, at the first array
+            os.environ["XLA_FLAGS"] = f"{flags} {_XLA_DETERMINISM}".strip()
+    else:
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)

@@ -1,6 +1,10 @@
-"""The workers that train together, as the environment tells it: `TF_CONFIG`, or the variables of keras.distribution.
+"""The workers that train together, as the environment tells it: three dialects, read without importing a framework.
 
-`colabkit launch` sets both, Vertex AI and Kubeflow set the first. Reading them imports no framework.
+`TF_CONFIG` (Vertex AI, Kubeflow), the variables of keras.distribution (`colabkit launch` sets both), and those of
+torchrun: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, which Kubeflow, SkyPilot and many schedulers' recipes set too.
+
+Source:
+    https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from colabkit import config
 from colabkit.errors import ClusterConfigError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -19,6 +24,8 @@ TF_CONFIG = "TF_CONFIG"
 ADDRESSES = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 COUNT = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 INDEX = "KERAS_DISTRIBUTION_PROCESS_ID"
+_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_LAST_PORT = 65535
 
 _EXAMPLE = '{"cluster": {"worker": ["host1:8476", "host2:8476"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -46,8 +53,8 @@ class Cluster:
         """Return the variables from which TensorFlow and keras.distribution learn of the cluster.
 
         Example:
-            >>> one = Cluster(addresses=("a:1", "b:1"), index=1, coordinator="a:2")
-            >>> current(one.environment()) == one
+            >>> cluster = Cluster(addresses=("a:1", "b:1"), index=1, coordinator="a:2")
+            >>> current(cluster.environment()) == cluster
             True
         """
         task = {"cluster": {"worker": list(self.addresses)}, "task": {"type": "worker", "index": self.index}}
@@ -59,7 +66,7 @@ class Cluster:
         }
 
 
-def current(env: Mapping[str, str] = os.environ) -> Cluster | None:
+def current(env: Mapping[str, str] | None = None) -> Cluster | None:
     """Return the cluster that this process is a worker of, or None where it trains alone.
 
     Raises:
@@ -70,10 +77,11 @@ def current(env: Mapping[str, str] = os.environ) -> Cluster | None:
         >>> current({}) is None
         True
     """
+    env = config.environment(env)
     if text := env.get(TF_CONFIG):
         addresses, index = _read_tf_config(text)
         coordinator = env.get(ADDRESSES, "").partition(",")[0] or addresses[0]
-        found = Cluster(addresses=addresses, index=index, coordinator=coordinator)
+        cluster = Cluster(addresses=addresses, index=index, coordinator=coordinator)
     elif text := env.get(ADDRESSES):
         names = text.split(",")
         count, index = _number(env, COUNT), _number(env, INDEX)
@@ -81,13 +89,29 @@ def current(env: Mapping[str, str] = os.environ) -> Cluster | None:
             raise ClusterConfigError(
                 f"{ADDRESSES}, {COUNT} and {INDEX} do not fit together",
                 why=f"{len(names)} addresses, {count} processes, number {index}",
-                do=f"give one address or as many as processes, and a {INDEX} below {COUNT}",
+                hint=f"give one address or as many as processes, and a {INDEX} below {COUNT}",
             )
         addresses = tuple(names) if len(names) == count else tuple(f"{names[0]}#{rank}" for rank in range(count))
-        found = Cluster(addresses=addresses, index=index, coordinator=names[0])
+        cluster = Cluster(addresses=addresses, index=index, coordinator=names[0])
+    elif all(env.get(name) for name in _TORCHRUN):
+        cluster = _read_torchrun(env)
     else:
         return None
-    return found if found.count > 1 else None
+    return cluster if cluster.count > 1 else None
+
+
+def announce() -> None:
+    """Tell TensorFlow and keras.distribution in this process what torchrun's variables say; they read only their own.
+
+    Raises:
+        ClusterConfigError: The variables cannot be read.
+        UnsupportedError: The workers are on several hosts, of which they name one only.
+    """
+    if not os.environ.get(TF_CONFIG) and not os.environ.get(ADDRESSES) and (joined := current()):
+        if any("#" in address for address in joined.addresses):
+            os.environ.update({ADDRESSES: joined.coordinator, COUNT: str(joined.count), INDEX: str(joined.index)})
+        else:
+            os.environ.update(joined.environment())
 
 
 def check_address(text: Any, *, seen: Sequence[str] = ()) -> str:
@@ -102,14 +126,14 @@ def check_address(text: Any, *, seen: Sequence[str] = ()) -> str:
     """
     host, colon, port = str(text).rpartition(":")
     if not isinstance(text, str) or not colon or not host or any(sign in text for sign in " ,/\"'"):
-        raise ClusterConfigError(f"{text!r} is no address of a worker", do="write it as host:port")
+        raise ClusterConfigError(f"{text!r} is not an address of a worker", hint="write it as host:port")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
-        raise ClusterConfigError(f"{text!r} has an impossible port", do="use a number from 1 to 65535")
+        raise ClusterConfigError(f"{text!r} has an invalid port", hint="use a number from 1 to 65535")
     if text in seen:
         raise ClusterConfigError(
             f"the worker {text} is named twice",
             why="two workers cannot listen at one address",
-            do="name each once; on one host give each its own port, as in host:8476,host:8576",
+            hint="name each once; on one host give each its own port, as in host:8476,host:8576",
         )
     return text
 
@@ -122,13 +146,13 @@ def _read_tf_config(text: str) -> tuple[tuple[str, ...], int]:
         lists = {name: list(members) for name, members in cluster.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ClusterConfigError(
-            f"{TF_CONFIG} cannot be read", why=f"{error!r} in {text[:200]!r}", do=f"write it as {_EXAMPLE}"
+            f"{TF_CONFIG} cannot be read", why=f"{error!r} in {text[:200]!r}", hint=f"write it as {_EXAMPLE}"
         ) from error
     if strange := lists.keys() - {"chief", "worker"}:
         raise UnsupportedError(
             f"{TF_CONFIG} names tasks of the type {', '.join(sorted(map(str, strange)))}",
             why="Keras 3 cannot train with parameter servers, and evaluators take no part",
-            do="use workers only, or a chief and workers",
+            hint="use workers only, or a chief and workers",
         )
     addresses: list[str] = []
     for address in [*lists.get("chief", []), *lists.get("worker", [])]:
@@ -138,13 +162,34 @@ def _read_tf_config(text: str) -> tuple[tuple[str, ...], int]:
         raise ClusterConfigError(
             f"{TF_CONFIG} gives this process the task {kind} {index}, which its cluster does not have",
             why=f"it has {len(members)} of that type",
-            do=f"write it as {_EXAMPLE}",
+            hint=f"write it as {_EXAMPLE}",
         )
     return tuple(addresses), index + (len(lists.get("chief", [])) if kind == "worker" else 0)
+
+
+def _read_torchrun(env: Mapping[str, str]) -> Cluster:
+    index, count, port = _number(env, "RANK"), _number(env, "WORLD_SIZE"), _number(env, "MASTER_PORT")
+    host = env["MASTER_ADDR"]
+    check_address(f"{host}:{port}")
+    if index >= count:
+        raise ClusterConfigError(f"RANK={index} and WORLD_SIZE={count} do not fit", hint="RANK counts from 0")
+    # Each start gets ports of its own: those of a worker that was killed may be held a while. MASTER_PORT is taken.
+    again = int(env.get("TORCHELASTIC_RESTART_COUNT") or 0)
+    first = port + 1 + again * (count + 1)
+    if first + count > _LAST_PORT:
+        first -= (count + 1) * (again + 2)
+    names = [name.strip() for name in env.get("SKYPILOT_NODE_IPS", "").split() if name.strip()]
+    if int(env.get("LOCAL_WORLD_SIZE") or 1) == count:
+        addresses = tuple(f"{host}:{first + rank}" for rank in range(count))
+    elif len(names) == count:
+        addresses = tuple(f"{name}:{first}" for name in names)
+    else:  # enough for JAX, which needs the coordinator alone
+        addresses = tuple(f"{host}:{first}#{rank}" for rank in range(count))
+    return Cluster(addresses=addresses, index=index, coordinator=f"{host}:{first + count}")
 
 
 def _number(env: Mapping[str, str], name: str) -> int:
     text = env.get(name, "")
     if not (text.isascii() and text.isdigit()):
-        raise ClusterConfigError(f"{name}={text!r} is no number", do="set it to a whole number")
+        raise ClusterConfigError(f"{name}={text!r} is not a number", hint="set it to a whole number")
     return int(text)

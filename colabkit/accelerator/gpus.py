@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 _OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
 
 _GIB = 1024**3
-_HELD = 0.1
+_NOTABLE_SHARE = 0.1
 """The share of a GPU's memory that a desktop or the driver itself may take without a word."""
 
 
-def too_old(gpu: Accelerator, cuda: int | None) -> str | None:
+def driver_too_old(gpu: Accelerator, cuda: int | None) -> str | None:
     """Say that a GPU's driver is older than a version of CUDA asks for; None where it is not.
 
     Args:
@@ -24,9 +24,9 @@ def too_old(gpu: Accelerator, cuda: int | None) -> str | None:
 
     Example:
         >>> from colabkit.runtime.devices import Accelerator
-        >>> too_old(Accelerator(kind="gpu", name="Tesla T4", driver="470.82.01"), 12)
+        >>> driver_too_old(Accelerator(kind="gpu", name="Tesla T4", driver="470.82.01"), 12)
         'CUDA 12 asks for a driver of 525 or newer, and that of the Tesla T4 is 470.82.01'
-        >>> too_old(Accelerator(kind="gpu", name="Tesla T4", driver="550.54.15"), 12) is None
+        >>> driver_too_old(Accelerator(kind="gpu", name="Tesla T4", driver="550.54.15"), 12) is None
         True
     """
     oldest, major = _OLDEST_DRIVER.get(cuda or 0), (gpu.driver or "").partition(".")[0]
@@ -35,14 +35,14 @@ def too_old(gpu: Accelerator, cuda: int | None) -> str | None:
     return f"CUDA {cuda} asks for a driver of {oldest} or newer, and that of the {gpu.name} is {gpu.driver}"
 
 
-def held(gpu: Accelerator) -> str | None:
+def gpu_processes(gpu: Accelerator) -> str | None:
     """Say that others hold memory of a GPU, for a process that does not use one itself; None where that is not so.
 
     Example:
         >>> from colabkit.runtime.devices import Accelerator
-        >>> held(Accelerator(kind="gpu", name="Tesla T4", memory=15 * 2**30, memory_used=9 * 2**30))
+        >>> gpu_processes(Accelerator(kind="gpu", name="Tesla T4", memory=15 * 2**30, memory_used=9 * 2**30))
         'another process holds 9.0 of the 15.0 GiB of the Tesla T4'
     """
-    if not gpu.memory or not gpu.memory_used or gpu.memory_used < _HELD * gpu.memory:
+    if not gpu.memory or not gpu.memory_used or gpu.memory_used < _NOTABLE_SHARE * gpu.memory:
         return None
     return f"another process holds {gpu.memory_used / _GIB:.1f} of the {gpu.memory / _GIB:.1f} GiB of the {gpu.name}"

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit._internal.nearest import suggest
 from colabkit.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _BFLOAT16 = re.compile(r"\b(A100|H100|H200|L4|A10G?|B200)\b|\bRTX [345]0[5-9]0\b
 _FLOAT16 = re.compile(r"\b(T4|V100)\b")
 
 
-def policy_for(devices: Sequence[Accelerator], asked: str | bool) -> tuple[str | None, tuple[str, ...]]:
+def policy_for(devices: Sequence[Accelerator], requested: str | bool) -> tuple[str | None, tuple[str, ...]]:
     """Return the policy to set, None to leave Keras' own, and what to say about it.
 
     Example:
@@ -31,16 +32,16 @@ def policy_for(devices: Sequence[Accelerator], asked: str | bool) -> tuple[str |
         >>> policy_for([Accelerator(kind="gpu", name="Tesla T4")], "auto")
         ('mixed_float16', ())
     """
-    if asked in (False, "float32"):
+    if requested in (False, "float32"):
         return None, ()
-    if asked not in (True, "auto"):
-        if asked not in POLICIES:
+    if requested not in (True, "auto"):
+        if requested not in POLICIES:
             raise UnknownNameError(
-                f"no dtype policy named {asked!r}", do=f"choose 'auto', False or one of {', '.join(POLICIES)}"
+                f"no dtype policy named {requested!r}", hint=suggest(str(requested), ["auto", "False", *POLICIES])
             )
         if not devices:
-            return None, (f"{asked} is left out, as a CPU computes it slower than float32",)
-        return str(asked), ()
+            return None, (f"{requested} is left out, as a CPU computes it slower than float32",)
+        return str(requested), ()
     policies = {_fast(device) for device in devices}
     # Devices that share a batch compute alike.
     return (policies.pop(), ()) if len(policies) == 1 else (None, ())

@@ -5,19 +5,19 @@ from __future__ import annotations
 # Each name is imported when it is first used: who asks where a thing lies waits for nothing that moves it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from colabkit.checkpoint._history import history as history
-    from colabkit.checkpoint.place import default_folder as default_folder
+    from colabkit.checkpoint.location import default_folder as default_folder
+    from colabkit.checkpoint.management.history import history as history
     from colabkit.checkpoint.run import Run as Run
-    from colabkit.checkpoint.run import Saved as Saved
-    from colabkit.checkpoint.run import Status as Status
     from colabkit.checkpoint.run import open_run as open_run
+    from colabkit.checkpoint.status import Saved as Saved
+    from colabkit.checkpoint.status import Status as Status
 else:
     _HOMES = {
         "Run": "colabkit.checkpoint.run",
-        "Saved": "colabkit.checkpoint.run",
-        "Status": "colabkit.checkpoint.run",
-        "default_folder": "colabkit.checkpoint.place",
-        "history": "colabkit.checkpoint._history",
+        "Saved": "colabkit.checkpoint.status",
+        "Status": "colabkit.checkpoint.status",
+        "default_folder": "colabkit.checkpoint.location",
+        "history": "colabkit.checkpoint.management.history",
         "open_run": "colabkit.checkpoint.run",
     }
 

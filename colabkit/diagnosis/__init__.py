@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colabkit.diagnosis import _devices, _drive, _machine, _packages, _session
-from colabkit.diagnosis.base import SEVERITIES, Diagnosis, Finding, Scene
-from colabkit.packages._site import Site
+from colabkit.diagnosis import devices, drive, machine, packages, session
+from colabkit.diagnosis.base import SEVERITIES, Finding, Scene
+from colabkit.diagnosis.report import Diagnosis
+from colabkit.packages.environment import Environment
 from colabkit.runtime import base, detect
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "Finding", "doctor", "examine"]
 
 CHECKS: dict[str, Callable[[Scene], Iterator[Finding]]] = {
-    "GPU and TPU": _devices.check,
-    "packages": _packages.check,
-    "memory and disk": _machine.check,
-    "Drive": _drive.check,
-    "session and secrets": _session.check,
+    "GPU and TPU": devices.check,
+    "packages": packages.check,
+    "memory and disk": machine.check,
+    "Drive": drive.check,
+    "session and secrets": session.check,
 }
 """What is looked at, in the order of the page."""
 
@@ -35,7 +36,7 @@ def doctor() -> Diagnosis:
         >>> {finding.severity for finding in diagnosis.findings} <= {"problem", "warning", "note"}
         True
     """
-    return examine(Scene(runtime=detect(), place=base.here(), site=Site()))
+    return examine(Scene(runtime=detect(), place=base.here(), site=Environment()))
 
 
 def examine(scene: Scene) -> Diagnosis:
@@ -48,7 +49,7 @@ def examine(scene: Scene) -> Diagnosis:
             findings.append(
                 Finding(
                     severity="warning",
-                    what=f"{title} could not be looked at",
+                    what=f"{title} could not be checked",
                     why=f"{type(error).__name__}: {error}",
                     do="report this with the page that doctor() shows",
                 )

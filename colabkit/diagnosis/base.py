@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from colabkit.packages._site import Site
-    from colabkit.runtime.base import Place, Runtime
+    from colabkit.packages.environment import Environment
+    from colabkit.runtime.base import Probe
+    from colabkit.runtime.report import Runtime
 
 Severity = Literal["problem", "warning", "note"]
 """A problem needs action before work goes on; a warning may bite later; a note is good to know."""
@@ -34,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What the checks look at; nothing in it calls a server or touches a device.
+    """What the checks look at; only `runtime.quotas` calls a server, when it is read, and nothing touches a device.
 
     Attributes:
         runtime: The detected runtime.
@@ -43,44 +44,5 @@ class Scene:
     """
 
     runtime: Runtime
-    place: Place
-    site: Site
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """What `doctor()` found. In a notebook it shows itself as a table.
-
-    Attributes:
-        runtime: The runtime that was looked at.
-        findings: Problems first, then warnings, then notes; empty when all is well.
-        checks: The names of what was looked at.
-    """
-
-    runtime: Runtime
-    findings: tuple[Finding, ...]
-    checks: tuple[str, ...]
-
-    @property
-    def needs_action(self) -> bool:
-        """Whether there is a problem."""
-        return any(finding.severity == "problem" for finding in self.findings)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values that `json.dumps` takes."""
-        return {
-            "needs_action": self.needs_action,
-            "host": self.runtime.host,
-            "findings": [vars(finding) for finding in self.findings],
-            "checks": list(self.checks),
-        }
-
-    def __str__(self) -> str:
-        from colabkit.diagnosis import report
-
-        return report.text(self)
-
-    def _repr_html_(self) -> str:
-        from colabkit.diagnosis import report
-
-        return report.html(self)
+    place: Probe
+    site: Environment

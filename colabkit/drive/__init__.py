@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from colabkit.drive._health import Health, health
-from colabkit.drive._look import look
-from colabkit.drive._mount import DEFAULT, mount
-from colabkit.drive._unmount import Unmounted, unmount
-from colabkit.drive._uploaded import Upload, uploaded
+from colabkit.drive.health_report import Health, health
+from colabkit.drive.mounting import DEFAULT, mount
+from colabkit.drive.probe import check_mount
+from colabkit.drive.unmounting import Unmounted, unmount
+from colabkit.drive.upload_status import Upload, uploaded
 
-__all__ = ["DEFAULT", "Health", "Unmounted", "Upload", "health", "look", "mount", "unmount", "uploaded"]
+__all__ = ["DEFAULT", "Health", "Unmounted", "Upload", "check_mount", "health", "mount", "unmount", "uploaded"]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.disk.paths import expand
+from colabkit._internal.hidden_locals import hides_locals
 from colabkit.errors import NotebookError, NotFoundError
-from colabkit.headless._ran import Ran
+from colabkit.headless.outcome import FailedCommand, Ran
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from colabkit._types import StrPath
 
-__all__ = ["Ran", "run_file"]
+__all__ = ["FailedCommand", "Ran", "run_file"]
 
 
+@hides_locals
 def run_file(
     path: StrPath,
     parameters: Mapping[str, Any] | None = None,
@@ -25,6 +27,7 @@ def run_file(
     kernel: str | None = None,
     cell_timeout: float | None = None,
     quiet: bool = False,
+    strict: bool = False,
 ) -> Ran:
     r"""Run a notebook or a script to its end, and again from its top when its process was killed.
 
@@ -41,14 +44,16 @@ def run_file(
         kernel: The kernel's name; the notebook's own by default.
         cell_timeout: Seconds that one cell may take; without limit when None.
         quiet: Do not repeat on stderr what is printed.
+        strict: A `!` command that fails ends the run; else it is told.
 
     Returns:
-        Where the outputs are, how often it had to begin, and a script's exit code.
+        Where the outputs are, how often it had to begin, which commands failed, and a script's exit code.
 
     Raises:
         NotFoundError: There is no such file.
         NotebookError: It cannot be run: no JSON, an old format, no kernel.
-        CellError: A cell raised an error; its outputs are saved.
+        CellError: A cell raised an error, asked a question, or, when strict, had a command that failed; its outputs
+            are saved.
         KernelDiedError: Its process was killed more often than it may begin again.
         MissingDependencyError: What runs notebooks is not installed.
 
@@ -59,21 +64,21 @@ def run_file(
         >>> run_file(script, {"epochs": 3}, quiet=True).output.read_text()
         "['--epochs=3']\n"
     """
-    source = Path(path).expanduser()
+    source = expand(path)
     if not source.is_file():
-        raise NotFoundError(f"no file at {source}", do="check the path")
+        raise NotFoundError(f"no file at {source}", hint="check the path")
     if source.suffix not in (".ipynb", ".py"):
         raise NotebookError(
-            f"{source.name} is neither a notebook nor a script", do="its name must end in .ipynb or .py"
+            f"{source.name} is neither a notebook nor a script", hint="its name must end in .ipynb or .py"
         )
-    target = Path(output).expanduser() if output is not None else None
+    target = expand(output) if output is not None else None
     if source.suffix == ".py":
-        from colabkit.headless._script import run_script
+        from colabkit.headless.script import run_script
 
         return run_script(
             source, parameters or {}, target or source.with_suffix(".out.txt"), retries=retries, quiet=quiet
         )
-    from colabkit.headless._notebook import run_notebook
+    from colabkit.headless.notebook import run_notebook
 
     return run_notebook(
         source,
@@ -83,4 +88,5 @@ def run_file(
         kernel=kernel,
         cell_timeout=cell_timeout,
         quiet=quiet,
+        strict=strict,
     )

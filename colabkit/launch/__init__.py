@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from colabkit._internal.hidden_locals import hides_locals
 from colabkit.launch.plan import Plan, plan_launch
 from colabkit.launch.report import Failure, Report
 from colabkit.launch.supervisor import supervise
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "Plan", "Report", "launch", "plan_launch"]
 
 
+@hides_locals
 def launch(
     script: StrPath,
     *args: str,
@@ -50,7 +52,7 @@ def launch(
         ClusterConfigError: The workers cannot be read, or one is named twice.
         WorkerUnreachableError: Some did not come in time.
         WorkerMismatchError: Their scripts, arguments or packages differ.
-        StorageError: The script cannot be read.
+        NotFoundError: The script is not there.
 
     Example:
         ```python

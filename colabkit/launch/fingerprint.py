@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 from typing import TYPE_CHECKING
 
-from colabkit._tools.files import sha256
+from colabkit import config
+from colabkit._internal.disk.files import sha256
 from colabkit._version import __version__
 from colabkit.errors import WorkerMismatchError
 
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from colabkit.launch.plan import Plan
 
 _PACKAGES = ("numpy", "keras", "tensorflow", "tensorflow-cpu", "jax", "jaxlib")
-_WORDS = {"script": "the script's content (sha256)", "args": "the script's arguments"}
+_WORDS = {"script": "the script's content", "args": "the script's arguments"}  # named, never quoted
 
 
-def fingerprint(plan: Plan, env: Mapping[str, str] = os.environ) -> dict[str, str]:
+def fingerprint(plan: Plan, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the facts that decide what a worker computes, as `fact: value`."""
-    found = {
+    env = config.environment(env)
+    versions = {
         "script": sha256(plan.script)[:16],
-        "args": json.dumps(plan.args),
+        "args": hashlib.sha256(json.dumps(plan.args).encode()).hexdigest(),  # they may hold a token
         "workers": ",".join(plan.workers) or str(plan.count),
         "KERAS_BACKEND": env.get("KERAS_BACKEND", ""),
         "python": ".".join(platform.python_version_tuple()[:2]),
@@ -33,10 +35,10 @@ def fingerprint(plan: Plan, env: Mapping[str, str] = os.environ) -> dict[str, st
     }
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def compare(own: Mapping[str, str], other: Mapping[str, str], *, rank: int) -> None:
@@ -55,9 +57,13 @@ def compare(own: Mapping[str, str], other: Mapping[str, str], *, rank: int) -> N
     """
     differing = [name for name in sorted(own.keys() | other.keys()) if own.get(name) != other.get(name)]
     if differing:
-        lines = [f"{_WORDS.get(name, name)}: {own.get(name)} and {other.get(name)}" for name in differing]
+        lines = [_WORDS.get(name) or f"{name}: {own.get(name)} and {_shown(other.get(name))}" for name in differing]
         raise WorkerMismatchError(
             f"worker {rank} differs from worker 0",
             why="; ".join(lines)[:600],
-            do="give every host the same script, command and packages, as `colabkit lock` and `install` do",
+            hint="give every host the same script, command and packages, as `colabkit lock` and `install` do",
         )
+
+
+def _shown(value: object) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:80])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit import config
+from colabkit._internal.disk.paths import expand
 from colabkit.accelerator.cluster import check_address
-from colabkit.errors import ClusterConfigError, StorageError
+from colabkit.errors import ClusterConfigError, NotFoundError
 from colabkit.launch import schedulers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from colabkit._types import StrPath
 
@@ -65,17 +66,18 @@ def plan_launch(
     restarts: int = 3,
     min_workers: int | None = None,
     timeout: float = 300.0,
-    env: Mapping[str, str] = os.environ,
+    env: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decide who trains together; the arguments are those of `launch`, and `env` is where schedulers are looked for.
 
     Raises:
         ClusterConfigError: The workers cannot be read, or do not fit the other options.
-        StorageError: The script cannot be read.
+        NotFoundError: The script is not there.
     """
+    env = config.environment(env)
     if local is not None and (workers or rank is not None):
         raise ClusterConfigError(
-            "local workers and hosts cannot be mixed", do="use --local N on one machine, or --workers on each of many"
+            "local workers and hosts cannot be mixed", hint="use --local N on one machine, or --workers on each of many"
         )
     addresses: tuple[str, ...] = ()
     if local is not None:
@@ -84,16 +86,16 @@ def plan_launch(
         addresses, mine, evidence = _hosts(workers, rank, env)
         count, ranks = len(addresses), (mine,)
     if not 1 <= count <= _MOST:
-        raise ClusterConfigError(f"{count} workers cannot be started", do=f"use 1 to {_MOST}")
+        raise ClusterConfigError(f"{count} workers cannot be started", hint=f"use 1 to {_MOST}")
     least = count if min_workers is None else min_workers
     if not 1 <= least <= count or restarts < 0 or not timeout > 0:
         raise ClusterConfigError(
             f"restarts={restarts}, min_workers={least} and timeout={timeout:g} do not fit {count} workers",
-            do=f"use restarts from 0, min_workers from 1 to {count} and a timeout above 0",
+            hint=f"use restarts from 0, min_workers from 1 to {count} and a timeout above 0",
         )
-    path = Path(script).expanduser().absolute()
+    path = expand(script).absolute()
     if not path.is_file():
-        raise StorageError(f"there is no script {path}", do="check the path; it must be the same file on every host")
+        raise NotFoundError(f"there is no script {path}", hint="check the path; it must be the same file on every host")
     return Plan(
         script=path,
         args=args,
@@ -108,26 +110,28 @@ def plan_launch(
 
 
 def _hosts(workers: Sequence[str] | None, rank: int | None, env: Mapping[str, str]) -> tuple[tuple[str, ...], int, str]:
-    found = schedulers.find(env)
-    names = list(workers or (found.hosts if found else ()))
+    scheduler = schedulers.find(env)
+    names = list(workers or (scheduler.hosts if scheduler else ()))
     if not names:
         raise ClusterConfigError(
-            "nothing says who trains together" if found is None else f"{found.name} does not name the other workers",
-            why="" if found else f"neither --local nor --workers was given, and none of {schedulers.NAMES} is here",
-            do="use --local N on this machine, or --workers host1,host2 on each host",
+            "cannot tell which hosts train together"
+            if scheduler is None
+            else f"{scheduler.name} does not name the other workers",
+            why="" if scheduler else f"neither --local nor --workers was given, and none of {schedulers.NAMES} is here",
+            hint="use --local N on this machine, or --workers host1,host2 on each host",
         )
     addresses: list[str] = []
     for name in names:
         text = name.strip()
         addresses.append(check_address(text if ":" in text else f"{text}:{PORT}", seen=addresses))
-    evidence = "--workers" if workers else f"{found.name}" if found else ""
-    if rank is None and found is not None and found.rank is not None:
-        rank, evidence = found.rank, f"{evidence}, rank from {found.name}"
+    evidence = "--workers" if workers else f"{scheduler.name}" if scheduler else ""
+    if rank is None and scheduler is not None and scheduler.rank is not None:
+        rank, evidence = scheduler.rank, f"{evidence}, rank from {scheduler.name}"
     if rank is None:
         rank = _by_name(addresses)
     if not 0 <= rank < len(addresses):
         raise ClusterConfigError(
-            f"there is no worker {rank}", why=f"{len(addresses)} are named, from 0 on", do="correct --rank"
+            f"there is no worker {rank}", why=f"{len(addresses)} are named, counted from 0", hint="correct --rank"
         )
     return tuple(addresses), rank, evidence
 
@@ -140,7 +144,7 @@ def _by_name(addresses: Sequence[str]) -> int:
     if len(matching) != 1:
         raise ClusterConfigError(
             f"it is not clear which worker {own} is",
-            why=f"{len(matching)} of the workers {', '.join(addresses)} carry its name",
-            do="say it by --rank, from 0 on",
+            why=f"{len(matching)} of the workers {', '.join(addresses)} have its name",
+            hint="give --rank, counted from 0",
         )
     return matching[0]

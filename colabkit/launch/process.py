@@ -11,8 +11,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools import proc
-from colabkit.config import WORKER_REPORT
+from colabkit import config
+from colabkit._internal.process import proc
+from colabkit.config import LAUNCH_SECRET, WORKER_REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 GRACE = 30.0
 """Seconds that a worker has to save and end after Ctrl-C."""
+
+LOOPBACK = "127.0.0.1"
 
 _LINE = re.compile(rb"[\r\n]+")
 _PIECE = 1 << 16
@@ -53,9 +56,9 @@ class WorkerProcess:
         os.close(self._report)
         try:
             error = json.loads(words) if words else None
-        except ValueError:
+        except (ValueError, RecursionError):
             error = None
-        return code, error
+        return code, error if isinstance(error, dict) else None
 
     def interrupt(self) -> None:
         """Ask it to save and end, as Ctrl-C would; it is killed when it does not within the grace period."""
@@ -85,7 +88,7 @@ async def start(plan: Plan, cluster: Cluster, rank: int, *, cores: float, output
     try:
         process = await proc.spawn(
             [sys.executable, "-m", "colabkit.launch.worker", str(plan.script), *plan.args],
-            env=environment(cluster, cores=cores, env=os.environ) | {WORKER_REPORT: str(last_word)},
+            env=environment(cluster, cores=cores, env=config.environment()) | {WORKER_REPORT: str(last_word)},
             keep=(last_word,),
         )
     finally:
@@ -115,7 +118,33 @@ def environment(cluster: Cluster, *, cores: float, env: Mapping[str, str]) -> di
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
         "PYTHONUNBUFFERED": "1",
     }
-    return {**{name: value for name, value in wanted.items() if name not in env}, **cluster.environment()}
+    if cluster.coordinator.startswith(f"{LOOPBACK}:"):
+        wanted["JAX_COORDINATOR_BIND_ADDRESS"] = cluster.coordinator  # JAX's own default is every interface
+    chosen = {name: value for name, value in wanted.items() if name not in env}
+    hidden = dict.fromkeys({LAUNCH_SECRET} & env.keys(), "")  # the script has no use for it
+    return {**chosen, **hidden, **cluster.environment(), **for_torch(cluster)}
+
+
+def for_torch(cluster: Cluster) -> dict[str, str]:
+    """Return the variables that `torch.distributed.init_process_group` reads, and Lightning and accelerate with it.
+
+    Example:
+        >>> from colabkit.accelerator.cluster import Cluster
+        >>> pair = Cluster(addresses=("a:1", "b:1"), index=1, coordinator="a:2")
+        >>> for_torch(pair)["RANK"], for_torch(pair)["MASTER_PORT"]
+        ('1', '2')
+    """
+    hosts = [address.rpartition(":")[0] for address in cluster.addresses]
+    own = hosts[cluster.index]
+    host, _, port = cluster.coordinator.rpartition(":")
+    return {
+        "RANK": str(cluster.index),
+        "WORLD_SIZE": str(cluster.count),
+        "LOCAL_RANK": str(hosts[: cluster.index].count(own)),
+        "LOCAL_WORLD_SIZE": str(hosts.count(own)),
+        "MASTER_ADDR": host,
+        "MASTER_PORT": port,
+    }
 
 
 async def _pump(stream: asyncio.StreamReader, label: str, output: Output, *, is_error: bool) -> None:

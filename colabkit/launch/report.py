@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from colabkit._internal.display.show import Shown
+from colabkit._internal.process.proc import signal_name
+from colabkit._safe_text import safe_text
 
 _FATAL_SIGNAL = 128  # added to a signal's number, as shells do
 
@@ -32,8 +35,8 @@ class Failure:
     error: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Report(Shown):
     """How it ended, the same on every host.
 
     Attributes:
@@ -62,7 +65,7 @@ class Report:
         if not self.failures:
             return f"stopped after {self.seconds:.1f} s"
         last = self.failures[-1]
-        return f"gave up after {self.attempts} attempt{'s' if self.attempts > 1 else ''}: {last.reason}"
+        return f"gave up after {self.attempts} attempt{'s' if self.attempts > 1 else ''}: {safe_text(last.reason)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -86,11 +89,13 @@ def in_words(worker: int, code: int | None) -> str:
     Example:
         >>> in_words(1, -9), in_words(0, 3)
         ('worker 1 was killed by SIGKILL', 'worker 0 ended with code 3')
+        >>> in_words(1, -100)
+        'worker 1 was killed by signal 100'
     """
     if code is None:
         return f"the host of worker {worker} was lost"
     if code < 0:
-        return f"worker {worker} was killed by {signal.Signals(-code).name}"
+        return f"worker {worker} was killed by {signal_name(-code)}"
     return f"worker {worker} ended with code {code}"
 
 

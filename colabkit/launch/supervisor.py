@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import os
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
 
-from colabkit.errors import ClusterConfigError
-from colabkit.launch import _wire
+from colabkit._internal.log import notify
+from colabkit.errors import ClusterConfigError, UnsupportedError
+from colabkit.launch import protocol
+from colabkit.launch.agent import Member, check_ports
+from colabkit.launch.coordinator import Lead
 from colabkit.launch.fingerprint import fingerprint
-from colabkit.launch.lead import Lead
-from colabkit.launch.member import Member, check_ports
+from colabkit.launch.secret import launch_secret
 from colabkit.runtime import resources
 
 if TYPE_CHECKING:
@@ -37,11 +40,23 @@ def supervise(plan: Plan, *, output: Output | None = None) -> Report:
     Raises:
         ClusterError: As `launch`.
     """
+    if not hasattr(os, "killpg"):
+        raise UnsupportedError(
+            "workers cannot be supervised on this system",
+            why="Windows has no process groups, which end a worker with all that it has started",
+            hint="run it in WSL or on Linux, or train with one process: python SCRIPT",
+        )
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(_supervise(plan, output or _print))
+        return _in_a_loop(plan, output or _print)
     return _beside_the_loop(plan, output or _print)
+
+
+def _in_a_loop(plan: Plan, output: Output, stops: list[Callable[[], object]] | None = None) -> Report:
+    with asyncio.Runner() as runner:
+        runner.get_loop()  # before there is anything to await: the system may have no descriptors for it
+        return runner.run(_supervise(plan, output, stops))
 
 
 def _beside_the_loop(plan: Plan, output: Output) -> Report:
@@ -52,12 +67,13 @@ def _beside_the_loop(plan: Plan, output: Output) -> Report:
 
     def work() -> None:
         try:
-            ended.append(asyncio.run(_supervise(plan, output, stops)))
+            ended.append(_in_a_loop(plan, output, stops))
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             ended.append(error)
         finally:
             done.set()
 
+    # A plain thread, and no daemon: the interpreter must not end before the workers have.
     threading.Thread(target=work, name="colabkit-launch").start()
     while not done.is_set():
         try:
@@ -76,7 +92,9 @@ def _print(line: str, is_error: bool) -> None:
 
 async def _supervise(plan: Plan, output: Output, stops: list[Callable[[], object]] | None = None) -> Report:
     check_ports(plan)
-    own = fingerprint(plan)
+    if not plan.workers and plan.count > 1 and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        notify("TensorFlow's workers can be reached from the network, as it listens on all interfaces; JAX does not")
+    own, secret = fingerprint(plan), launch_secret(plan)
     cores = resources.cpus()
     host, port = "127.0.0.1", 0
     if plan.workers:
@@ -85,10 +103,10 @@ async def _supervise(plan: Plan, output: Output, stops: list[Callable[[], object
     lead = Lead(plan, fingerprint=own) if plan.leads else None
     server = None
     if lead is not None:
-        server = await _listen(host, port, lead)
+        server = await _listen(host, port, lead, secret)
         port = server.sockets[0].getsockname()[1]
     members = [
-        Member(plan, rank, (host, port), fingerprint=own, cores=cores / len(plan.ranks), output=output)
+        Member(plan, rank, (host, port), secret=secret, fingerprint=own, cores=cores / len(plan.ranks), output=output)
         for rank in plan.ranks
     ]
     tasks = [asyncio.ensure_future(member.run()) for member in members]
@@ -107,16 +125,16 @@ async def _supervise(plan: Plan, output: Output, stops: list[Callable[[], object
             server.close()
 
 
-async def _listen(host: str, port: int, lead: Lead) -> asyncio.Server:
+async def _listen(host: str, port: int, lead: Lead, secret: bytes) -> asyncio.Server:
     try:
-        return await _wire.listen(host, port, lead.serve)
+        return await protocol.listen(host, port, lead.serve, secret=secret)
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL and port:  # behind a NAT a host does not have the address it is known by
-            return await _wire.listen("", port, lead.serve)
+            return await protocol.listen("", port, lead.serve, secret=secret)
         raise ClusterConfigError(
             f"the supervisor cannot listen at {host}:{port}",
             why=error.strerror or str(error),
-            do="end what listens there, or give the first worker another port",
+            hint="stop what listens there, or give the first worker another port",
         ) from error
 
 

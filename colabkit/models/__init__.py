@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from typing import TYPE_CHECKING, Any, cast
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from colabkit._tools.log import say, warn
-from colabkit._tools.optional import require
-from colabkit._tools.phases import Phases
-from colabkit._tools.quiet import native_stderr_hidden
+from colabkit._internal.disk.paths import expand
+from colabkit._internal.nearest import suggest
 from colabkit.checkpoint import Run, default_folder, open_run
-from colabkit.errors import DataError, UnknownNameError
-from colabkit.models import recipes
-from colabkit.models.base import ImageData, Result
-from colabkit.models.classifier import Classifier, Prediction
-from colabkit.models.own import OwnModel
-from colabkit.tracking import sinks, track
+from colabkit.errors import DataError, NotFoundError, UnknownNameError
+from colabkit.models import datasets, recipes, settings
+from colabkit.models.base import ImageData, Prediction
+from colabkit.models.custom import OwnModel, from_file, from_module, name_of
+from colabkit.models.results.classifier import Classifier
+from colabkit.models.results.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from colabkit._types import StrPath
     from colabkit.models.base import Build, Data, ReferenceModel
@@ -32,6 +31,7 @@ MODELS = {
     "mnist-mlp": "colabkit.models.mnist_mlp",
     "digits-cnn": "colabkit.models.digits_cnn",
     "digits-fastai": "colabkit.models.digits_fastai",
+    "image-classifier": "colabkit.models.image_classifier",
 }
 
 
@@ -41,7 +41,15 @@ def train(
     data: Data | ImageData | Callable[[], Data | ImageData] | None = None,
     run: Run | StrPath | None = None,
     epochs: int | None = None,
-    batch_size: int | None = None,
+    batch_size: int | Literal["auto"] | None = None,
+    learning_rate: float | None = None,
+    validation: float | StrPath | tuple[Any, Any] | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Any] = (),
+    time: str | float | None = None,
+    class_weight: str | Mapping[int, float] | None = None,
+    fine_tune: int | None = None,
+    weights: StrPath | None = None,
     seed: int = 0,
     tracker: Tracker | str | Sequence[Tracker | str] = (),
     recipe: Recipe = "same",
@@ -49,13 +57,32 @@ def train(
     """Train a reference model or one of your own; killed at any instant, the same call continues exactly.
 
     Args:
-        name: Which model; `colabkit.models.MODELS` lists them. Or a function that builds and compiles one.
+        name: Which model; `colabkit.models.MODELS` lists them. Or a function that builds and compiles one, or where it
+            is, as "train.py:build" or "package.module:build". A function that gives a torch module, its optimizer, a
+            loss and its data, in a dict, takes no `data`.
         data: For a reference model a file, a folder or arrays, in the forms of `colabkit.models.datasets.read_digits`;
-            fetched when None. For a model of your own arrays as `(x, y)` or `((x_train, y_train), (x_test, y_test))`,
-            or a function that gives them.
+            fetched when None; "sample" for the 7,000 images that ship with colabkit. For "image-classifier" a folder or
+            a zip file with one folder of pictures a class. For a model of your own arrays as `(x, y)` or `((x_train,
+            y_train), (x_test, y_test))`, an `.npz` file of them, or a function that gives them.
         run: The run to begin or continue, or a place for it; `colabkit-runs/NAME` when None.
         epochs: How often to go through the training data; the model's own number when None, 10 for your own.
-        batch_size: Samples a step; the model's own number when None, 32 for your own.
+        batch_size: Samples a step; the model's own number when None, 32 for your own. "auto" tries out the largest
+            power of two that fits the memory; the run keeps it. A batch that does not fit is computed in parts whose
+            gradients are added up, from the last saved state on.
+        learning_rate: Of the optimizer; the model's own when None. Where it falls along a curve, it begins there.
+        validation: A share of the training data to measure each epoch on, as 0.1, drawn by a fixed shuffle; or arrays
+            or a path in the form of `data`.
+        patience: End after so many epochs without a better loss, of the validation where there is one, with the best
+            weights.
+        callbacks: More callbacks of Keras, or of fastai for its models; or functions of (epoch, logs), which is all
+            that a torch module takes.
+        time: How long this call may take, as "50 min", or "session" for until five minutes before the host ends the
+            session. Then it saves the exact step, evaluates and returns; the same call goes on from there.
+        class_weight: "balanced", for rare classes to count as much as frequent ones, or a weight for each class.
+        fine_tune: For "image-classifier": after the head, train the whole network for so many epochs more, at a
+            hundredth of the learning rate.
+        weights: For "image-classifier": where the weights of ImageNet come from, as "hf:OWNER/NAME/FILE.h5" or a path;
+            Keras' own address when None.
         seed: Fixes the first weights, the dropout and the order of the samples; sets the global generators too.
         tracker: Where the metrics go beside the run's own log and TensorBoard's files: "mlflow", "wandb", "trackio",
             "neptune", or trackers of your own.
@@ -68,102 +95,101 @@ def train(
     Raises:
         UnknownNameError: There is no model, recipe or tracker of that name.
         MissingDependencyError: Keras or a backend is not installed; for "digits-fastai" fastai.
-        DataError: The data does not fit the model, or a number makes no sense.
-        UnsupportedError: The model has no such recipe.
+        DataError: The data does not fit the model, or an argument is not valid.
+        DivergedError: The loss is no longer a number.
+        OutOfMemoryError: It does not fit the memory, in parts either; the message says which state is saved.
+        NotFoundError: There is no file or folder of that name.
+        TransferError: The data cannot be fetched; the message says what else can be done.
+        UnsupportedError: The model has no such recipe, or cannot take one of the arguments.
         RunBusyError: Another process trains this run.
         RunMismatchError: The run belongs to another model, recipe or other data.
 
     Example:
         ```python
-        result = ck.train("mnist-mlp", run="./runs/digits")
+        result = ck.train("mnist-mlp", run="./runs/digits", validation=0.1, patience=3)
         print(result.metrics["accuracy"])
         ```
     """
-    recipes.check(recipe)
-    sinks.check(tracker)
-    for label, number in {"epochs": epochs, "batch_size": batch_size}.items():
-        if number is not None and number < 1:
-            raise DataError(f"{label}={number} makes no sense", do=f"pass {label}=1 or more")
-    name, reference = _find(name, data)
-    if not isinstance(run, Run):
-        run = open_run(default_folder(name) if run is None else run)
-    if getattr(reference, "LIBRARY", "keras") == "fastai":
-        from colabkit.models._fastai import train_learner
-
-        return train_learner(
-            name,
-            cast("Any", reference),
-            data=cast("Any", data),
-            run=run,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            tracker=tracker,
-            recipe=recipe,
-        )
-    begun = recipes.read_begun(run.dir)
-    recipes.check_begun(run.dir, begun, model=name, recipe=recipe)
-    plan = recipes.plan(
-        name, reference, recipe, epochs=epochs, batch_size=batch_size, begun=begun.backend if begun else None
-    )
-    phases = Phases()
-    with phases("data"):
-        samples = reference.load(cast("Any", data))  # `_find` has seen that it fits the kind of model
-    say("data: %s, %s training and %s test samples", samples.source, len(samples.x_train), len(samples.x_test))
-    say("strategy: %s", plan.strategy.reason)
-    for sentence in plan.strategy.warnings:
-        warn("%s", sentence)
-    say("recipe: %s%s", recipe, f", which means {'; '.join(plan.changes)}" if plan.changes else "")
-    with contextlib.ExitStack() as scope:
-        with phases("build"), native_stderr_hidden():
-            scope.enter_context(plan.strategy.scope())  # first: it chooses the backend, which Keras reads at its import
-            keras = require("keras", extra="train", why=f"the model {name} is built with it")
-            scope.enter_context(recipes.current_policy(plan))
-            keras.utils.set_random_seed(seed)
-            model = recipes.build(plan, reference, samples=len(samples.x_train))
-        from colabkit.models._bar import EpochBar
-
-        resume = run.resume(seed=seed)
-        if begun is None:
-            recipes.write_begun(run.dir, recipes.Begun(model=name, recipe=recipe, backend=plan.strategy.backend))
-        with phases("fit"):
-            history = model.fit(
-                samples.x_train,
-                samples.y_train,
-                batch_size=plan.batch_size,
-                epochs=plan.epochs,
-                verbose=0,
-                callbacks=[EpochBar(), track(run, more=tracker), resume],
-            )
-        if plan.steps_per_execution:
-            model.train_function = None  # the user's next fit is Keras' own
-        metrics = {}
-        with phases("evaluate"):
-            if len(samples.x_test):
-                metrics = model.evaluate(samples.x_test, samples.y_test, verbose=0, return_dict=True)
-    return Result(
-        name=name,
-        model=model,
-        history=history.history,
-        metrics={key: float(value) for key, value in metrics.items()},
-        resumed_from=resume.resumed_from,
-        data=samples,
-        strategy=plan.strategy.reason,
+    asked = settings.read(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validation=validation,
+        patience=patience,
+        callbacks=callbacks,
+        time=time,
+        class_weight=class_weight,
+        fine_tune=fine_tune,
+        weights=weights,
+        seed=seed,
+        tracker=tracker,
         recipe=recipe,
-        seconds=phases.seconds,
-        run_dir=run.dir,
     )
+    name = _loaded(name)
+    if callable(name) and data is None:
+        return _train_torch(name, asked, run)
+    called, reference = _find(name, data)
+    settings.check_fits(asked, called, reference)
+    for place in (data, validation):
+        _check_path(place)
+    opened = _opening(called, recipe, run)
+
+    if getattr(reference, "LIBRARY", "keras") == "fastai":
+        from colabkit.models.fastai import train_learner
+
+        return train_learner(called, cast("Any", reference), asked, data=cast("Any", data), open_run=opened)
+    from colabkit.models.keras.training import train_keras
+
+    # `_find` has seen that the data fits the kind of model
+    return train_keras(called, reference, asked, load=lambda: reference.load(cast("Any", data)), open_run=opened)
 
 
-def _find(name: str | Build, data: object) -> tuple[str, ReferenceModel]:
+def _opening(called: str, recipe: str, run: Run | StrPath | None) -> Callable[[], Run]:
+    """Refuse a run that was begun otherwise, before data is fetched; return what opens it."""
+    folder = run.dir if isinstance(run, Run) else Path(default_folder(called) if run is None else run)
+    recipes.check_begun(folder, recipes.read_begun(folder), model=called, recipe=recipe)
+    return lambda: run if isinstance(run, Run) else open_run(default_folder(called) if run is None else run)
+
+
+def _train_torch(build: Callable[[], Any], asked: settings.Settings, run: Run | StrPath | None) -> Result:
+    from colabkit.models.torch.training import train_torch
+
+    called = name_of(build)
+    return train_torch(build, called, asked, open_run=_opening(called, asked.recipe, run))
+
+
+def _loaded(name: Any) -> Any:
+    """Load a function of the user's where a text says where it is, as "train.py:build" or "package.module:build"."""
+    if not isinstance(name, str) or name in MODELS:
+        return name
+    if ".py:" in name or name.endswith(".py"):
+        return from_file(name)
+    return from_module(name) if ":" in name else name
+
+
+def _find(name: Any, data: object) -> tuple[str, ReferenceModel]:
     """Find the model, and what to call it."""
+    if hasattr(name, "fit") and hasattr(name, "compile"):
+        raise DataError(
+            f"{type(name).__name__} is a model that is already built",
+            why="train builds it itself, with its seed and on the device and backend that it chooses",
+            hint="pass the function that builds and compiles it, as ck.train(build, data=…); "
+            "or train it yourself: model.fit(x, y, callbacks=[run.resume()])",
+        )
     if callable(name):
-        if data is None:
-            raise DataError("a model of your own needs data", do="pass data=(x, y), or a function that gives it")
         own = OwnModel(name)
         return own.name, own
-    if name not in MODELS:
-        raise UnknownNameError(f"there is no model {name!r}", do=f"choose one of: {', '.join(MODELS)}")
+    if not isinstance(name, str) or name not in MODELS:
+        raise UnknownNameError(f"there is no model {name!r}", hint=suggest(str(name), MODELS))
     if callable(data) or isinstance(data, ImageData):
-        raise DataError(f"{name} takes its data as a path or arrays", do="pass the arrays that the function gives")
-    return name, cast("ReferenceModel", importlib.import_module(MODELS[name]))
+        raise DataError(f"{name} takes its data as a path or arrays", hint="pass the arrays that the function gives")
+    module = importlib.import_module(MODELS[name])
+    return name, cast("ReferenceModel", module.Reference() if hasattr(module, "Reference") else module)
+
+
+def _check_path(place: object) -> None:
+    """Refuse a path that leads nowhere."""
+    if isinstance(place, (str, os.PathLike)) and str(place) != datasets.SAMPLE and ".py:" not in str(place):
+        path = expand(place)
+        if not path.exists():
+            raise NotFoundError(f"there is no file or folder at {path}", hint="check the path")

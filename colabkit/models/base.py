@@ -1,20 +1,18 @@
-"""What a reference model is, and what a training gives back."""
+"""What a reference model is: what its file offers, the samples that it trains on, what it says of one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from colabkit._internal.display.show import Shown
 from colabkit._types import StrPath
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
-    from colabkit.models.classifier import Classifier
-    from colabkit.models.recipes import Sprint
+    from colabkit._internal.display.show import Facts
 
     Array = np.ndarray[Any, Any]
 
@@ -25,8 +23,8 @@ Build: TypeAlias = Callable[[], Any]
 """A function of the user's that builds and compiles a model."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageData:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ImageData(Shown):
     """Samples ready for a model.
 
     Attributes:
@@ -48,6 +46,50 @@ class ImageData:
     source: str
     divided_by: float = 1.0
 
+    def _facts(self) -> Facts:
+        return "ImageData", [
+            ("source", self.source),
+            ("train", f"{len(self.x_train):,} samples of shape {self.x_train.shape[1:]}, {self.x_train.dtype}"),
+            ("test", f"{len(self.x_test):,} samples"),
+            ("classes", ", ".join(self.labels[:20]) + (" …" if len(self.labels) > 20 else "")),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Prediction(Shown):
+    """What the model says of one image.
+
+    Attributes:
+        label: The most probable class.
+        probability: How probable it is, 0 to 1.
+        probabilities: The same of every class.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+    def _facts(self) -> Facts:
+        best = sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:3]
+        return "Prediction", [(label, f"{share:.1%}") for label, share in best]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sprint:
+    """The recipe `sprint` of a model.
+
+    Attributes:
+        epochs: How often to go through the data.
+        batch_size: Samples a step.
+        learning_rate: Where it begins; it falls to 0 along a cosine.
+        bfloat16_on_cpu: Whether the model is faster in bfloat16 on a CPU that computes it.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    bfloat16_on_cpu: bool = False
+
 
 class ReferenceModel(Protocol):
     """What the file of a reference model offers; the module itself is the object."""
@@ -65,48 +107,15 @@ class ReferenceModel(Protocol):
         """Build and compile the Keras model."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A trained model.
+@runtime_checkable
+class HasVariants(Protocol):
+    """A reference model with several networks, of which one is chosen when a run begins."""
 
-    Attributes:
-        name: The model's name.
-        model: The trained `keras.Model`.
-        history: For each metric its value at the end of each epoch, the epochs of earlier processes included.
-        metrics: `loss` and the model's metrics on the test data; empty where there is none.
-        resumed_from: The `epoch` (from 0) and the `step` in it where this call continued, or None for a new run.
-        data: What it was trained on.
-        strategy: Which devices were used, and why, in words.
-        recipe: How it was trained.
-        seconds: Seconds by phase: `data`, `build`, `fit`, `evaluate`.
-        run_dir: The run's folder.
-    """
+    variant: str
+    weights_from: StrPath | None
 
-    name: str
-    model: Any
-    history: dict[str, list[float]]
-    metrics: dict[str, float]
-    resumed_from: dict[str, int] | None
-    data: ImageData
-    strategy: str
-    recipe: str
-    seconds: dict[str, float]
-    run_dir: Path
+    def unfreeze(self, model: Any, learning_rate: float | None = ...) -> bool:
+        """Let the whole network train, and compile it anew; says whether there was anything frozen."""
 
-    @property
-    def classifier(self) -> Classifier:
-        """The model with what it takes to use it on raw images: preprocessing and labels.
-
-        Raises:
-            DataError: The classes have no names, as with data of a user's own function.
-        """
-        from colabkit.models.classifier import Classifier
-
-        return Classifier(
-            name=self.name,
-            model=self.model,
-            shape=tuple(self.data.x_train.shape[1:]),
-            divide_by=self.data.divided_by,
-            labels=self.data.labels,
-            metrics=self.metrics,
-        )
+    def choose(self) -> None:
+        """Choose one; where `variant` names one already, that."""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.log import say, warn
-from colabkit.errors import AddressError, DataError, MissingDependencyError, OfflineError, TransferError
-from colabkit.transfer import fetch
+from colabkit._internal.disk.paths import expand
+from colabkit._internal.display.show import Shown
+from colabkit._internal.log import notify, warn
+from colabkit.errors import ColabKitError, DataError, NotFoundError
+from colabkit.models.readers.npz import read_npz
+from colabkit.transfer.fetching import fetch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
+    from colabkit._internal.display.show import Facts
+    from colabkit._types import StrPath
     from colabkit.models.base import Data
 
     Array = np.ndarray[Any, Any]
@@ -26,6 +32,11 @@ MNIST_CHECKSUM = "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468f
 """As in `keras.datasets.mnist`."""
 
 DIGIT_RECOGNIZER = "kaggle:competitions/digit-recognizer"
+
+SAMPLE = "sample"
+"""What `data=` is for the images that ship with colabkit."""
+
+SAMPLE_SOURCE = "the MNIST sample that ships with colabkit"
 
 LABELS = tuple("0123456789")
 SIDE = 28
@@ -47,8 +58,8 @@ _FORMS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Digits:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Digits(Shown):
     """Pictures of handwritten digits with their labels.
 
     Attributes:
@@ -65,9 +76,13 @@ class Digits:
     y_test: Array
     source: str
 
+    def _facts(self) -> Facts:
+        counts = [("train", f"{len(self.x_train):,}"), ("test", f"{len(self.x_test):,}")]
+        return "Digits", [("source", self.source), *counts]
+
 
 def load_mnist(data: Data | None = None, *, url: str = MNIST_URL, checksum: str = MNIST_CHECKSUM) -> Digits:
-    """Load MNIST: 60,000 training and 10,000 test images, or without a network the first 6,000 and 1,000 of them.
+    """Load MNIST: 60,000 training and 10,000 test images.
 
     Args:
         data: The user's own digits, see `read_digits`; fetched when None.
@@ -76,18 +91,12 @@ def load_mnist(data: Data | None = None, *, url: str = MNIST_URL, checksum: str 
 
     Raises:
         DataError: The data is not of this form; the message names the array, row or column.
-        TransferError: The fetch failed for another reason than a missing network.
+        TransferError: It cannot be fetched; the message says what else can be trained on.
     """
     if data is not None:
         return read_digits(data)
-    try:
+    with _or_the_sample():
         path = fetch(url, checksum=checksum, unpack=False)
-    except OfflineError as error:
-        say(
-            "no network (%s): using the sample of 7,000 real MNIST images that ships with colabkit",
-            error.why or error.what,
-        )
-        return sample()
     return _read_npz(path, f"MNIST from {url}")
 
 
@@ -96,30 +105,34 @@ def load_digit_recognizer(data: Data | None = None, *, source: str = DIGIT_RECOG
 
     Args:
         data: The user's own digits, see `read_digits`; fetched when None.
-        source: Where to fetch them. Without a network or credentials the sample that ships with colabkit is used.
+        source: Where to fetch them, which needs your Kaggle token.
 
     Raises:
         DataError: The data is not of this form; the message names the array, row or column.
     """
     if data is not None:
         return read_digits(data)
+    with _or_the_sample():
+        path = fetch(source)
+    return read_digits(path)
+
+
+@contextlib.contextmanager
+def _or_the_sample() -> Iterator[None]:
+    """Add to an error of a fetch what can be trained on instead; nothing else is trained on than was asked for."""
     try:
-        return read_digits(fetch(source))
-    except (TransferError, AddressError, MissingDependencyError) as error:
-        # Whatever Kaggle asks for (a token, accepted rules, a package), a first try should not need it.
-        say(
-            "%s is not to be had (%s): using the sample of 7,000 real MNIST images that ships with colabkit. "
-            "Pass data= with the competition's train.csv",
-            source,
-            error.what,
-        )
-        return sample()
+        yield
+    except ColabKitError as error:
+        first = f"{error.hint.rstrip('.')}. " if error.hint else ""
+        other = "Or pass your own file as data=, or train on the 7,000 real images that ship with colabkit: "
+        error.hint = f'{first}{other}data="{SAMPLE}" (--data {SAMPLE})'
+        raise
 
 
 def sample() -> Digits:
     """Load the real MNIST sample that ships with colabkit: 6,000 training and 1,000 test images."""
     with importlib.resources.as_file(importlib.resources.files("colabkit.models") / "data/mnist-sample.npz") as path:
-        return _read_npz(path, "the MNIST sample that ships with colabkit")
+        return _read_npz(path, SAMPLE_SOURCE)
 
 
 def read_digits(data: Data) -> Digits:
@@ -136,7 +149,9 @@ def read_digits(data: Data) -> Digits:
     """
     if not isinstance(data, (str, os.PathLike)):
         return _from_arrays(data)
-    path = Path(data).expanduser()
+    if str(data) == SAMPLE:
+        return sample()
+    path = expand(data)
     if path.is_dir():
         return _from_folder(path)
     if path.suffix.lower() == ".csv":
@@ -157,22 +172,22 @@ def read_test_csv(path: Path) -> Array:
 
 
 def _table(path: Path, columns: list[str]) -> Array:
-    from colabkit.models.read import _cache, _csv
+    from colabkit.models.readers import binary_cache, csv
 
-    return _cache.with_copy(path, lambda: _csv.read_csv(path, columns), variant=columns[0])
+    return binary_cache.with_copy(path, lambda: csv.read_csv(path, columns), variant=columns[0])
 
 
 def _from_folder(folder: Path) -> Digits:
-    from colabkit.models.read._idx import read_idx
-    from colabkit.models.read._images import read_folder
+    from colabkit.models.readers.idx import read_idx
+    from colabkit.models.readers.images import read_folder
 
     if (folder / "train.csv").is_file():
         return _split(*read_train_csv(folder / "train.csv"), str(folder / "train.csv"))
-    found = {name: _idx_file(folder, stem) for name, stem in _IDX.items()}
-    if any(found.values()):
-        if missing := [_IDX[name] for name, path in found.items() if path is None]:
-            raise DataError(f"{folder} has no file {missing[0]}", do="put MNIST's four files into one folder")
-        return _checked({name: read_idx(path) for name, path in found.items() if path}, str(folder), place=folder)
+    paths = {name: _idx_file(folder, stem) for name, stem in _IDX.items()}
+    if any(paths.values()):
+        if missing := [_IDX[name] for name, path in paths.items() if path is None]:
+            raise DataError(f"{folder} has no file {missing[0]}", hint="put MNIST's four files into one folder")
+        return _checked({name: read_idx(path) for name, path in paths.items() if path}, str(folder), place=folder)
     size = (SIDE, SIDE)
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         x_train, y_train = read_folder(folder / "train", LABELS, size)
@@ -192,10 +207,10 @@ def _from_arrays(data: Any) -> Digits:
 
     if isinstance(data, Mapping):
         if missing := [name for name in _ARRAYS if name not in data]:
-            raise DataError(f"the data has no array {missing[0]!r}", do=_FORMS)
+            raise DataError(f"the data has no array {missing[0]!r}", hint=_FORMS)
         return _checked({name: np.asarray(data[name]) for name in _ARRAYS}, "arrays", place="the data")
     if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise DataError(f"data of type {type(data).__name__} cannot be read as digits", do=_FORMS)
+        raise DataError(f"data of type {type(data).__name__} cannot be read as digits", hint=_FORMS)
     if all(isinstance(part, (tuple, list)) and len(part) == 2 for part in data):
         parts = {
             f"{name}_{part}": pair[at]
@@ -214,30 +229,21 @@ def _split(x: Array, y: Array, source: str) -> Digits:
     test = len(x) // _TEST_SHARE
     if not test:
         raise DataError(
-            f"{source} has {len(x)} rows, too few to keep some for the test", why="21 are needed at least", do=_FORMS
+            f"{source} has {len(x)} rows, too few to keep some for the test", why="21 are needed at least", hint=_FORMS
         )
     order = np.argsort(np.random.Philox(key=0).random_raw(len(x)), kind="stable")
     train, tested = np.sort(order[test:]), np.sort(order[:test])
     digits = _checked(
         {"x_train": x[train], "y_train": y[train], "x_test": x[tested], "y_test": y[tested]}, source, place=source
     )
-    say("%s: %s rows to train on, and %s drawn from them for the test", source, f"{len(train):,}", f"{test:,}")
+    notify("%s: %s rows to train on, and %s drawn from them for the test", source, f"{len(train):,}", f"{test:,}")
     return digits
 
 
 def _read_npz(path: Path, source: str) -> Digits:
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS if name in file}
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}", do="check the path") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        # np.load gives a bare array, no archive, for a .npy file: that has no context manager
-        raise DataError(f"{path} is not an .npz file of arrays", why=str(error), do=_FORMS) from error
+    arrays = read_npz(path, names=_ARRAYS, hint=_FORMS)
     if missing := [name for name in _ARRAYS if name not in arrays]:
-        raise DataError(f"{path} has no array {missing[0]!r}", do=_FORM)
+        raise DataError(f"{path} has no array {missing[0]!r}", hint=_FORM)
     return _checked(arrays, source, place=path)
 
 
@@ -250,19 +256,19 @@ def _checked(arrays: Mapping[str, Array], source: str, *, place: object) -> Digi
 
 def _check(place: object, part: str, x: Array, y: Array) -> None:
     if x.ndim != 3 or x.shape[1:] != (SIDE, SIDE):
-        raise DataError(f"x{part} in {place} has the shape {x.shape}", why="(samples, 28, 28) is needed", do=_FORMS)
+        raise DataError(f"x{part} in {place} has the shape {x.shape}", why="(samples, 28, 28) is needed", hint=_FORMS)
     if x.dtype != "uint8":
-        raise DataError(f"x{part} in {place} is of {x.dtype}", why="uint8, 0 to 255, is needed", do=_FORMS)
+        raise DataError(f"x{part} in {place} is of {x.dtype}", why="uint8, 0 to 255, is needed", hint=_FORMS)
     if y.shape != x.shape[:1]:
-        raise DataError(f"y{part} in {place} has the shape {y.shape}", why=f"{len(x)} labels are needed", do=_FORMS)
+        raise DataError(f"y{part} in {place} has the shape {y.shape}", why=f"{len(x)} labels are needed", hint=_FORMS)
     if not len(x):
-        raise DataError(f"x{part} in {place} is empty", do="pass data with images in it")
+        raise DataError(f"x{part} in {place} is empty", hint="pass data with images in it")
     if y.dtype.kind not in "iu":
-        raise DataError(f"y{part} in {place} is of {y.dtype}", why="labels are whole numbers", do=_FORMS)
+        raise DataError(f"y{part} in {place} is of {y.dtype}", why="labels are whole numbers", hint=_FORMS)
     wrong = (y < 0) | (y >= len(LABELS))
     if wrong.any():
         row = int(wrong.argmax())
-        raise DataError(f"y{part}[{row}] in {place} is {y[row]}", why="labels are 0 to 9", do="correct the data")
+        raise DataError(f"y{part}[{row}] in {place} is {y[row]}", why="labels are 0 to 9", hint="correct the data")
 
 
 def _check_classes(place: object, y: Array) -> None:
@@ -273,9 +279,39 @@ def _check_classes(place: object, y: Array) -> None:
         raise DataError(
             f"all {len(y)} labels in {place} are {int(counts.argmax())}",
             why="one class alone teaches nothing",
-            do="pass data with more than one class",
+            hint="pass data with more than one class",
         )
     rare = [name for name, count in zip(LABELS, counts, strict=True) if count * _RARE < counts.max()]
     if rare:
         shown = ", ".join(f"{name} has {counts[int(name)]}" for name in rare)
         warn("%s: the classes are out of balance: %s of %s images", place, shown, len(y))
+
+
+def read_labelled(data: StrPath, *, shape: tuple[int, ...], labels: tuple[str, ...]) -> tuple[Array, Array]:
+    """Read raw samples with their classes, to measure a classifier on.
+
+    Args:
+        data: What the classifier's model is trained on; the test part of it where it has one.
+        shape: Of one sample, as the classifier takes it.
+        labels: The names of its classes.
+
+    Returns:
+        Raw samples as `Classifier.predict` takes them, and class numbers in the order of its labels.
+
+    Raises:
+        DataError: The data is not of this form.
+        NotFoundError: There is no such file or folder.
+    """
+    path = expand(data)
+    if not path.exists():
+        raise NotFoundError(f"there is no file or folder at {path}", hint="check the path")
+    if shape[2:] == (3,):
+        from colabkit.models.readers.pictures import read_pictures
+
+        pictures = read_pictures(path, shape[:2], labels)  # type: ignore[arg-type]
+        chosen = pictures.tested if pictures.tested is not None and pictures.tested.any() else slice(None)
+        return pictures.x[chosen], pictures.y[chosen]
+    if path.suffix.lower() == ".csv":
+        return read_train_csv(path)
+    digits = read_digits(path)
+    return digits.x_test, digits.y_test

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colabkit.models.base import ImageData
+from colabkit.models.base import ImageData, Sprint
 from colabkit.models.datasets import LABELS, load_digit_recognizer
-from colabkit.models.recipes import Sprint
 
 if TYPE_CHECKING:
     from colabkit.models.base import Data

@@ -60,9 +60,9 @@ def build(samples: ImageData, batch_size: int = BATCH_SIZE) -> Any:
     return Learner(dls, network(len(samples.labels)), metrics=accuracy)
 
 
-def fit(learn: Any, epochs: int, callbacks: list[Any]) -> None:
+def fit(learn: Any, epochs: int, callbacks: list[Any], learning_rate: float | None = None) -> None:
     """Train the learner: one cycle of the learning rate, up and down again."""
-    learn.fit_one_cycle(epochs, LEARNING_RATE, cbs=callbacks)
+    learn.fit_one_cycle(epochs, learning_rate or LEARNING_RATE, cbs=callbacks)
 
 
 def network(classes: int = len(LABELS)) -> Any:

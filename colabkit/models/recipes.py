@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from colabkit._tools.files import write_json
+from colabkit._internal.disk.files import write_json
+from colabkit._internal.nearest import suggest
+from colabkit._patches import keras_multi_step, keras_parts
 from colabkit.accelerator import strategy
-from colabkit.accelerator.backends import TITLES, VARIABLE, look
+from colabkit.accelerator.backends import TITLES, VARIABLE, detect_backends
 from colabkit.accelerator.base import dtype_policy
 from colabkit.accelerator.precision import cpu_has_bfloat16
 from colabkit.errors import RunMismatchError, UnknownNameError, UnsupportedError
-from colabkit.models import at_once
 from colabkit.runtime import detect
 
 if TYPE_CHECKING:
@@ -30,23 +31,6 @@ _FILE = "training.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sprint:
-    """The recipe `sprint` of a model.
-
-    Attributes:
-        epochs: How often to go through the data.
-        batch_size: Samples a step.
-        learning_rate: Where it begins; it falls to 0 along a cosine.
-        bfloat16_on_cpu: Whether the model is faster in bfloat16 on a CPU that computes it.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    bfloat16_on_cpu: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What will be done.
 
@@ -60,6 +44,7 @@ class Plan:
         learning_rate: Where the cosine begins; None for the model's own.
         policy: A dtype policy beside the strategy's own; None for none.
         changes: What differs from the tutorial, one phrase each.
+        parts: In how many parts each batch is computed, so that it fits the memory.
     """
 
     recipe: str
@@ -70,6 +55,7 @@ class Plan:
     learning_rate: float | None
     policy: str | None
     changes: tuple[str, ...]
+    parts: int = 1
 
 
 def plan(
@@ -95,9 +81,9 @@ def plan(
         raise UnsupportedError(
             f"{name} has no recipe 'sprint'",
             why="its batch and learning rate must be tried out for each model",
-            do="use recipe='same', and set the learning rate in the function that builds the model",
+            hint="use recipe='same', and set the learning rate in the function that builds the model",
         )
-    backend = _backend(reference, look(), recipe, begun)
+    backend = _backend(reference, detect_backends(), recipe, begun)
     chosen = strategy(backend or "auto", mixed_precision="auto" if sprint else False)
     changes = []
     if backend is not None and backend == reference.FASTEST_ON_CPU:
@@ -136,18 +122,32 @@ def check(recipe: str) -> None:
         UnknownNameError: There is no such recipe.
     """
     if recipe not in RECIPES:
-        raise UnknownNameError(f"there is no recipe {recipe!r}", do=f"choose one of: {', '.join(RECIPES)}")
+        raise UnknownNameError(f"there is no recipe {recipe!r}", hint=suggest(str(recipe), RECIPES))
 
 
-def _backend(reference: ReferenceModel, found: Backends, recipe: str, begun: str | None) -> str | None:
+def _backend(reference: ReferenceModel, backends: Backends, recipe: str, begun: str | None) -> str | None:
     """Choose a backend where the user has not: the run's own, else the fastest; None leaves it to `strategy`."""
-    if found.loaded or found.env.get(VARIABLE):
+    if backends.loaded or backends.env.get(VARIABLE):
         return None
-    if begun in found.installed:
+    if begun in backends.installed:
         return begun
-    if recipe == "tutorial" or reference.FASTEST_ON_CPU not in found.installed or detect().accelerators:
+    if recipe == "tutorial" or reference.FASTEST_ON_CPU not in backends.installed or detect().accelerators:
         return None
     return reference.FASTEST_ON_CPU
+
+
+def with_batch_size(plan: Plan, size: int, *, usual: int) -> Plan:
+    """Return the plan with another batch size; so many samples as before run at once.
+
+    Args:
+        plan: The plan.
+        size: Samples a step.
+        usual: The model's own batch size.
+    """
+    most = plan.steps_per_execution
+    return replace(
+        plan, batch_size=size, steps_per_execution=None if most is None else max(1, min(most, most * usual // size))
+    )
 
 
 def current_policy(plan: Plan) -> contextlib.AbstractContextManager[None]:
@@ -167,41 +167,64 @@ def build(plan: Plan, reference: ReferenceModel, *, samples: int) -> Any:
 
     if plan.learning_rate is None:
         model = reference.build()
+    elif plan.recipe != "sprint":
+        model = reference.build(plan.learning_rate)
     else:
         steps = plan.epochs * -(-samples // plan.batch_size)
         model = reference.build(keras.optimizers.schedules.CosineDecay(plan.learning_rate, steps))
+    keras_parts.install(model, plan.parts)
     if plan.steps_per_execution:
         steps = -(-samples // plan.batch_size)
-        number = at_once.choose(steps, plan.steps_per_execution)
+        number = keras_multi_step.choose(steps, plan.steps_per_execution)
         alone = plan.strategy.device == "cpu" and plan.strategy.replicas == 1
-        at_once.install(model, number, steps=steps, backend=plan.strategy.backend if alone else "")
+        keras_multi_step.install(model, number, steps=steps, backend=plan.strategy.backend if alone else "")
     return model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
+class ResumedRecipe:
     """How a run was begun, so that it is continued alike.
 
     Attributes:
         model: The model's name.
         recipe: The recipe.
         backend: The backend of Keras.
+        sample: It was begun with the sample that ships with colabkit.
+        variant: Which of its networks, for a model that has several.
+        batch_size: Samples a step; None where an older colabkit began it.
+        parts: In how many parts each batch is computed.
     """
 
     model: str
     recipe: str
     backend: str
+    sample: bool = False
+    variant: str = ""
+    batch_size: int | None = None
+    parts: int = 1
 
 
-def read_begun(folder: Path) -> Begun | None:
+def read_begun(folder: Path) -> ResumedRecipe | None:
     """Read how a run was begun; None for a new one, or one that an older colabkit began."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         values = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        return Begun(model=str(values["model"]), recipe=str(values["recipe"]), backend=str(values["backend"]))
+        return ResumedRecipe(
+            model=str(values["model"]),
+            recipe=str(values["recipe"]),
+            backend=str(values["backend"]),
+            sample=values.get("sample") is True,
+            variant=str(values.get("variant", "")),
+            batch_size=_count(values.get("batch_size")),
+            parts=_count(values.get("parts")) or 1,
+        )
     return None
 
 
-def check_begun(folder: Path, begun: Begun | None, *, model: str, recipe: str) -> None:
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def check_begun(folder: Path, begun: ResumedRecipe | None, *, model: str, recipe: str) -> None:
     """Refuse to continue a run in another way.
 
     Raises:
@@ -213,11 +236,11 @@ def check_begun(folder: Path, begun: Begun | None, *, model: str, recipe: str) -
     now = model if begun.model != model else repr(recipe)
     raise RunMismatchError(
         f"the run {folder.name} was begun with {what}",
-        why=f"going on with {now} would be another training",
-        do=f"ask for {what}, or open a run under another name",
+        why=f"continuing with {now} would be another training",
+        hint=f"ask for {what}, or open a run under another name",
     )
 
 
-def write_begun(folder: Path, begun: Begun) -> None:
+def write_begun(folder: Path, begun: ResumedRecipe) -> None:
     """Note how a run is begun."""
     write_json(folder / _FILE, asdict(begun))

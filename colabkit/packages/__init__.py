@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colabkit.packages._install import install
-from colabkit.packages._report import Change, Conflict, InstallReport
-from colabkit.packages._stale import Stale, stale
+from colabkit.packages.installation import install
+from colabkit.packages.report import Change, Conflict, InstallReport
+from colabkit.packages.stale import Stale, stale
 
 if TYPE_CHECKING:
-    from colabkit.packages._lock import lock as lock
+    from colabkit.packages.lock_file import lock as lock
 
 
 def __getattr__(name: str) -> Any:
     if name != "lock":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from colabkit.packages._lock import lock  # it brings the runtime's detection, which install() seldom needs
+    from colabkit.packages.lock_file import lock  # it brings the runtime's detection, which install() seldom needs
 
     return lock
 

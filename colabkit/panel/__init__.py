@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from colabkit._tools.log import in_notebook
-from colabkit.panel._static import Page
+from colabkit._internal.log import in_notebook
+from colabkit.panel.page import Page
 
 if TYPE_CHECKING:
     from colabkit.checkpoint import Run
@@ -35,6 +35,6 @@ def setup_panel(run: Run | None = None) -> Page:
     """
     if not in_notebook() or importlib.util.find_spec("ipywidgets") is None:
         return Page()
-    from colabkit.panel._live import Panel
+    from colabkit.panel.widgets import Panel
 
     return Panel(run)

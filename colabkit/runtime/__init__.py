@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
+from colabkit import config
 from colabkit.runtime import resources
-from colabkit.runtime.base import Host, Place, Runtime, here
+from colabkit.runtime.base import Host, Probe, here
+from colabkit.runtime.report import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,30 +17,31 @@ if TYPE_CHECKING:
     from typing import Any
 
     from colabkit.runtime.devices import Devices
+    from colabkit.runtime.quota import Quota
 
 __all__ = ["HOSTS", "Host", "Runtime", "detect"]
 
 HOSTS = (
-    "_kaggle",  # before Colab: its image is built from Colab's
-    "_colab_enterprise",  # before Colab: it carries Colab's marks, too
-    "_colab",
-    "_vertex_workbench",
-    "_studio_lab",  # before SageMaker, which it is built on
-    "_sagemaker",
-    "_lightning",
-    "_paperspace",
-    "_deepnote",
-    "_databricks",
-    "_others",
-    "_jupyterhub",  # after all that run a hub of their own underneath
-    "_local",  # takes what is left
+    "kaggle",  # before Colab: its image is built from Colab's
+    "colab_enterprise",  # before Colab: it carries Colab's marks, too
+    "colab",
+    "vertex_workbench",
+    "studio_lab",  # before SageMaker, which it is built on
+    "sagemaker",
+    "lightning",
+    "paperspace",
+    "deepnote",
+    "databricks",
+    "others",
+    "jupyterhub",  # after all that run a hub of their own underneath
+    "local",  # takes what is left
 )
 """The files of the hosts, in the order in which they are asked."""
 
 
 def detect(
     *,
-    env: Mapping[str, str] = os.environ,
+    env: Mapping[str, str] | None = None,
     root: Path | None = None,
     shell: Any = None,
     cwd: Path | None = None,
@@ -47,7 +49,8 @@ def detect(
     """Tell where this process runs, on what evidence, and what it may use.
 
     Looks at the environment and at files only: no framework is imported, no device opened, no server called, and
-    it is right in a `!python` subprocess as well. nvidia-smi is asked when `.accelerators` is first read.
+    it is right in a `!python` subprocess as well. nvidia-smi is asked when `.accelerators` is first read,
+    and the commands of Colab and Kaggle what is left when `.quotas` is.
 
     Args:
         env: The environment variables.
@@ -63,6 +66,7 @@ def detect(
         >>> runtime.host, runtime.evidence
         ('kaggle', ('KAGGLE_KERNEL_RUN_TYPE=Interactive',))
     """
+    env = config.environment(env)
     place = here(env=env, root=root, shell=shell, cwd=cwd)
     root = place.root
     host = _recognise(place)
@@ -74,19 +78,26 @@ def detect(
         memory=None if memory is None else memory.total,
         disk=resources.disk(host.work_dir),
         session_age=None if host.host == "local" else resources.container_age(root),
-        _look=lambda: _look(env, root),
+        _detect_devices=lambda: _detect_devices(env, root),
+        _ask=lambda: _ask(host.host, env),
     )
 
 
-def _recognise(place: Place) -> Host:
+def _recognise(place: Probe) -> Host:
     for name in HOSTS:
-        host: Host | None = importlib.import_module(f"colabkit.runtime.{name}").recognise(place)
+        host: Host | None = importlib.import_module(f"colabkit.runtime.hosts.{name}").recognise(place)
         if host is not None:
             return host
     raise AssertionError("the last host of the table takes everything")
 
 
-def _look(env: Mapping[str, str], root: Path) -> Devices:
+def _detect_devices(env: Mapping[str, str], root: Path) -> Devices:
     from colabkit.runtime import devices
 
-    return devices.look(env, root)
+    return devices.detect(env, root)
+
+
+def _ask(host: str, env: Mapping[str, str]) -> tuple[Quota, ...]:
+    from colabkit.runtime import quota
+
+    return quota.ask(host, env)

@@ -1,34 +1,32 @@
-"""What a runtime is: the place to look at, what a host's file answers, and the whole that `detect()` returns."""
+"""The place to look at, and what a host's file answers about it."""
 
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from pathlib import Path
 
-from colabkit._tools.record import Record
+from colabkit import config
+from colabkit._internal.disk import working_dir
+from colabkit._internal.record import Record
 from colabkit.config import machine_root
-from colabkit.runtime.frontend import told_by
+from colabkit.runtime.frontend import detect_frontend, running_shell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, NoReturn
+    from typing import Any
 
-    from colabkit.runtime.devices import Accelerator, Devices
     from colabkit.runtime.frontend import Frontend
-    from colabkit.runtime.resources import Disk
 
 
-class Place(Record):
+class Probe(Record):
     """Everything that a host may be recognised by; tests hand in a recorded one.
 
     Attributes:
         env: The environment variables.
         root: The root folder.
         shell: The running IPython shell, or None: only a kernel itself has one, a `!python` subprocess has not.
-        cwd: The working folder of this process.
+        cwd: The working folder of this process; it may be gone.
         home: The user's home folder.
     """
 
@@ -57,8 +55,8 @@ class Place(Record):
             return ""
 
     def frontend(self, *, hosted: Frontend | None = None) -> Callable[[], Frontend]:
-        """Return what names the frontend from what is known here, see `colabkit.runtime.frontend.told_by`."""
-        return functools.partial(told_by, self.shell, self.env, hosted=hosted)
+        """Return what names the frontend from what is known here, see `colabkit.runtime.frontend.detect_frontend`."""
+        return functools.partial(detect_frontend, self.shell, self.env, hosted=hosted)
 
     def is_set(self, name: str) -> str:
         """Return the evidence that a variable is set, without its value, which may be personal; "" if it is not."""
@@ -108,108 +106,19 @@ class Host(Record):
     _frontend: Callable[[], Frontend]
 
 
-class Runtime(Host):
-    """Where this process runs and what it has: a host's facts and what was measured here.
-
-    Attributes:
-        python: The version of this interpreter.
-        cpus: The cores it may use; a fraction where a container is given one.
-        memory: The bytes it may use; the container's limit where that is lower.
-        disk: Total and free bytes of the file system of `work_dir`.
-        session_age: Seconds since the container started; None where the machine is the user's own.
-    """
-
-    python: str
-    cpus: float
-    memory: int | None
-    disk: Disk | None
-    session_age: float | None
-    _look: Callable[[], Devices]
-
-    @functools.cached_property
-    def frontend(self) -> Frontend:
-        """Where the notebook is shown; on Colab it is asked at the first use, for 2 seconds at most once."""
-        return self._frontend()
-
-    @functools.cached_property
-    def devices(self) -> Devices:
-        """The accelerators and where we looked; nvidia-smi, where it exists, is asked at the first use only."""
-        return self._look()
-
-    @property
-    def accelerators(self) -> tuple[Accelerator, ...]:
-        """One entry for each GPU and each TPU chip."""
-        return self.devices.found
-
-    @property
-    def image_age_days(self) -> int | None:
-        """Days since the image was made, or None where its date is unknown."""
-        if self.image_date is None:
-            return None
-        import datetime as dt
-
-        return (dt.datetime.now(dt.UTC).date() - dt.date.fromisoformat(self.image_date)).days
-
-    def restart(self, *, force: bool = False) -> NoReturn:
-        """Start this notebook's kernel anew, in place; see `colabkit.runtime.restart`.
-
-        The calling cell runs again from its top in a fresh interpreter, and the queued cells of "Run all" follow.
-        The process keeps its id and its environment variables.
-
-        Args:
-            force: Restart even if earlier cells made names that will be lost.
-
-        Raises:
-            RestartError: It cannot or must not be done here; nothing was lost.
-        """
-        from colabkit.runtime.restart import restart
-
-        restart(force=force)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values that `json.dumps` takes."""
-        values = {"host": self.host, "name": self.name, "frontend": self.frontend, **self.fields()}
-        for name in ("work_dir", "persistent_dir"):
-            values[name] = None if values[name] is None else str(values[name])
-        values["disk"] = None if self.disk is None else self.disk.fields()
-        values["evidence"], values["notes"] = list(self.evidence), list(self.notes)
-        values["image_age_days"] = self.image_age_days
-        values["accelerators"] = [_plain(accelerator) for accelerator in self.accelerators]
-        values["accelerator_evidence"] = self.devices.evidence
-        return values
-
-    def __str__(self) -> str:
-        from colabkit.runtime import report
-
-        return report.text(self)
-
-
-def _plain(accelerator: Accelerator) -> dict[str, Any]:
-    values = accelerator.fields()
-    if accelerator.compute_capability is not None:
-        values["compute_capability"] = ".".join(str(number) for number in accelerator.compute_capability)
-    return values
-
-
 def here(
     *,
-    env: Mapping[str, str] = os.environ,
+    env: Mapping[str, str] | None = None,
     root: Path | None = None,
     shell: Any = None,
     cwd: Path | None = None,
-) -> Place:
+) -> Probe:
     """Return this process' place; each part can be replaced by a recorded one, as in `detect()`."""
-    return Place(
+    env = config.environment(env)
+    return Probe(
         env=env,
         root=machine_root(env) if root is None else root,
         shell=running_shell() if shell is None else shell,
-        cwd=Path.cwd() if cwd is None else cwd,
+        cwd=working_dir.current() if cwd is None else cwd,
         home=Path(env["HOME"]) if env.get("HOME") else Path.home(),
     )
-
-
-def running_shell() -> Any:
-    """Return this process' IPython shell, or None; IPython is looked up, never imported."""
-    ipython = sys.modules.get("IPython")
-    get = getattr(ipython, "get_ipython", None)
-    return get() if get is not None else None

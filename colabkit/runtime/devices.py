@@ -6,13 +6,13 @@ import os
 import re
 from pathlib import Path
 
-from colabkit._tools.record import Record
+from colabkit._internal.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from colabkit._tools.proc import Completed
+    from colabkit._internal.process.proc import Completed
 
 NVIDIA_SMI_TIMEOUT = 10.0
 """Seconds; it answers in 0.1 s where the driver is loaded and in some seconds where it must be woken."""
@@ -66,13 +66,13 @@ class Devices(Record):
     evidence: str
 
 
-def look(env: Mapping[str, str], root: Path, run: Callable[..., Completed] | None = None) -> Devices:
+def detect(env: Mapping[str, str], root: Path, run: Callable[..., Completed] | None = None) -> Devices:
     """Find the accelerators of this machine.
 
     Args:
         env: The environment; its PATH says where nvidia-smi is.
         root: The root folder that holds `dev`, `proc` and `sys`.
-        run: What runs nvidia-smi; `colabkit._tools.proc.run` when None.
+        run: What runs nvidia-smi; `colabkit._internal.process.proc.run` when None.
     """
     gpus, gpu_words = _gpus(env, root, run)
     tpus, tpu_words = _tpus(env, root)
@@ -90,15 +90,15 @@ def _gpus(
             f"{words}, but /dev/{nodes[0]} is there" if nodes else words
         )
     if run is None:
-        from colabkit._tools import proc
+        from colabkit._internal.process import proc
 
         run = proc.run
     done = run([program, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"], timeout=NVIDIA_SMI_TIMEOUT)
     if not done.ok:
         why = (done.err or done.out).strip().splitlines()
         return (), f"nvidia-smi failed ({why[0] if why else f'exit code {done.code}'})"
-    found = tuple(gpu for line in done.out.splitlines() if (gpu := parse_gpu(line)) is not None)
-    return found, f"nvidia-smi lists {len(found)}"
+    gpus = tuple(gpu for line in done.out.splitlines() if (gpu := parse_gpu(line)) is not None)
+    return gpus, f"nvidia-smi lists {len(gpus)}"
 
 
 def parse_gpu(line: str) -> Accelerator | None:
@@ -144,7 +144,9 @@ def _tpus(env: Mapping[str, str], root: Path) -> tuple[tuple[Accelerator, ...], 
     # /dev/accel0 is also how other vendors' chips appear, and /dev/vfio any device handed to a guest.
     nodes = _numbered(root / "dev", "accel") or [f"vfio/{node}" for node in _numbered(root / "dev/vfio", "")]
     if not nodes:
-        missing = f" although {marks[0]} is set" if marks else ""
+        # JAX sets that one itself, on every machine without a TPU
+        promised = [name for name in marks if name != "TPU_SKIP_MDS_QUERY"]
+        missing = f" although {promised[0]} is set" if promised else ""
         return (), f"no /dev/accel* or /dev/vfio/*{missing}"
     generation = _generation(env.get("TPU_ACCELERATOR_TYPE", "")) or _generation_by_pci(root)
     if not marks and generation is None:

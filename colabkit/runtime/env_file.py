@@ -46,18 +46,20 @@ def read(path: Path, name: str) -> str | None:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SecretError(f"cannot read {path}", why=error.strerror or str(error), do="check its permissions") from None
+        raise SecretError(
+            f"cannot read {path}", why=error.strerror or str(error), hint="check its permissions"
+        ) from None
     if len(data) > MAX_BYTES:
-        raise SecretError(f"{path} is not read", why="it has more than 1 MiB", do="keep only assignments in it")
+        raise SecretError(f"{path} is not read", why="it has more than 1 MiB", hint="keep only assignments in it")
     text = _text(data)
     if text is None:
         del data  # a debugger's traceback shows what is local
-        raise SecretError(f"cannot read {path}", why="it is not UTF-8 text", do="save it as UTF-8")
-    found = None
+        raise SecretError(f"cannot read {path}", why="it is not UTF-8 text", hint="save it as UTF-8")
+    value = None
     for match in _ASSIGNMENT.finditer(text):
         if match["name"] == name:
-            found = _value(match)
-    return found
+            value = _value(match)
+    return value
 
 
 def _text(data: bytes) -> str | None:

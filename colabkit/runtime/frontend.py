@@ -6,7 +6,9 @@ Colab's frontend has to be asked, once.
 
 from __future__ import annotations
 
-from colabkit.runtime import colab_requests
+import sys
+
+from colabkit.runtime import frontend_rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     ]
 
 
-def told_by(shell: Any, env: Mapping[str, str], *, hosted: Frontend | None = None) -> Frontend:
+def detect_frontend(shell: Any, env: Mapping[str, str], *, hosted: Frontend | None = None) -> Frontend:
     """Name the frontend from what is known inside this process.
 
     Args:
@@ -43,9 +45,9 @@ def told_by(shell: Any, env: Mapping[str, str], *, hosted: Frontend | None = Non
         return "headless"
     if is_vscode(shell, env):
         return "vscode"
-    if colab_requests.is_kernel(shell) and colab_requests.may_ask():
+    if frontend_rpc.is_kernel(shell) and frontend_rpc.may_ask():
         # Without a browser, what is left beside VS Code is Colab's own command.
-        return "browser" if colab_requests.has_browser() else "cli"
+        return "browser" if frontend_rpc.has_browser() else "cli"
     if hosted is not None:
         return hosted
     # jupyter_server 2 names the session; notebook 6 has no jupyter_server at all.
@@ -71,8 +73,13 @@ def is_vscode(shell: Any, env: Mapping[str, str]) -> bool:
 
 
 def _in_marimo() -> bool:
-    import sys
-
     marimo = sys.modules.get("marimo")
     running = getattr(marimo, "running_in_notebook", None)
     return bool(running is not None and running())
+
+
+def running_shell() -> Any:
+    """Return this process' IPython shell, or None; IPython is looked up, never imported."""
+    ipython = sys.modules.get("IPython")
+    get = getattr(ipython, "get_ipython", None)
+    return get() if get is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from colabkit._tools.record import Record
+from colabkit._internal.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,5 +68,28 @@ def find(folder: StrPath) -> Mount | None:
 def holding(path: StrPath, kind: str) -> Mount | None:
     """Return the mount of a kind that a path lies in, None where it lies in none."""
     text = os.fspath(path)
-    found = [mount for mount in table() if mount.kind == kind and f"{text}/".startswith(f"{mount.folder}/")]
-    return max(found, key=lambda mount: len(mount.folder), default=None)
+    mounts = [mount for mount in table() if mount.kind == kind and f"{text}/".startswith(f"{mount.folder}/")]
+    return max(mounts, key=lambda mount: len(mount.folder), default=None)
+
+
+_ON_THIS_MACHINE = {"fuseblk", "fuse.fuse-overlayfs", "fuse.gocryptfs", "fuse.encfs", "fuse.exfat", "fuse.ntfs-3g"}
+
+
+def behind_fuse(path: StrPath) -> Mount | None:
+    """Return the FUSE mount that a path lies in when its program may keep what is written and send it on later.
+
+    Such a program (rclone, a cloud's own) may report a file as written that is still in its cache. FUSE file systems
+    of a disk or of a container's root, as of `ntfs-3g` and of rootless Podman, are not meant.
+
+    Args:
+        path: A path without links.
+
+    Returns:
+        The mount; None where the path lies on something else.
+    """
+    text = os.fspath(path)
+    mounts = [mount for mount in table() if mount.folder == "/" or f"{text}/".startswith(f"{mount.folder}/")]
+    mount = max(reversed(mounts), key=lambda mount: len(mount.folder), default=None)
+    if mount is None or not mount.kind.startswith("fuse") or mount.kind in _ON_THIS_MACHINE:
+        return None
+    return None if mount.kind == "fusectl" else mount

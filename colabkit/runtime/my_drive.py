@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from colabkit.errors import AddressError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MOUNT = "in a cell, run: import colabkit as ck; ck.drive.mount()"
-_SHOWN = 200
+_MAX_NAMED = 200
+
+stand_ins: list[Path] = []
+"""The folders that this session has in the place of My Drive, newest last; `colab_shim` puts them here."""
 
 
 def place_of(address: str) -> PurePosixPath:
@@ -29,7 +36,7 @@ def place_of(address: str) -> PurePosixPath:
         >>> place_of("drive:../x")
         Traceback (most recent call last):
             ...
-        colabkit.errors.AddressError: 'drive:../x' is no place on your Drive
+        colabkit.errors.AddressError: 'drive:../x' is not a place on your Drive
         Why: it climbs out of My Drive
         What to do: write it as "drive:runs/digits"
     """
@@ -37,7 +44,9 @@ def place_of(address: str) -> PurePosixPath:
     path = PurePosixPath(rest)
     if why := _why_not(rest, path):
         raise AddressError(
-            f"{f'drive:{rest[:_SHOWN]}'!r} is no place on your Drive", why=why, do='write it as "drive:runs/digits"'
+            f"{f'drive:{rest[:_MAX_NAMED]}'!r} is not a place on your Drive",
+            why=why,
+            hint='write it as "drive:runs/digits"',
         )
     return path
 

@@ -7,9 +7,10 @@ the lowest on the way from the process' own group up to the root.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
-from colabkit._tools.record import Record
+from colabkit._internal.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,13 +72,22 @@ def memory(root: Path = Path("/")) -> Memory | None:
     return Memory(total=total, available=min(available, total))
 
 
+def memory_kills(root: Path = Path("/")) -> int:
+    """Count the processes that the system has ended here because memory ran out; 0 where it does not tell."""
+    counts = [0]
+    for group in _groups(root, "memory"):
+        for name in ("memory.events", "memory.oom_control"):
+            counts += map(int, re.findall(r"^oom_kill (\d+)$", _read(group / name), re.MULTILINE))
+    return max(counts)
+
+
 def disk(folder: Path) -> Disk | None:
     """Measure the file system that holds a folder; None where it cannot be asked."""
     try:
-        found = os.statvfs(folder)
+        stat = os.statvfs(folder)
     except (AttributeError, OSError):
         return None
-    return Disk(total=found.f_blocks * found.f_frsize, free=found.f_bavail * found.f_frsize)
+    return Disk(total=stat.f_blocks * stat.f_frsize, free=stat.f_bavail * stat.f_frsize)
 
 
 def container_age(root: Path = Path("/")) -> float | None:

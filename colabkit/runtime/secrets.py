@@ -6,12 +6,14 @@ asked again. No value is written, logged or shown: not in a message, a repr or a
 
 from __future__ import annotations
 
-import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from colabkit._tools.log import warn
+from colabkit import config
+from colabkit._internal.hidden_locals import hides_locals
+from colabkit._internal.log import warn
 from colabkit.errors import (
     AddressError,
     NoBrowserError,
@@ -20,19 +22,29 @@ from colabkit.errors import (
     SecretNotFoundError,
     SecretTimeoutError,
 )
-from colabkit.runtime import _colab, _kaggle, base, colab_requests, env_file, frontend
+from colabkit.runtime import base, env_file, frontend, frontend_rpc
+from colabkit.runtime.hosts import colab, kaggle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from colabkit._types import StrPath
-    from colabkit.runtime.base import Place
+    from colabkit.runtime.base import Probe
 
 T = TypeVar("T")
 
-_REQUIRED: Any = object()
-_silent: dict[str, SecretError] = {}
-"""The places that made us wait in vain, with what was said then."""
+
+class _Required:
+    """Stands for a default that was not given; its repr is what a signature shows."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+_REQUIRED: Any = _Required()
+_SILENCE = 60.0  # seconds for which a script takes a place for silent
+_silent: dict[str, tuple[str, float, SecretError]] = {}
+"""The places that made a cell wait in vain, with the cell and what was said: it is not asked again in that cell."""
 
 
 class Secret(str):
@@ -50,6 +62,7 @@ def secret(name: str, *, prompt: bool = True, env: Mapping[str, str] | None = No
 def secret(
     name: str, default: T, *, prompt: bool = True, env: Mapping[str, str] | None = None, file: StrPath = ".env"
 ) -> str | T: ...
+@hides_locals
 def secret(
     name: str,
     default: Any = _REQUIRED,
@@ -72,7 +85,7 @@ def secret(
     Raises:
         SecretNotFoundError: No place has it; the message says what each answered.
         SecretAccessError: It is there, but this notebook was not given access.
-        SecretTimeoutError: The place that may have it did not answer; it is not asked again.
+        SecretTimeoutError: The place that may have it did not answer; this cell does not ask it again.
         NoBrowserError: Only a browser could give it, and there is none.
 
     Example:
@@ -82,23 +95,26 @@ def secret(
         True
     """
     _check(name)
-    place = base.here(env=os.environ if env is None else env)  # a default of os.environ would show in tracebacks
+    env = config.environment(env)
+    place = base.here(env=env)
     refusals: dict[str, SecretError] = {}
     for title, ask in _PLACES.items():
         try:
-            value = _asked(title, ask, name, place, Path(file))
+            value = _ask_once(title, ask, name, place, Path(file))
         except SecretError as error:
             refusals[title] = error
         else:
             if value:
                 return Secret(value)
-    refused = next((one for kind in _KINDS for one in refusals.values() if type(one) is kind), None)
+    refused = next((refusal for kind in _KINDS for refusal in refusals.values() if type(refusal) is kind), None)
     if default is not _REQUIRED:
         if refused is not None:
-            warn("%s is taken as not given: %s", name, refused.what)
+            warn("%s is treated as missing: %s", name, refused.what)
         return default
     obstacle = _no_prompt(place) if prompt else "not to be asked"
-    if not obstacle and not isinstance(refused, SecretAccessError):
+    if not obstacle and isinstance(refused, SecretAccessError):
+        obstacle = "not asked, as the secret is there"
+    elif not obstacle:
         obstacle = "nothing was typed"
         if typed := _ask_user(name):
             return Secret(typed)
@@ -109,20 +125,20 @@ _KINDS = (SecretAccessError, SecretTimeoutError, NoBrowserError, SecretError)
 """Which refusal is told first: the one the user can do most about."""
 
 
-def _from_environment(name: str, place: Place, file: Path) -> str | None:  # noqa: ARG001 - all places are asked alike
+def _from_environment(name: str, place: Probe, file: Path) -> str | None:  # noqa: ARG001 - all places are asked alike
     return place.env.get(name)
 
 
-def _from_file(name: str, place: Place, file: Path) -> str | None:
+def _from_file(name: str, place: Probe, file: Path) -> str | None:
     return env_file.read(place.cwd / file.expanduser(), name)
 
 
-def _from_colab(name: str, place: Place, file: Path) -> str | None:  # noqa: ARG001
-    return _colab.secret(name) if colab_requests.is_kernel(place.shell) and not place.env.get(_kaggle.MARK) else None
+def _from_colab(name: str, place: Probe, file: Path) -> str | None:  # noqa: ARG001
+    return colab.secret(name) if frontend_rpc.is_kernel(place.shell) and not place.env.get(kaggle.MARK) else None
 
 
-def _from_kaggle(name: str, place: Place, file: Path) -> str | None:  # noqa: ARG001
-    return _kaggle.secret(name) if place.env.get(_kaggle.MARK) else None
+def _from_kaggle(name: str, place: Probe, file: Path) -> str | None:  # noqa: ARG001
+    return kaggle.secret(name) if place.env.get(kaggle.MARK) else None
 
 
 _PLACES = {
@@ -133,20 +149,22 @@ _PLACES = {
 }
 
 
-def _asked(title: str, ask: Any, name: str, place: Place, file: Path) -> str | None:
-    with colab_requests.lock:  # so that two threads do not wait in vain for the same
-        if title in _silent:
-            raise _copy(_silent[title])
+def _ask_once(title: str, ask: Any, name: str, place: Probe, file: Path) -> str | None:
+    with frontend_rpc.lock:  # so that two threads do not wait in vain for the same
+        cell, until, error = _silent.get(title, ("", 0.0, None))
+        # A script has no cells: there a silence counts for a while, so that a list of keys waits once.
+        if error is not None and cell == frontend_rpc.running_cell() and (cell or time.monotonic() < until):
+            raise _copy(error)
         try:
             value: str | None = ask(name, place, file)
         except (SecretTimeoutError, NoBrowserError) as error:
-            _silent[title] = _copy(error)
+            _silent[title] = frontend_rpc.running_cell(), time.monotonic() + _SILENCE, _copy(error)
             raise
         return value
 
 
 def _copy(error: SecretError) -> SecretError:
-    return type(error)(error.what, why=error.why, do=error.do)  # without the frames that a traceback keeps alive
+    return type(error)(error.what, why=error.why, hint=error.do)  # without the frames that a traceback keeps alive
 
 
 def _check(name: str) -> None:
@@ -154,22 +172,22 @@ def _check(name: str) -> None:
         raise AddressError(
             f"{name!r} cannot be the name of a secret",
             why="it is empty, or has a space or = in it",
-            do='name it like "HF_TOKEN"',
+            hint='name it like "HF_TOKEN"',
         )
 
 
-def _no_prompt(place: Place) -> str:
+def _no_prompt(place: Probe) -> str:
     """Say why the user cannot be asked, "" if they can."""
-    shown = frontend.told_by(place.shell, place.env)
-    if shown == "headless":
+    frontend_name = frontend.detect_frontend(place.shell, place.env)
+    if frontend_name == "headless":
         return "nobody watches this run"
-    if shown in ("none", "terminal", "marimo"):
-        if place.shell is None and (place.env.get("JPY_PARENT_PID") or place.env.get(_colab.TAG)):
+    if frontend_name in ("none", "terminal", "marimo"):
+        if place.shell is None and (place.env.get("JPY_PARENT_PID") or place.env.get(colab.TAG)):
             return "this is a subprocess of a notebook"
         return "" if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() else "there is no terminal"
-    if not colab_requests.may_ask():
+    if not frontend_rpc.may_ask():
         return "this is another thread than the cell's"
-    if colab_requests.is_known_without_browser() and shown != "vscode":
+    if frontend_rpc.is_known_without_browser() and frontend_name != "vscode":
         return "no frontend that shows a prompt"
     return ""
 
@@ -191,5 +209,5 @@ def _failure(name: str, refused: SecretError | None, refusals: Mapping[str, Secr
     return kind(
         refused.what if refused is not None else f"no secret named {name!r}",
         why="; ".join(words),
-        do=refused.do if refused is not None else f"add it to the notebook's secrets, or set the variable {name}",
+        hint=refused.do if refused is not None else f"add it to the notebook's secrets, or set the variable {name}",
     )

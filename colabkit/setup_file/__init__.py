@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from colabkit._internal.disk import working_dir
+from colabkit._internal.disk.paths import expand
+from colabkit._internal.hidden_locals import hides_locals
 from colabkit.errors import SetupFileError
-from colabkit.packages._install import check_restart
-from colabkit.setup_file import _clear_text, _sheet, _spec
-from colabkit.setup_file._plan import Plan, Step, plan
-from colabkit.setup_file._report import Setup
+from colabkit.packages.installation import check_restart
+from colabkit.setup_file import clear_text, manifest, spec
+from colabkit.setup_file.plan import Plan, plan
+from colabkit.setup_file.report import Setup
+from colabkit.setup_file.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from colabkit._types import StrPath
-    from colabkit.packages._install import Restart
+    from colabkit.packages.installation import Restart
 
 __all__ = ["Plan", "Setup", "Step", "is_safe_to_show", "plan_setup", "setup"]
 
@@ -27,9 +31,10 @@ def is_safe_to_show(source: str) -> bool:
         >>> is_safe_to_show("https://me:1234@example.org/x")
         False
     """
-    return not _clear_text.found_in(source)
+    return not clear_text.secret_in(source)
 
 
+@hides_locals
 def setup(
     file: StrPath | None = None,
     *,
@@ -41,6 +46,7 @@ def setup(
     accelerator: Literal["gpu", "tpu", "any"] | None = None,
     run: StrPath | None = None,
     restart: Restart = "auto",
+    trusted: bool = False,
     dry_run: bool = False,
 ) -> Setup:
     """Make everything ready that a notebook needs, as a file, a block of the calling cell or arguments say.
@@ -60,6 +66,8 @@ def setup(
         accelerator: What to train on. A runtime cannot change it, so it is only told if it is missing.
         run: Where the run lives, as for `open_run`.
         restart: As for `install`.
+        trusted: Let the file name direct addresses of packages, whose code runs here, files outside its folder, and
+            links that lead out of it. Arguments, and a block of the calling cell, may always.
         dry_run: Say what would be done, and touch nothing.
 
     Returns:
@@ -75,8 +83,9 @@ def setup(
         True
     """
     check_restart(restart)
-    found = plan_setup(
+    planned = plan_setup(
         file,
+        trusted=trusted,
         packages=packages,
         lock=lock,
         secrets=secrets,
@@ -87,23 +96,25 @@ def setup(
     )
     if dry_run:
         return Setup(
-            origin=found.spec.origin,
-            steps=found.steps,
-            data=found.places,
-            packages=found.packages,
-            address=found.spec.run,
+            origin=planned.spec.origin,
+            steps=planned.steps,
+            data=planned.places,
+            packages=planned.packages,
+            address=planned.spec.run,
             dry_run=True,
         )
-    from colabkit.setup_file._act import act
+    from colabkit.setup_file.executor import act
 
-    return act(found, restart)
+    return act(planned, restart)
 
 
-def plan_setup(file: StrPath | None = None, **arguments: Any) -> Plan:
+@hides_locals
+def plan_setup(file: StrPath | None = None, *, trusted: bool = False, **arguments: Any) -> Plan:
     """Say what `setup` would do; nothing is touched.
 
     Args:
         file: As for `setup`.
+        trusted: As for `setup`.
         arguments: As for `setup`.
 
     Returns:
@@ -118,20 +129,23 @@ def plan_setup(file: StrPath | None = None, **arguments: Any) -> Plan:
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     sheet = _find(file, given=bool(given))
-    base = None if sheet is None else _spec.read(sheet)
-    return plan(_spec.from_arguments(base, given))
+    if sheet is not None and trusted:
+        sheet = replace(sheet, is_trusted=True)
+    base = None if sheet is None else spec.read(sheet)
+    return plan(spec.from_arguments(base, given))
 
 
-def _find(file: StrPath | None, *, given: bool) -> _sheet.Sheet | None:
+def _find(file: StrPath | None, *, given: bool) -> manifest.Document | None:
     if file is not None:
-        return _sheet.of_file(Path(file).expanduser())
+        return manifest.of_file(expand(file))
     if given:
         return None
-    sheet = _sheet.of_caller() or _sheet.in_folder(Path.cwd())
+    sheet = manifest.of_caller() or manifest.in_folder(working_dir.current())
     if sheet is None:
         raise SetupFileError(
             "there is no set-up to read",
-            why=f"this cell or script has no `# /// script` block, and {Path.cwd()} has no {_sheet.NAME}",
-            do="write one with `colabkit setup --write`, or pass arguments: setup(packages=[…], data=…)",
+            why=f"this cell or script has no `# /// script` block, and {working_dir.current()} has no {manifest.NAME}"
+            + (", as that folder is gone" if working_dir.is_gone() else ""),
+            hint="write one with `colabkit setup --write`, or pass arguments: setup(packages=[…], data=…)",
         )
     return sheet

@@ -5,14 +5,15 @@ Which implementation opens an address is decided by its text alone: one row of `
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import re
 from typing import TYPE_CHECKING, Any, cast
 
 from colabkit.errors import AddressError, UnsupportedError
-from colabkit.storage._memory import MemoryStorage
 from colabkit.storage.base import Confirmed, Storage, Stored, check_name
+from colabkit.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -32,18 +33,28 @@ __all__ = [
 
 # What an address begins with -> the module and the function that takes the rest of it.
 _TABLE = {
-    "drive:": ("colabkit.storage._drive", "open_drive"),
-    "gs:": ("colabkit.storage._gcs", "open_gcs"),
+    "drive:": ("colabkit.storage.drive", "open_drive"),
+    "gs:": ("colabkit.storage.gcs", "open_gcs"),
+    "hf:": ("colabkit.storage.huggingface", "open_hf"),
     "memory:": ("colabkit.storage", "_in_memory"),
 }
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two characters at least: C:\ is a path
+# What is no storage, though other verbs take it -> why, and the way.
+_DECLINED = {
+    "kaggle:": {
+        "why": "a Kaggle dataset takes each change as a whole version, for minutes, and refuses none of two writers",
+        "hint": 'on Kaggle open_run("kaggle:OWNER/NOTEBOOK/runs/NAME") goes on from version to version of a notebook; '
+        'mirror= takes hf:, drive: and gs://; push(run.dir, "kaggle:OWNER/DATASET") keeps a closed run for fetch',
+    },
+}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|[^/\\:;]{2,20}[:;]//")  # two characters at least: C:\ is a path
 
 
 def open_storage(where: StrPath | Storage) -> Storage:
     """Open a storage; nothing is asked of a server, and nothing is written, before its first use.
 
     Args:
-        where: A folder, `drive:FOLDER`, `gs://BUCKET/FOLDER` or `memory:`; a storage is returned as it is.
+        where: A folder, `drive:FOLDER`, `gs://BUCKET/FOLDER`, `hf:OWNER/NAME/FOLDER` or `memory:`; a storage is
+            returned as it is.
 
     Returns:
         The storage.
@@ -64,17 +75,23 @@ def open_storage(where: StrPath | Storage) -> Storage:
         return where
     text = os.fspath(where)
     if not text.strip():
-        raise AddressError("the storage has no address", do='name a place, as in "drive:runs" or "./copies"')
+        raise AddressError("the storage has no address", hint='name a place, as in "drive:runs" or "./copies"')
     for start, (module, name) in _TABLE.items():
         if text.startswith(start):
             opened: Any = getattr(importlib.import_module(module), name)(text.removeprefix(start))
             return cast("Storage", opened)
     if (start := scheme(text)) and isinstance(where, str) and not os.path.exists(text):  # noqa: PTH110
-        known = ", ".join([*_TABLE, "a folder"])
+        if start in _DECLINED:
+            raise UnsupportedError(f"{text} cannot be opened as a storage", **_DECLINED[start])
+        schemes = ", ".join([*_TABLE, "a folder"])
+        near = difflib.get_close_matches(start.lower(), _TABLE, n=1, cutoff=0.7)
+        suggestion = f"did you mean {near[0]}{text[len(start) :][:60]}? " if near else ""
         raise UnsupportedError(
-            f"{text} cannot be opened", why=f"{start} is no storage of this version", do=f"use one of: {known}"
+            f"{text} cannot be opened",
+            why=f"{start} is not a storage of this version",
+            hint=f"{suggestion}use one of: {schemes}",
         )
-    from colabkit.storage._local import LocalStorage
+    from colabkit.storage.local import LocalStorage
 
     return LocalStorage(text)
 
@@ -98,5 +115,5 @@ def __getattr__(name: str) -> Any:
 
 def _in_memory(rest: str) -> Storage:
     if rest:
-        raise AddressError(f"memory:{rest} has a name", do='write "memory:"; each is a storage of its own')
+        raise AddressError(f"memory:{rest} has a name", hint='write "memory:"; each is a storage of its own')
     return MemoryStorage()

@@ -10,12 +10,13 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
-from colabkit.errors import AddressError
+from colabkit.errors import AddressError, NotStoredError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from colabkit._types import StrPath
+    from colabkit.errors import TransferError
 
 Confirmed: TypeAlias = Literal["yes", "no", "cannot tell"]
 OnlyIf: TypeAlias = "Stored | Literal['absent'] | None"
@@ -45,7 +46,7 @@ class Stored:
 
 @runtime_checkable
 class Storage(Protocol):
-    """The contract. `colabkit.testing.storage_contract` tests it; a new storage inherits those tests.
+    """The contract. `colabkit.testing.contracts.storage` tests it; a new storage inherits those tests.
 
     Every method may be called from any thread, and waits until it is done. Failures are `StorageError` or
     `TransferError` with all their parts; what may succeed later by itself is `UnreachableError`, `OfflineError` or
@@ -151,9 +152,29 @@ def check_name(name: str) -> str:
     """
     if why := _why_not(name):
         raise AddressError(
-            f"{name!r} cannot be the name of a stored object", why=why, do="rename it, as in 'models/digits.keras'"
+            f"{name!r} cannot be the name of a stored object", why=why, hint="rename it, as in 'models/digits.keras'"
         )
     return name
+
+
+def is_name(name: str) -> bool:
+    """Say whether a storage may hold this name; others that lie at its place are passed over.
+
+    Example:
+        >>> is_name("checkpoints/step-7.safetensors"), is_name("../a")
+        (True, False)
+    """
+    return not _why_not(name)
+
+
+def not_stored(name: str, address: str) -> NotStoredError:
+    """Return the error for a name under which a storage has nothing."""
+    return NotStoredError(f"there is no {name} in {address}", hint="list what there is, and check the spelling")
+
+
+def unreachable(name: str, address: str, error: TransferError) -> UnreachableError:
+    """Return the error for a service that does not answer, from what its client says."""
+    return UnreachableError(f"{address} does not answer, asked for {name}", why=error.why, hint=error.do)
 
 
 def refuse_empty(name: str, size: int) -> None:
@@ -166,7 +187,7 @@ def refuse_empty(name: str, size: int) -> None:
         raise AddressError(
             f"{name} is empty, and a Drive storage keeps no empty files",
             why="a file of 0 bytes is what Drive shows of one that is being deleted or is not there yet",
-            do="leave it out",
+            hint="leave it out",
         )
 
 

@@ -9,11 +9,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit._tools.files import PART, writing_to
-from colabkit._tools.progress import amount
+from colabkit._archive import extraction
+from colabkit._archive.target import why_refused
+from colabkit._engine.walk import files_below
+from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors
+from colabkit._internal.display.progress import amount
 from colabkit.errors import AddressError, DiskFullError, NotFoundError, NotWritableError
-from colabkit.transfer import archive
-from colabkit.transfer._local_files import files_below
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -54,21 +55,21 @@ def put_tree(storage: Storage, name: str, folder: StrPath, *, progress: Progress
     """
     root = Path(folder)
     if not root.is_dir():
-        raise NotFoundError(f"there is no folder {root}", do="check the path")
+        raise NotFoundError(f"there is no folder {root}", hint="check the path")
     files = files_below(root)
     for file in files:
-        if why := archive.why_refused(file.below):
-            raise AddressError(f"the file {file.below!r} in {root} cannot be stored", why=why, do="rename it")
+        if why := why_refused(file.below, windows=True):
+            raise AddressError(f"the file {file.below!r} in {root} cannot be stored", why=why, hint="rename it")
     with tempfile.TemporaryDirectory(prefix="colabkit-tree-") as temporary:
         needed, free = sum(file.size for file in files), shutil.disk_usage(temporary).free
         if needed > free:
             raise DiskFullError(
                 f"no room to pack {root}",
                 why=f"its files take {amount(needed)}, and {amount(free)} are free in {tempfile.gettempdir()}",
-                do="free some space, or set TMPDIR to a folder on a larger disk",
+                hint="free some space, or set TMPDIR to a folder on a larger disk",
             )
         packed = Path(temporary, "tree.zip")
-        with writing_to(packed), zipfile.ZipFile(packed, "w", strict_timestamps=False) as out:
+        with map_os_errors(packed), zipfile.ZipFile(packed, "w", strict_timestamps=False) as out:
             for file in files:
                 out.write(file.path, file.below)
         return storage.put(name, packed, progress=progress)
@@ -90,20 +91,20 @@ def get_tree(
         The folder.
 
     Raises:
-        ArchiveError: The object is no archive, is damaged, or holds a member that leads out; nothing is made.
+        ArchiveError: The object is not an archive, is damaged, or holds a member that leads out; nothing is made.
         NotStoredError: There is no such object.
-        NotWritableError: The folder is there already.
+        NotWritableError: The folder already exists.
     """
     target = Path(folder)
     if os.path.lexists(target) and not replace:
         raise NotWritableError(
-            f"{target} is there already", why="it is not touched", do="pass replace=True, or name another folder"
+            f"{target} already exists", why="it is not touched", hint="pass replace=True, or name another folder"
         )
-    with writing_to(target):
+    with map_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        place = tempfile.TemporaryDirectory(prefix=f".{target.name[:100]}{PART}", dir=target.parent)
+        place = tempfile.TemporaryDirectory(prefix=f".{target.name[:100]}{TEMP_MARKER}", dir=target.parent)
     with place as temporary:
         packed = Path(temporary, "tree.zip")
         storage.get(name, packed, progress=progress)
-        archive.unpack(packed, target, name if archive.kind_of(name) == "zip" else f"{name}.zip", replace=replace)
+        extraction.unpack(packed, target, name if extraction.kind_of(name) == "zip" else f"{name}.zip", replace=replace)
     return target

@@ -1,7 +1,7 @@
 """Doubles that behave like the real thing, for the tests of colabkit and of those who build on it."""
 
-from colabkit.testing._colab_page import Display
-from colabkit.testing._drive_settings import DriveSettings
+from colabkit.testing._colab.page import Display
+from colabkit.testing._drive_mount.settings import DriveSettings
 from colabkit.testing.drive_cloud import CloudDrive
 from colabkit.testing.drive_folder import DriveFolder
 from colabkit.testing.fake_colab import FakeColab, Request

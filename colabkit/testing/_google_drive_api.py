@@ -58,17 +58,25 @@ class Interface(DriveSite):
             return _json({"kind": "drive#generatedIds", "space": "drive", "ids": made})
         if path == _FILES:
             return self._make(json.loads(request.body)) if request.method == "POST" else self._list(request, query)
-        return self._one(request, query, path)
+        return self._answer_for_file(request, query, path)
 
     # ---- one file ----
 
-    def _one(self, request: Request, query: Mapping[str, str], path: str) -> Resource | Page:
-        match = re.fullmatch(r"/drive/v3/files/([-\w]+)(/export|/revisions/([-\w]+))?", path)
+    def _answer_for_file(self, request: Request, query: Mapping[str, str], path: str) -> Resource | Page:
+        match = re.fullmatch(r"/drive/v3/files/([-\w]+)(/export|/copy|/revisions/([-\w]+))?", path)
         item = self.drive.items.get(match[1]) if match else None
         if match is None or item is None or not _opens(request, match[1], item):
             return _refused(404, "notFound", "File not found.")
         if request.method == "DELETE":
             return self._delete_revision(match[1], match[3]) if match[3] else self._delete(match[1])
+        if match[2] == "/copy":
+            value = json.loads(request.body)
+            if (refused := self._refused_place(value)) is not None:
+                return refused
+            self.drive.put(
+                value["name"], item.data, id=value["id"], mime=item.mime, parent=_parent(value), public=False
+            )
+            return _json(self._about(value["id"], self.drive.items[value["id"]]))
         if match[2] == "/export":
             return exported(item, query.get("mimeType", ""))
         if query.get("alt") != "media":
@@ -82,8 +90,8 @@ class Interface(DriveSite):
     def _delete(self, identity: str) -> Page:
         for child in list(self.drive.children(identity)):
             self._delete(child)
-        for gone in [key for key in self.drive.revisions if key[0] == identity]:
-            del self.drive.revisions[gone]
+        for revision in [key for key in self.drive.revisions if key[0] == identity]:
+            del self.drive.revisions[revision]
         del self.drive.items[identity], self.drive.files[identity]
         return Page(status=204)
 
@@ -132,16 +140,16 @@ class Interface(DriveSite):
         names = {re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in quoted}
         # Names are compared without regard to case there.
         folded = {name.casefold() for name in names}
-        found = [
+        items = [
             (key, item)
             for key, item in self.drive.children(folder).items()
             if key not in self.drive.trash and (not names or item.name.casefold() in folded)
         ]
         if query.get("orderBy") == "modifiedTime desc":
-            found.sort(key=lambda pair: -pair[1].modified)
+            items.sort(key=lambda pair: -pair[1].modified)
         at, size = int(query.get("pageToken", "0")), min(40, int(query.get("pageSize", "100")))
-        value: dict[str, Any] = {"files": [self._about(key, item) for key, item in found[at : at + size]]}
-        if at + size < len(found):
+        value: dict[str, Any] = {"files": [self._about(key, item) for key, item in items[at : at + size]]}
+        if at + size < len(items):
             value["nextPageToken"] = str(at + size)
         return _json(value)
 
@@ -177,7 +185,7 @@ class Interface(DriveSite):
             if len(parts) != 4 or len(request.body) > _MOST_AT_ONCE:
                 return _refused(400, "badRequest", "Malformed multipart body.")
             value, data = (part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts[1:3])
-            return self._answered(self._complete(json.loads(value), file, data))
+            return self._maybe_lost(self._complete(json.loads(value), file, data))
         value = json.loads(request.body)
         if not file and (refused := self._refused_place(value)) is not None:
             return refused
@@ -202,16 +210,16 @@ class Interface(DriveSite):
             if int(span[1]) != len(session.kept):
                 return _refused(400, "badRequest", "The bytes do not go on where the last ones ended.")
             cut = self.drive.cuts.pop(0) if self.drive.cuts else None
-            whole = cut is None and len(body) == int(span[2]) + 1 - int(span[1])
-            session.kept += body if whole else body[: cut if cut is not None else len(body)]
-            if not whole:
+            is_complete = cut is None and len(body) == int(span[2]) + 1 - int(span[1])
+            session.kept += body if is_complete else body[: cut if cut is not None else len(body)]
+            if not is_complete:
                 del session.kept[len(session.kept) // _UNIT * _UNIT :]
                 return _refused(503, "backendError", "Service unavailable.")
         if span[3] != "*" and len(session.kept) == int(span[3]):
             done = self._complete(session.value, session.file, bytes(session.kept))
             if done.status == 200:
                 session.made = str(json.loads(done.body)["id"])
-            return self._answered(done)
+            return self._maybe_lost(done)
         kept = {"Range": f"bytes=0-{len(session.kept) - 1}"} if session.kept else {}
         return Page(status=308, headers=kept)
 
@@ -232,7 +240,7 @@ class Interface(DriveSite):
         item.revision, item.modified = f"rev-{next(self._count)}", time.time()
         return _json(self._about(identity, item))
 
-    def _answered(self, done: Page) -> Page:
+    def _maybe_lost(self, done: Page) -> Page:
         """Lose the answer to an upload that is complete, when that is asked for."""
         if self.drive.lost > 0 and done.status == 200:
             self.drive.lost -= 1

@@ -115,19 +115,19 @@ class Blobs:
 
     def files(self, body: Mapping[str, Any]) -> dict[str, bytes] | str:
         """Return the files that a new version names by their paths, or what is wrong with them."""
-        found: dict[str, bytes] = {}
+        contents: dict[str, bytes] = {}
         todo = [("", body)]
         while todo:
             before, folder = todo.pop()
-            for one in folder.get("files") or []:
-                blob = self.blobs.get(str(one.get("token")))
+            for entry in folder.get("files") or []:
+                blob = self.blobs.get(str(entry.get("token")))
                 if blob is None or not blob.done:
                     return "A file token is not valid, or its upload is not complete"
-                found[before + blob.name] = bytes(blob.data)
-            todo += [(f"{before}{one.get('name')}/", one) for one in folder.get("directories") or []]
-        if not found:
+                contents[before + blob.name] = bytes(blob.data)
+            todo += [(f"{before}{subfolder.get('name')}/", subfolder) for subfolder in folder.get("directories") or []]
+        if not contents:
             return "At least one file is required"
-        return _unpacked(found)
+        return _unpacked(contents)
 
 
 def _unpacked(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -143,7 +143,7 @@ def _unpacked(files: dict[str, bytes]) -> dict[str, bytes]:
     return made
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Submission:
     """What was submitted to a competition.
 
@@ -153,6 +153,9 @@ class Submission:
         message: What was said about it.
         data: The file.
         date: When, in ISO form.
+        status: As Kaggle lists it: PENDING, COMPLETE or ERROR.
+        score: The public score.
+        error: Why it could not be scored.
     """
 
     competition: str
@@ -160,3 +163,6 @@ class Submission:
     message: str
     data: bytes = field(repr=False)
     date: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat())
+    status: str = "PENDING"
+    score: str = ""
+    error: str = ""

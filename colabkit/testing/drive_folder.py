@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from colabkit.testing import _drive_daemon
-from colabkit.testing._drive_cloud import ROOTS, differences, tree
-from colabkit.testing._drive_settings import DriveSettings
+from colabkit.testing._drive_mount import daemon
+from colabkit.testing._drive_mount.cloud import ROOTS, differences, tree
+from colabkit.testing._drive_mount.settings import DriveSettings
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -29,7 +29,8 @@ class DriveFolder:
     """A FUSE folder with the habits of Colab's Drive mount, for a `with` statement.
 
     What programs write looks finished at once, and reaches "the cloud" late and in no order, or never. Look at `cloud`
-    and `trash` to see what would survive the machine. The rules are written down in `colabkit/testing/_drive_cloud.py`.
+    and `trash` to see what would survive the machine. The rules are written down in
+    `colabkit/testing/_drive_mount/cloud.py`.
 
     Attributes:
         mountpoint: Where it is mounted; `MyDrive` and `Shareddrives` are in it.
@@ -61,7 +62,7 @@ class DriveFolder:
             made.mkdir(parents=True, exist_ok=True)
         self.settings = DriveSettings(**settings)
         self.settings.save(self.state / "settings.json")
-        (self.state / _drive_daemon.CONSENT).touch()
+        (self.state / daemon.CONSENT).touch()
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -100,17 +101,17 @@ class DriveFolder:
     @property
     def log(self) -> Path:
         """The daemon's log, where DriveFS has it."""
-        return self.home / _drive_daemon.DRIVEFS / "Logs/drive_fs.txt"
+        return self.home / daemon.DRIVEFS / "Logs/drive_fs.txt"
 
     @property
     def cache(self) -> Path:
         """What the mount shows, on this machine's disk."""
-        return self.home / _drive_daemon.CACHE
+        return self.home / daemon.CACHE
 
     @property
     def pid(self) -> int | None:
         """The daemon's process, None when there is none."""
-        return _drive_daemon.running(self.state)
+        return daemon.running(self.state)
 
     def set(self, **settings: Any) -> None:
         """Change the behaviour at once: `set(offline=True)`, `set(stall={"write": 30})`; the rest stays."""
@@ -119,7 +120,7 @@ class DriveFolder:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that lead the daemon's program to this folder."""
-        return {_drive_daemon.STATE: str(self.state), _drive_daemon.OWNER: str(os.getpid()), "HOME": str(self.home)}
+        return {daemon.STATE: str(self.state), daemon.OWNER: str(os.getpid()), "HOME": str(self.home)}
 
     def mount(self) -> None:
         """Mount it; what an earlier daemon on this machine had not uploaded is uploaded now.
@@ -130,7 +131,7 @@ class DriveFolder:
         if missing := self.missing():
             raise RuntimeError(missing)
         self.mountpoint.mkdir(parents=True, exist_ok=True)
-        words = [sys.executable, "-m", _drive_daemon.__name__, f"--preferences=mount_point_path:{self.mountpoint}"]
+        words = [sys.executable, "-m", daemon.__name__, f"--preferences=mount_point_path:{self.mountpoint}"]
         with open(self.state / "daemon.txt", "ab") as out:
             env = {**os.environ, **self.environment()}
             self._process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
@@ -158,7 +159,7 @@ class DriveFolder:
     def unmount(self) -> None:
         """Kill the daemon and take the mount away; what was not uploaded waits for the next `mount()`."""
         self.kill()
-        _drive_daemon.unmount(str(self.mountpoint))
+        daemon.unmount(str(self.mountpoint))
 
     def new_machine(self) -> None:
         """Lose this machine: what was not uploaded is gone. The next `mount()` shows what the cloud has."""
@@ -169,8 +170,8 @@ class DriveFolder:
 
     def pending(self) -> list[str]:
         """Name what has not reached the cloud: files that were written, and files that were deleted or renamed."""
-        changed, gone = differences(self.cache / ROOTS[0], self.cloud)
-        return sorted({*changed, *gone})
+        changed, deleted = differences(self.cache / ROOTS[0], self.cloud)
+        return sorted({*changed, *deleted})
 
     def settle(self, timeout: float = 30.0) -> None:
         """Wait until the cloud has everything.

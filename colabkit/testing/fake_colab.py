@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from colabkit import config
-from colabkit.runtime import _colab
-from colabkit.testing import _drive_daemon
-from colabkit.testing._colab_kernel import PATIENCE, Kernel
-from colabkit.testing._colab_page import Page
+from colabkit.runtime.hosts import colab
+from colabkit.testing._colab.kernel import PATIENCE, Kernel
+from colabkit.testing._colab.page import Page
+from colabkit.testing._drive_mount import daemon
 from colabkit.testing.drive_folder import DriveFolder
 from colabkit.testing.web import FakeWeb
 
@@ -41,6 +41,7 @@ MOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
     "policy": ("The domain policy has disabled Drive File Stream", "DriveFS is disabled by policy"),
     "timeout": ("", "QueryManager timed out during the initial read of the root folder"),
     "quota": ("", "fetch of root failed: QUOTA_EXCEEDED"),
+    "unseen": ("", "fatal: ended before anybody looked"),
     "stops": ("Drive File Stream encountered a problem and has stopped", "fatal: database is corrupt"),
 }
 """What Drive's program says and what it logs, by the fault that ends it at its start."""
@@ -64,7 +65,7 @@ class FakeColab:
 
     The kernel is a real one, with a double of google.colab whose messages, errors and words are Colab's; the host's
     variables and files are there (the files under `root`), and `drive.mount()` starts a program that really mounts a
-    `DriveFolder`. `secrets`, `consent`, `frontend`, `uploads` and `mount_fault` may be changed between cells.
+    `DriveFolder`. `secrets`, `consent`, `frontend`, `delay`, `uploads` and `mount_fault` may be changed between cells.
 
     Attributes:
         root: The root of the machine's files: `root/content` is its `/content`.
@@ -80,14 +81,18 @@ class FakeColab:
         frontend: Who shows the notebook.
         consent: What the user does when asked for credentials.
         secrets: The user's secrets by name; None where the notebook has no access.
+        delay: Seconds until the page answers, as on a slow line or in a tab that sleeps.
         answers: How many requests are answered before the frontend falls silent; None is all.
         uploads: The files that the user chooses in a dialog of `files.upload`, by name; {} cancels it, and None leaves
             it open.
         javascript: Returns the value of a script that runs in the page.
-        mount_fault: What ends Drive's program at its start: "policy", "timeout", "quota", "stops", or None.
+        mount_fault: What ends Drive's program at its start: "policy", "timeout", "quota", "stops", "unseen" (which
+            google.colab misses, so that it waits for half a minute more than its time), or None.
         enterprise: Whether it is Colab Enterprise.
         env: More variables for the kernel.
         python: The interpreter of the kernel.
+        colabtools: A checkout of the real google.colab, to be used in the place of the double; its `drive` asks for
+            files of the whole machine and works on a real Colab only.
         drive: Fields of `DriveSettings`.
         web: What plays the internet to the kernel, as `FakeKaggle()`; other hosts cannot be reached then. The real
             internet, when empty.
@@ -105,6 +110,7 @@ class FakeColab:
         frontend: Frontend = "browser",
         consent: Consent = "granted",
         secrets: Mapping[str, str | None] | None = None,
+        delay: float = 0.0,
         answers: int | None = None,
         uploads: Mapping[str, bytes] | None = None,
         javascript: Callable[[str], Any] | None = None,
@@ -112,6 +118,7 @@ class FakeColab:
         enterprise: bool = False,
         env: Mapping[str, str] | None = None,
         python: StrPath = sys.executable,
+        colabtools: StrPath | None = None,
         drive: Mapping[str, Any] | None = None,
         web: Sequence[World] = (),
     ) -> None:
@@ -121,13 +128,15 @@ class FakeColab:
         self.mountpoint = self.root / "content" / "drive"
         self.drive = DriveFolder(self.folder / "drive", mountpoint=self.mountpoint, **(drive or {}))
         self.frontend, self.consent, self.secrets = frontend, consent, dict(secrets or {})
+        self.delay = delay
         self.requests: list[Request] = []
         self._answers, self._javascript, self._env = answers, javascript, dict(env or {})
         self._enterprise, self._python = enterprise, python
+        self._double = _DOUBLES if colabtools is None else Path(colabtools).absolute()
         self._fault = mount_fault
         self._page = Page(uploads=uploads)
         self.displays, self.viewed, self.downloads = self._page.displays, self._page.viewed, self._page.downloads
-        self._kernel = Kernel(self._page, self._answered)
+        self._kernel = Kernel(self._page, self._reply_to)
         self._web, self._open = tuple(web), ExitStack()
         self._proxy: dict[str, str] = {}
 
@@ -153,7 +162,10 @@ class FakeColab:
     @mount_fault.setter
     def mount_fault(self, fault: str | None) -> None:
         self._fault = fault
-        file = self.drive.state / _drive_daemon.FAULT
+        file, unseen = self.drive.state / daemon.FAULT, self.drive.state / "unseen"
+        unseen.unlink(missing_ok=True)
+        if fault == "unseen":
+            unseen.touch()
         if fault is None:
             file.unlink(missing_ok=True)
         else:
@@ -161,10 +173,10 @@ class FakeColab:
 
     def environment(self) -> dict[str, str]:
         """Return the variables of the machine, which a subprocess of it gets as well."""
-        modules = map(str, (_DOUBLES, Path(config.__file__).parents[1]))
+        modules = map(str, (self._double, Path(config.__file__).parents[1]))
         enterprise = {"VERTEX_PRODUCT": "COLAB_ENTERPRISE"} if self._enterprise else {}
         return {
-            _colab.TAG: "release-colab_20260825-060134_RC00",
+            colab.TAG: "release-colab_20260825-060134_RC00",
             "COLAB_BACKEND_VERSION": "next",
             "COLAB_GPU": "",
             "COLAB_IMAGE_TYPE": "cpu",
@@ -178,6 +190,7 @@ class FakeColab:
             "IPYTHONDIR": str(self.folder / "ipython"),
             "PYTHONPATH": os.pathsep.join(modules),
             config.MACHINE_ROOT: str(self.root),
+            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             **self.drive.environment(),
             **enterprise,
             **self._proxy,
@@ -206,16 +219,18 @@ class FakeColab:
         for name in ("proc", "sys"):  # memory and cores are this machine's
             if not (self.root / name).is_symlink():
                 (self.root / name).symlink_to(f"/{name}")
-        (self.drive.state / _drive_daemon.CONSENT).unlink(missing_ok=True)
+        (self.drive.state / daemon.CONSENT).unlink(missing_ok=True)
         self.mount_fault = self._fault
+        gcloud = self.folder / "bin" / "gcloud"  # authenticate_user runs it; it needs to do nothing here
+        gcloud.parent.mkdir(exist_ok=True)
+        gcloud.write_text("#!/bin/sh\nexit 0\n")
+        gcloud.chmod(0o755)
 
     def _program(self) -> str:
         """Write Drive's program: what google.colab starts has few of the kernel's variables, so it brings its own."""
         variables = {**self.drive.environment(), "PYTHONPATH": str(Path(config.__file__).parents[1])}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        return "\n".join(
-            ["#!/bin/sh", *lines, f'exec {shlex.quote(sys.executable)} -m {_drive_daemon.__name__} "$@"', ""]
-        )
+        return "\n".join(["#!/bin/sh", *lines, f'exec {shlex.quote(sys.executable)} -m {daemon.__name__} "$@"', ""])
 
     def run(self, code: str, *, answer: str | None = None, timeout: float = PATIENCE) -> str:
         """Run a cell as the frontend does, answering what it asks; return what was printed or raised, and not cleared.
@@ -251,10 +266,10 @@ class FakeColab:
         value = self._kernel.evaluate(f"{module}._js._invoke_function({', '.join(map(repr, words))})")
         if value["status"] != "ok":
             raise RuntimeError(f"{value['ename']}: {value['evalue']}")
-        found: Mapping[str, Any] = value["data"]
-        return found
+        data: Mapping[str, Any] = value["data"]
+        return data
 
-    def _answered(self, message: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _reply_to(self, message: Mapping[str, Any]) -> tuple[float, dict[str, Any]] | None:
         kind, body = message["metadata"]["colab_request_type"], message["content"]["request"]
         self.requests.append(Request(kind=kind, body=body))
         if self._answers is not None and len(self.requests) > self._answers:
@@ -263,7 +278,7 @@ class FakeColab:
         answer = self._answer(kind, body)
         if number is None or answer is None:
             return None
-        return {"type": "colab_reply", "colab_msg_id": number, **answer}
+        return self.delay, {"type": "colab_reply", "colab_msg_id": number, **answer}
 
     def _answer(self, kind: str, body: Any) -> dict[str, Any] | None:
         """Return what the reply carries beside its number; None is no reply."""
@@ -290,7 +305,7 @@ class FakeColab:
             return None
         if self.consent == "refused":
             return {"error": "Error: credential propagation was unsuccessful"}
-        name = _drive_daemon.CONSENT if scope == "dfs_ephemeral" else _USER
+        name = daemon.CONSENT if scope == "dfs_ephemeral" else _USER
         (self.drive.state / name).touch()
         return {}
 
@@ -300,11 +315,12 @@ class FakeColab:
         for folder in (self.drive.home, self.drive.state / "cloud", self.drive.trash, self.mountpoint):
             shutil.rmtree(folder, ignore_errors=True)
         self.drive.home.mkdir()
-        for name in (_drive_daemon.CONSENT, _USER):
+        for name in (daemon.CONSENT, _USER):
             (self.drive.state / name).unlink(missing_ok=True)
         self.frontend, self.consent, self.mount_fault, self.uploads = "browser", "granted", None, None
-        for told in (self.requests, self.displays, self.viewed, self.downloads):
-            told.clear()
+        self.delay = 0.0
+        for recorded in (self.requests, self.displays, self.viewed, self.downloads):
+            recorded.clear()
 
     def interrupt(self) -> str:
         """Interrupt the cell that `run` gave up, as the page's stop button does; return what it still said."""

@@ -118,4 +118,4 @@ class FaultyStorage(MemoryStorage):
 
     def _answer(self) -> None:
         if self.offline:
-            raise UnreachableError("the storage does not answer", why="it is switched off", do="switch it on")
+            raise UnreachableError("the storage does not answer", why="it is switched off", hint="switch it on")

@@ -10,8 +10,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from colabkit._tools.optional import require
-from colabkit.testing._gcs_handler import handler_for
+from colabkit._internal.optional import require
+from colabkit.testing._gcs.handler import handler_for
 from colabkit.testing.http import Server
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ class FakeGCS:
         seen: The requests that are over.
         tokens: The access tokens that are accepted where a bucket is not public, and who they stand for.
         page_size: Names in one page of a listing.
+        links: Whether an object tells where its bytes are; googleapis/storage-testbench does not.
         rate: Bytes a second for each connection; 0 is as fast as it goes.
 
     Args:
@@ -189,6 +190,7 @@ class FakeGCS:
         self.seen: list[GcsSeen] = []
         self.tokens = {"ya29.test": "ada@example.org"}
         self.page_size = 1000
+        self.links = True
         self.rate = 0.0
         self.lock = threading.RLock()
         self._generation = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import html
+import json
 import re
 import urllib.parse
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class Item:
         mime: Its type.
         parent: The id of the folder that it lies in, or "".
         public: Anyone with the link may open it.
+        refusal: What a page says instead of giving it out, or "".
+        old_page: The page before a large file is of an older make, as gdown's reader has it.
         quota: Too many people have, so that nobody may for a day, except by an account.
         account_quota: Accounts neither.
         resource_key: What the link needs beside the id, or "".
@@ -59,6 +62,8 @@ class Item:
     mime: str = "application/octet-stream"
     parent: str = ""
     public: bool = True
+    refusal: str = ""
+    old_page: bool = False
     quota: bool = False
     account_quota: bool = False
     resource_key: str = ""
@@ -237,8 +242,18 @@ class _Content(DriveSite):
         if item is None:
             return _moved(_SIGN_IN, 302)
         if item.quota:
-            said = "Sorry, you can't view or download this file at this time. Too many users have viewed it recently."
-            return _page("Google Drive - Quota exceeded", f'<p class="uc-error-caption">{said}</p>')
+            message = (
+                "Sorry, you can't view or download this file at this time. Too many users have viewed it recently."
+            )
+            return _page("Google Drive - Quota exceeded", f'<p class="uc-error-caption">{message}</p>')
+        if item.refusal:
+            return _page(
+                "Google Drive - Access denied", f'<p class="uc-error-subcaption">{html.escape(item.refusal)}</p>'
+            )
+        if item.old_page and query.get("confirm") != "t":
+            address = f"https://drive.usercontent.google.com/download?id={identity}&confirm=t"
+            script = json.dumps({"downloadUrl": address}, separators=(",", ":"))
+            return _page("Google Drive", f"<script>{script}</script>")
         if len(item.data) <= _LARGE or query.get("confirm") == "t":
             self.drive.confirmed += "confirm" in query
             return self.drive.files[identity]
@@ -255,17 +270,23 @@ class _Content(DriveSite):
 
 
 class _Documents(DriveSite):
+    owner = ""
+    """The header that opens what is not public, as it does for the export links of Drive's interface."""
+
     def answer(self, request: Request) -> Resource | Page:
         path, query = read_query(request)
-        match = re.fullmatch(r"/(\w+)/d/([-\w]+)/(export|edit)", path)
+        match = re.fullmatch(r"/(\w+)/d/(?:e/)?([-\w]+)/(export|edit|gviz/tq|pub)", path)
         if match is None:
             return _NOT_FOUND
         identity, item = self.drive.opened({**query, "id": match[2]})
+        if item is None and self.owner and request.headers.get("authorization") == self.owner:
+            item = self.drive.items.get(match[2])
         if item is None or item.mime not in _KINDS:
             return _moved(_SIGN_IN, 302) if identity in self.drive.items else _NOT_FOUND
         if match[3] == "edit":
             return _page(f"{item.name} - Google Docs", "<div>an editor</div>")
-        return exported(item, query.get("format", "docx"))
+        export_format = query.get("tqx", "").partition("out:")[2] or query.get("output", "")
+        return exported(item, query.get("format", export_format or "docx"))
 
 
 def exported(item: Item, ending: str) -> Resource:

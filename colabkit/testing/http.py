@@ -144,7 +144,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """An answer that is no file: a page, a piece of JSON, a redirect."""
+    """An answer that is not a file: a page, a piece of JSON, a redirect."""
 
     status: int = 200
     body: bytes = b""
@@ -257,6 +257,9 @@ class Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Note that it is open."""
         self._open.add(request)
+        with contextlib.suppress(OSError):
+            # What is counted as sent should have left: megabytes that wait in the kernel are lost with a reset.
+            request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
@@ -282,6 +285,9 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Stay silent."""
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_POST(self) -> None:
         self.do_GET()
 
@@ -293,15 +299,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self._noted() as request:
-            self._serve(self.site.answer(self._whole(request)))
+            self._serve(self.site.answer(self._complete(request)))
 
     def do_PUT(self) -> None:
-        self._left = int(self.headers.get("Content-Length", 0))
+        self._chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        self._left = 1 if self._chunked else int(self.headers.get("Content-Length", 0))
         with self._noted() as request:
             try:
                 page = self.site.take(request, self._blocks())
                 if page is None:
-                    self._serve(self.site.answer(self._whole(request)))
+                    self._serve(self.site.answer(self._complete(request)))
                     return
                 for _ in self._blocks():
                     pass  # what was not taken must not be read as the next request
@@ -321,11 +328,23 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self._seen.over = True
 
-    def _whole(self, request: Request) -> Request:
-        self._seen.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def _complete(self, request: Request) -> Request:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            self._seen.body = b"".join(self._chunks())
+        else:
+            self._seen.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         return dataclasses.replace(request, body=self._seen.body)
 
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline().partition(b";")[0] or b"0", 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
     def _blocks(self) -> Iterator[bytes]:
+        if self._chunked and self._left:
+            self._left = 0
+            yield from self._chunks()
         while self._left:
             block = self.rfile.read(min(_BLOCK, self._left))
             if not block:
@@ -397,8 +416,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
         length = len(body) + (faults["length"].at if "length" in faults else 0)
         self._head(206 if span is not None else 200, {**headers, "Content-Length": str(length)})
-        if "length" in faults:
-            self.close_connection = True
+        self.close_connection |= "length" in faults
+        if self.command == "HEAD":
+            return
         self._body(body, start, faults, resource.rate)
 
     def _span(self, resource: Resource, size: int) -> tuple[int, int] | None:
@@ -428,6 +448,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _plain(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         self._head(status, {**headers, "Content-Length": str(len(body))})
+        if self.command == "HEAD":
+            return
         self.wfile.write(body)
         self._count(len(body))
 
@@ -444,6 +466,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _body(self, body: bytes, start: int, faults: Mapping[str, Fault], rate: float) -> None:
+        if self.command == "HEAD":
+            return
         at, begun = 0, time.monotonic()
         stops = sorted({faults[kind].at - start for kind in ("reset", "truncate", "stall") if kind in faults})
         if self._strikes(start, faults):

@@ -8,7 +8,7 @@ import io
 import json
 import urllib.parse
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from colabkit.testing._kaggle_uploads import Blobs, Submission
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 USER, KEY, TOKEN = "ada", "0123456789abcdef", "KGAT_fedcba9876543210"
+REFRESH = "KGRT_0011223344556677"
 """An account that every `FakeKaggle` knows."""
+
+LICENSES = (None, "Apache 2.0", "MIT", "CC0: Public Domain", "Attribution 4.0 International (CC BY 4.0)")
+"""The licenses that the double knows for a model's variation; None is what kagglehub sends for none."""
 
 _TAKES = frozenset(
     {
         *("StartBlobUpload", "CreateDataset", "CreateDatasetVersion"),
         *("StartSubmissionUpload", "CreateSubmission", "ListSubmissions"),
+        *("GetModel", "CreateModel", "CreateModelInstance", "CreateModelInstanceVersion"),
     }
 )
 
@@ -40,6 +45,7 @@ class Bundle:
         zipped: The single files that are kept as a zip each.
         notes: What was said about this version.
         about: What it was made with.
+        earlier: The files of versions before this one, by their numbers.
     """
 
     files: dict[str, bytes]
@@ -49,6 +55,7 @@ class Bundle:
     zipped: frozenset[str] = frozenset()
     notes: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
+    earlier: Mapping[int, dict[str, bytes]] = field(default_factory=dict)
 
 
 class Storage(Site):
@@ -64,10 +71,13 @@ class Storage(Site):
         self._lives: dict[str, int | None] = {}
 
     def keep(self, name: str, data: bytes) -> Resource:
-        """Hold a file with the hash that Google's storage tells; the same one keeps its faults."""
-        known = self.resources.get(name)
-        if known is not None and known.etag == tag(data):
-            return known
+        """Hold a file with the hash that Google's storage tells, with a 206 too by this interface, unlike its JSON one.
+
+        The same file keeps its faults.
+        """
+        stored = self.resources.get(name)
+        if stored is not None and stored.etag == tag(data):
+            return stored
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         return self.put(name, data, headers={"x-goog-hash": f"md5={digest}", "Accept-Ranges": "bytes"})
 
@@ -108,6 +118,8 @@ class FakeKaggle:
         valid_for: How many requests a signed address lives; 0 is for ever.
         busy: How many calls are answered with 429 first.
         lost: How many versions and submissions are made without an answer that arrives.
+        scores: What becomes of the newest submission after each listing: its status, and its score.
+        models: The models that were made, by "OWNER/MODEL", with what was told about them.
         hides: What is not there is refused with 403, like what is private, instead of 404.
         address: What stands before the path of a signed address.
 
@@ -126,6 +138,8 @@ class FakeKaggle:
     lost: int = 0
     hides: bool = False
     submissions: list[Submission] = field(default_factory=list)
+    scores: list[tuple[str, str]] = field(default_factory=list)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     address: str = "https://storage.googleapis.com"
 
     def __post_init__(self) -> None:
@@ -152,9 +166,15 @@ class FakeKaggle:
         self.bundles[name] = Bundle(files=files, **options)
         return self.bundles[name]
 
-    def sign(self, name: str, file: str) -> str | None:
+    def sign(self, name: str, file: str, version: int | None = None) -> str | None:
         """Put what is asked for into the storage and return its signed address; None if there is no such file."""
         bundle = self.bundles[name]
+        if version not in (None, bundle.version):
+            if version not in bundle.earlier:
+                return None
+            bundle = replace(bundle, files=bundle.earlier[version], version=version)
+        if not bundle.files:
+            return None
         if not file:
             data, stored = packed(bundle.files), f"kaggle-data-sets/{name}/{bundle.version}/bundle/archive.zip"
         elif file not in bundle.files:
@@ -190,25 +210,31 @@ class _Interface(Site):
         try:
             body = json.loads(request.body or b"{}")
         except ValueError:
-            return _said(400, "no JSON")
+            return _message_page(400, "no JSON")
         self._kaggle.calls.append((method, body))
         if self._kaggle.busy > 0:
             self._kaggle.busy -= 1
-            return _said(429, "Too many requests", {"Retry-After": "1"})
+            return _message_page(429, "Too many requests", {"Retry-After": "1"})
         account = _account(request.headers.get("authorization", ""))
         if account is None:
-            return _said(401, "Unauthenticated")
+            return _message_page(401, "Unauthenticated")
+        if method == "users.AccountService/GenerateAccessToken":
+            if body.get("refreshToken") != REFRESH:
+                return _message_page(401, "Invalid refresh token")
+            return _json({"token": TOKEN, "expiresIn": 43200})
         if method == "security.OAuthService/IntrospectToken":
             return _json({"active": body.get("token") == TOKEN, "username": USER})
         call = method.rpartition("/")[2]
         if call in _TAKES:
-            return self._take(call, body) if account else _said(401, "Unauthenticated")
-        name, file = _wanted(body)
+            return self._take(call, body) if account else _message_page(401, "Unauthenticated")
+        name, file = _name_and_file(body)
         bundle = self._kaggle.bundles.get(name)
         if bundle is None:
-            return _said(403, "Permission was denied") if self._kaggle.hides else _said(404, "Not found")
+            return (
+                _message_page(403, "Permission was denied") if self._kaggle.hides else _message_page(404, "Not found")
+            )
         if (bundle.private or name.startswith("competitions/")) and not account:
-            return _said(401, "Unauthenticated")
+            return _message_page(401, "Unauthenticated")
         return self._about(bundle, name, file, call, body)
 
     def _take(self, call: str, body: Mapping[str, Any]) -> Page:
@@ -217,15 +243,17 @@ class _Interface(Site):
             return _json(uploads.begin(body, kaggle.address))
         if "competitionName" in body:
             return self._submit(call, body)
+        if "Model" in call:
+            return self._take_model(call, body)
         owner, slug = str(body.get("ownerSlug")), str(body.get("datasetSlug") or body.get("slug"))
         if owner != USER:
-            return _said(403, "Permission 'datasets.update' was denied")
+            return _message_page(403, "Permission 'datasets.update' was denied")
         name, content = f"datasets/{owner}/{slug}", body if call == "CreateDataset" else body.get("body") or {}
         old = kaggle.bundles.get(name)
         if call == "CreateDataset" and old is not None:
             return _json({"status": "error", "error": f'The requested title "{slug}" is already in use by a dataset.'})
         if call == "CreateDatasetVersion" and old is None:
-            return _said(404, "Dataset not found")
+            return _message_page(404, "Dataset not found")
         files = uploads.files(content)
         if isinstance(files, str):
             return _json({"status": "error", "error": files})
@@ -236,22 +264,71 @@ class _Interface(Site):
         kaggle.put(name, files, version=version, private=private, notes=notes, about=about)
         return self._done({"status": "ok", "ref": f"{owner}/{slug}", "url": f"https://www.kaggle.com/{owner}/{slug}"})
 
+    def _take_model(self, call: str, body: Mapping[str, Any]) -> Page:
+        kaggle, owner = self._kaggle, str(body.get("ownerSlug"))
+        slug = str(body.get("slug") or body.get("modelSlug"))
+        model = f"{owner}/{slug}"
+        known = model in kaggle.models or any(name.startswith(f"models/{model}/") for name in kaggle.bundles)
+        if call == "GetModel":
+            if not known:
+                return _message_page(403, "Permission was denied") if kaggle.hides else _message_page(404, "Not found")
+            return _json({"ref": model, "slug": slug})
+        if owner != USER:
+            return _message_page(403, "Permission 'models.update' was denied")
+        if call == "CreateModel":
+            if known:
+                return _json({"error": f'The slug "{slug}" is already in use.', "errorCode": 409})
+            kaggle.models[model] = dict(body)
+            return self._done({"ref": model, "url": f"https://www.kaggle.com/models/{model}"})
+        if not known:
+            return _message_page(404, "Model not found")
+        content = body.get("body") or {}
+        name, _ = _name_and_file({**content, **body})
+        old = kaggle.bundles.get(name)
+        if call == "CreateModelInstance":
+            if old is not None:
+                return _json({"error": "Already exists", "errorCode": 409})
+            if content.get("licenseName") not in LICENSES:
+                return _json({"error": f"The license '{content.get('licenseName')}' is not valid", "errorCode": 400})
+        elif old is None:
+            return _message_page(404, "Model instance not found")
+        files = kaggle.storage.uploads.files(content)
+        if isinstance(files, str):
+            return _json({"error": files, "errorCode": 400})
+        about = {key: value for key, value in content.items() if key not in ("files", "directories")}
+        version, notes = 1 if old is None else old.version + 1, str(content.get("versionNotes", ""))
+        kaggle.put(name, files, version=version, private=True, notes=notes, about=about)
+        return self._done({"ref": name.removeprefix("models/"), "url": f"https://www.kaggle.com/{name}"})
+
     def _submit(self, call: str, body: Mapping[str, Any]) -> Page:
         kaggle, uploads, name = self._kaggle, self._kaggle.storage.uploads, str(body["competitionName"])
         bundle = kaggle.bundles.get(f"competitions/{name}")
         if bundle is None:
-            return _said(404, "Not found")
+            return _message_page(404, "Not found")
         if bundle.consent:
-            return _said(403, bundle.consent)
+            return _message_page(403, bundle.consent)
         if call == "StartSubmissionUpload":
             return _json(uploads.begin(body, kaggle.address))
         if call == "ListSubmissions":
-            mine = [one for one in reversed(kaggle.submissions) if one.competition == name]
-            listed = [{"fileName": one.name, "description": one.message, "date": one.date} for one in mine]
+            mine = [submission for submission in reversed(kaggle.submissions) if submission.competition == name]
+            listed = [
+                {
+                    "fileName": submission.name,
+                    "description": submission.message,
+                    "date": submission.date,
+                    "status": submission.status,
+                    "publicScore": submission.score,
+                    "errorDescription": submission.error,
+                }
+                for submission in mine
+            ]
+            for submission, (status, score) in zip(mine[:1], kaggle.scores[:1], strict=False):
+                submission.status, submission.score = status, score
+                del kaggle.scores[0]
             return _json({"submissions": listed, "nextPageToken": ""})
         blob = uploads.blobs.get(str(body.get("blobFileTokens")))
         if blob is None or not blob.done:
-            return _said(400, "The file token is not valid")
+            return _message_page(400, "The file token is not valid")
         message = str(body.get("submissionDescription", ""))
         kaggle.submissions.append(Submission(competition=name, name=blob.name, message=message, data=bytes(blob.data)))
         return self._done({"message": f"Successfully submitted to {name}", "ref": len(kaggle.submissions)})
@@ -275,11 +352,11 @@ class _Interface(Site):
             listed = [{"name": path, "totalBytes": len(data)} for path, data in bundle.files.items()]
             return _json({"datasetFiles": listed, "files": listed, "nextPageToken": ""})
         if bundle.consent:
-            return _said(403, bundle.consent)
-        asked = body.get("datasetVersionNumber", body.get("versionNumber", bundle.version))
-        location = self._kaggle.sign(name, file) if asked == bundle.version else None
+            return _message_page(403, bundle.consent)
+        requested = body.get("datasetVersionNumber", body.get("versionNumber", bundle.version))
+        location = self._kaggle.sign(name, file, requested)
         if location is None:
-            return _said(404, "Not found")
+            return _message_page(404, "Not found")
         return Page(status=302, headers={"Location": location})
 
 
@@ -291,7 +368,7 @@ def _account(authorization: str) -> str | None:
     return USER if authorization in (basic, f"Bearer {TOKEN}") else None
 
 
-def _wanted(body: Mapping[str, Any]) -> tuple[str, str]:
+def _name_and_file(body: Mapping[str, Any]) -> tuple[str, str]:
     file = str(body.get("fileName") or body.get("path") or body.get("filePath") or "")
     if "kernelSlug" in body:
         return f"code/{body.get('ownerSlug') or body.get('userName')}/{body['kernelSlug']}", file
@@ -308,6 +385,6 @@ def _json(value: Mapping[str, Any]) -> Page:
     return Page(body=json.dumps(value).encode(), headers={"Content-Type": "application/json"})
 
 
-def _said(status: int, message: str, headers: Mapping[str, str] | None = None) -> Page:
+def _message_page(status: int, message: str, headers: Mapping[str, str] | None = None) -> Page:
     body = json.dumps({"code": status, "message": message}).encode()
     return Page(status=status, body=body, headers={"Content-Type": "application/json", **(headers or {})})

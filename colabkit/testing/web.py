@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from colabkit._tools.optional import require
+from colabkit._internal.optional import require
 from colabkit.testing.http import Server, Site
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from colabkit._tools.optional import require
+from colabkit._internal.optional import require
 from colabkit.errors import DataError
-from colabkit.tracking import _jsonl, sinks
+from colabkit.tracking import jsonl
 from colabkit.tracking.base import Record, Tracker
-from colabkit.tracking.neptune_logs import NeptuneRun, read_neptune
+from colabkit.tracking.trackers import registry as sinks
+from colabkit.tracking.trackers.neptune_logs import NeptuneRun, read_neptune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def track(
         A `keras.callbacks.Callback` for one call of `fit`.
 
     Raises:
-        DataError: A number makes no sense.
+        DataError: A number is not valid.
         MissingDependencyError: Keras, or the package of a tracker, is not installed.
         UnknownNameError: There is no tracker of that name.
 
@@ -62,15 +63,17 @@ def track(
     """
     for name, number in {"every": every, "histograms": histograms}.items():
         if number < 0:
-            raise DataError(f"{name}={number} makes no sense", do=f"pass {name}=0 for none, or a number of steps")
+            raise DataError(f"{name}={number} is not valid", hint=f"pass {name}=0 for none, or a number of steps")
     require("keras", extra="train", why="ck.track() makes a callback of Keras")
-    from colabkit.tracking._events import EventFiles
-    from colabkit.tracking._keras import TrackCallback
+    from colabkit.tracking.event_file import EventFiles
+    from colabkit.tracking.keras import TrackCallback
 
     folder = folder_of(run)
-    besides = [sinks.open_sink(one, folder) if isinstance(one, str) else one for one in sinks.check(more)]
+    besides = [
+        sinks.open_sink(tracker, folder) if isinstance(tracker, str) else tracker for tracker in sinks.check(more)
+    ]
     events = EventFiles(folder / EVENTS_DIR)
-    own: list[Tracker] = [_jsonl.JsonLines(folder / LOG_DIR), events]
+    own: list[Tracker] = [jsonl.JsonLines(folder / LOG_DIR), events]
     return TrackCallback(folder / LOG_DIR, own, events=events, sinks=besides, every=every, histograms=histograms)
 
 
@@ -88,7 +91,7 @@ def track_fastai(
         A callback for one call of `fit`, `fit_one_cycle` and their like, or of `fine_tune`.
 
     Raises:
-        DataError: A number makes no sense.
+        DataError: A number is not valid.
         MissingDependencyError: The package of a tracker is not installed.
         UnknownNameError: There is no tracker of that name.
 
@@ -99,18 +102,18 @@ def track_fastai(
         ```
     """
     if every < 0:
-        raise DataError(f"every={every} makes no sense", do="pass every=0 for none, or a number of steps")
-    from colabkit.tracking._events import EventFiles
-    from colabkit.tracking._fastai import TrackLearner
-    from colabkit.tracking._logs import Logs
+        raise DataError(f"every={every} is not valid", hint="pass every=0 for none, or a number of steps")
+    from colabkit.tracking.event_file import EventFiles
+    from colabkit.tracking.fastai import TrackLearner
+    from colabkit.tracking.group import TrackerGroup
 
     folder = folder_of(run)
     besides = sinks.check(more)
 
-    def open_logs() -> Logs:
-        return Logs(
-            [_jsonl.JsonLines(folder / LOG_DIR), EventFiles(folder / EVENTS_DIR)],
-            [sinks.open_sink(one, folder) if isinstance(one, str) else one for one in besides],
+    def open_logs() -> TrackerGroup:
+        return TrackerGroup(
+            [jsonl.JsonLines(folder / LOG_DIR), EventFiles(folder / EVENTS_DIR)],
+            [sinks.open_sink(tracker, folder) if isinstance(tracker, str) else tracker for tracker in besides],
         )
 
     return TrackLearner(folder / LOG_DIR, open_logs, every=every)
@@ -130,7 +133,7 @@ def read_log(run: _HasFolder | StrPath) -> list[Record]:
         >>> read_log(tempfile.mkdtemp())
         []
     """
-    return _jsonl.read(folder_of(run) / LOG_DIR / _jsonl.NAME)
+    return jsonl.read(folder_of(run) / LOG_DIR / jsonl.NAME)
 
 
 def folder_of(run: Any) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.log import in_notebook, say
-from colabkit._tools.optional import require
-from colabkit.errors import UnsupportedError
+from colabkit._internal.log import in_notebook, notify
+from colabkit._internal.optional import require
+from colabkit.errors import NotFoundError, UnsupportedError
 from colabkit.tracking import EVENTS_DIR, folder_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
 
     Raises:
         MissingDependencyError: The package tensorboard is not installed.
+        NotFoundError: There is no such folder.
         UnsupportedError: It does not start; the message says why.
 
     Example:
@@ -39,6 +40,8 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
     folder = folder_of(run).absolute()
     if (folder / EVENTS_DIR).is_dir():
         folder = folder / EVENTS_DIR
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder {folder}", hint="name a run, or a folder that holds event files")
     program = require("tensorboard.program", extra="track", why="ck.tensorboard() shows it")
     if in_notebook():
         from tensorboard import notebook
@@ -51,7 +54,9 @@ def tensorboard(run: StrPath | Any, *, port: int = 0) -> str | None:
         url: str = server.launch()
     except (SystemExit, OSError, program.TensorBoardServerException) as error:
         raise UnsupportedError(
-            "TensorBoard does not start", why=str(error), do="choose another port=, or run: tensorboard --logdir FOLDER"
+            "TensorBoard does not start",
+            why=str(error),
+            hint="choose another port=, or run: tensorboard --logdir FOLDER",
         ) from error
-    say("TensorBoard shows %s at %s", folder, url)
+    notify("TensorBoard shows %s at %s", folder, url)
     return url

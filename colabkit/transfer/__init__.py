@@ -5,28 +5,28 @@ from __future__ import annotations
 # Each name is imported when it is first used: who asks where a thing lies waits for nothing that moves it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from colabkit.transfer._fetch import fetch as fetch
-    from colabkit.transfer._fetch import fetch_details as fetch_details
-    from colabkit.transfer._here import here as here
-    from colabkit.transfer._here import is_public as is_public
-    from colabkit.transfer._job import Fetched as Fetched
-    from colabkit.transfer._push import Pushed as Pushed
-    from colabkit.transfer._push import push as push
-    from colabkit.transfer._push import push_details as push_details
-    from colabkit.transfer.cache import Receipt as Receipt
-    from colabkit.transfer.cache import listing as listing
+    from colabkit._engine.cache import CacheEntry as CacheEntry
+    from colabkit._engine.cache import listing as listing
+    from colabkit._engine.fetch_task import Fetched as Fetched
+    from colabkit.transfer.fetching import fetch as fetch
+    from colabkit.transfer.fetching import fetch_details as fetch_details
+    from colabkit.transfer.lookup import here as here
+    from colabkit.transfer.lookup import is_public as is_public
+    from colabkit.transfer.pushing import Pushed as Pushed
+    from colabkit.transfer.pushing import push as push
+    from colabkit.transfer.pushing import push_details as push_details
 else:
     _HOMES = {
-        "Fetched": "colabkit.transfer._job",
-        "Pushed": "colabkit.transfer._push",
-        "Receipt": "colabkit.transfer.cache",
-        "fetch": "colabkit.transfer._fetch",
-        "fetch_details": "colabkit.transfer._fetch",
-        "here": "colabkit.transfer._here",
-        "is_public": "colabkit.transfer._here",
-        "listing": "colabkit.transfer.cache",
-        "push": "colabkit.transfer._push",
-        "push_details": "colabkit.transfer._push",
+        "Fetched": "colabkit._engine.fetch_task",
+        "Pushed": "colabkit.transfer.pushing",
+        "CacheEntry": "colabkit._engine.cache",
+        "fetch": "colabkit.transfer.fetching",
+        "fetch_details": "colabkit.transfer.fetching",
+        "here": "colabkit.transfer.lookup",
+        "is_public": "colabkit.transfer.lookup",
+        "listing": "colabkit._engine.cache",
+        "push": "colabkit.transfer.pushing",
+        "push_details": "colabkit.transfer.pushing",
     }
 
     def __getattr__(name):
@@ -39,9 +39,9 @@ else:
 
 
 __all__ = [
+    "CacheEntry",
     "Fetched",
     "Pushed",
-    "Receipt",
     "fetch",
     "fetch_details",
     "here",

@@ -148,19 +148,20 @@ def report(size, rounds, found):
 
 def restore(folder, model, rounds):
     """Measure a restore beside reading the same file with hashing, both from the cache of the file system."""
-    from colabkit.checkpoint import _keras_state, manifest
+    from colabkit.checkpoint.format import naming
+    from colabkit.checkpoint.keras import state
 
     reads, restores, applies = [], [], []
     for _ in range(rounds + 1):
-        path = manifest.entries(folder / manifest.FOLDER)[0].path
+        path = naming.entries(folder / naming.FOLDER)[0].path
         start = time.perf_counter()
         with open(path, "rb") as file:
             hashlib.file_digest(file, "sha256")
         reads.append(time.perf_counter() - start)
         start = time.perf_counter()
-        found, _, _ = manifest.newest_good(manifest.candidates(folder / manifest.FOLDER))
+        found, _, _ = naming.latest_valid(naming.candidates(folder / naming.FOLDER))
         restores.append(time.perf_counter() - start)
-        _keras_state.apply(model, found.tensors, groups=("model/", "optimizer/"))
+        state.apply(model, found.tensors, groups=("model/", "optimizer/"))
         applies.append(time.perf_counter() - start)
     read, restored, applied = (min(times) * 1e3 for times in (reads, restores, applies))
     text = (

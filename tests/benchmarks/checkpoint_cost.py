@@ -21,10 +21,10 @@ import tempfile
 import time
 
 PARTS = {
-    "begin": "on_train_begin",
-    "steps": "_step_done",
-    "ends of epochs": "on_epoch_end",
-    "end": "on_train_end",
+    "begin": "begin",
+    "steps": "step_done",
+    "ends of epochs": "epoch_ends",
+    "end": "train_ends",
 }
 NOTHING = "a callback of Keras that does nothing at each step"  # Keras waits for every step to call it
 ROWS = {"without": None, NOTHING: None, 'every="60s" (default)': "60s", 'every="2s" (quickstart)': "2s"}
@@ -37,12 +37,12 @@ def main(rounds: int = 8, data: str | None = None) -> None:
     import numpy as np
 
     import colabkit as ck
-    from colabkit.checkpoint._keras import ResumeCallback
+    from colabkit.checkpoint.keras.fit.resumed_fit import ResumedFit
     from colabkit.models import datasets, mnist_mlp
 
     spent = dict.fromkeys(PARTS, 0.0)
     for part, method in PARTS.items():
-        setattr(ResumeCallback, method, clocked(getattr(ResumeCallback, method), spent, part))
+        setattr(ResumedFit, method, clocked(getattr(ResumedFit, method), spent, part))
 
     digits = datasets.load_mnist(data) if data else datasets.sample()
     times = -(-60_000 // len(digits.x_train))

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit.storage import get_tree, put_tree
-from colabkit.storage._drive import DriveStorage
+from colabkit.storage.drive import DriveStorage
 from colabkit.testing import DriveFolder, FakeColab
-from tests.drive_faults import FAULTS, VERBS, outcome
+from tests.support.drive_faults import FAULTS, VERBS, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

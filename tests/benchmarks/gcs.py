@@ -25,7 +25,7 @@ LARGE = 512 * MIB
 TM = "import time, sys; from google.cloud import storage; from google.cloud.storage import transfer_manager as tm; "
 TM += "bucket = storage.Client(project='p').bucket('bucket'); start = time.perf_counter(); "
 OURS = "import time, sys; from colabkit.transfer import fetch, push; import requests, google_crc32c; "
-OURS += "import colabkit.transfer._gcs, colabkit.transfer._gcs_upload, colabkit.transfer.engine; "
+OURS += "import colabkit.transfer.sources.gcs, colabkit._engine.uploads.gcs, colabkit._engine.downloader; "
 OURS += "start = time.perf_counter(); "
 END = "; print(time.perf_counter() - start)"
 DOWN = "tm.download_chunks_concurrently(bucket.get_blob('a'), sys.argv[1], worker_type='{}')" + END

@@ -30,9 +30,9 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 def arrays(folder: Path) -> dict[str, bytes]:
     """Read the newest checkpoint: weights, optimizer and metrics."""
-    from colabkit.checkpoint import manifest
+    from colabkit.checkpoint.format import naming
 
-    found, _, _ = manifest.newest_good(manifest.candidates(folder / "checkpoints"))
+    found, _, _ = naming.latest_valid(naming.candidates(folder / "checkpoints"))
     assert found is not None
     return {name: array.tobytes() for name, array in found.tensors.items() if not name.startswith("rng/")}
 

@@ -30,7 +30,7 @@ import keras
 from kills_backends import BATCH, EPOCHS, SAMPLES, start, train, wait, with_callbacks
 
 import colabkit as ck
-from colabkit.checkpoint import claim
+from colabkit.checkpoint.mirror import lease
 
 STEPS = SAMPLES // BATCH
 LIFE = 4.0  # seconds that a training takes at least, as if its steps were those of a larger model
@@ -87,7 +87,7 @@ class OnDrive:
 
     def mirror(self, name: str):
         """Give the storage of a run."""
-        from colabkit.storage._drive import DriveStorage
+        from colabkit.storage.drive import DriveStorage
 
         DriveStorage.lag = 0.5  # as far as a claim waits for it; the double's own is shorter
         return DriveStorage(self.drive.path / name, mount=self.drive.path, address=f"drive:{name}")
@@ -137,7 +137,7 @@ class Tell(keras.callbacks.Callback):
 
 def once(folder: Path, mirror, seen: Path) -> None:
     """Train with a mirror, in a process that may be killed."""
-    claim.Claim.__init__.__kwdefaults__["beat"] = BEAT
+    lease.Lease.__init__.__kwdefaults__["beat"] = BEAT
     run = ck.open_run(folder, every="3 steps", mirror=mirror)
     train(run, with_callbacks, seen.with_suffix(".ended"), Tell(run, seen))
     run.close()

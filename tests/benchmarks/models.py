@@ -43,8 +43,8 @@ print(json.dumps([result.seconds["fit"], result.metrics["accuracy"]]))
 TRACKING = """
 import json, sys, tempfile, time
 import colabkit as ck
-from colabkit.tracking import _keras
-from colabkit.models import plots
+from colabkit.tracking import keras as _keras
+from colabkit.models.results import plots
 spent = [0.0]
 def timed(call):
     def wrapped(*arguments, **named):
@@ -74,7 +74,8 @@ else:
     from pathlib import Path
     import numpy  # pandas has imported it before its clock starts, too
     from colabkit.models.datasets import read_train_csv
-    from colabkit.models.read import _cache, _csv
+    from colabkit.models.readers import binary_cache as _cache
+    from colabkit.models.readers import csv as _csv
     read = lambda: read_train_csv(Path(path))
     if how == "used":  # what is mapped is read when it is used
         read = lambda: numpy.array(read_train_csv(Path(path))[0])

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.kernels import find_uv
+from tests.support.kernels import find_uv
 
 DISTRIBUTIONS = 700
 REPEATS = 11
@@ -42,7 +42,7 @@ print(json.dumps(took))
 
 PLAN = """
 import json, os, sys, time
-from colabkit._tools import proc
+from colabkit._internal.process import proc
 import colabkit
 sys.path.append(sys.argv[1])
 inside = []

@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.kernels import SETS
-from tests.runtime.browser import open_notebook, serve
-from tests.runtime.notebooks import kernel_environment, write_notebook
+from tests.support.browser import open_notebook, serve
+from tests.support.kernels import SETS
+from tests.support.notebooks import kernel_environment, write_notebook
 
 FRONTENDS = {"jupyterlab": "newest", "classic": "colab"}
 CELLS = ["import colabkit as ck", "ck.setup_panel()"]

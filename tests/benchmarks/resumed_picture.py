@@ -1,8 +1,9 @@
-"""Draw docs/images/resumed.png: a training that is killed with SIGKILL and run again, over one that was left alone.
+"""Draw a training that is killed with SIGKILL and run again, over one that was left alone.
 
     python tests/benchmarks/resumed_picture.py [PICTURE]
 
-Three processes train the tutorial's model on the sample that ships with colabkit. What is drawn is what they logged.
+It makes docs/images/resumed.gif. Three processes train the tutorial's model on the sample that ships with colabkit;
+what is drawn is what they logged, and grows as it did.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 EPOCHS = 3
 EVERY = 60  # steps between two saves
 KILL_AT = 300  # in the second epoch, well after a save
 STEPS = 188  # an epoch: 6,000 images by 32
-PICTURE = Path(__file__).parents[2] / "docs" / "images" / "resumed.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "resumed.gif"
+STEPS_A_FRAME = 12
+FRAMES_A_SECOND = 12
 
 
 def train(folder: str, log: str) -> None:
@@ -79,20 +83,20 @@ def main(picture: str | Path = PICTURE) -> int:
         before = read(log)
         again = start(base / "run", log).communicate()[0].strip()
         after = read(log)[len(before) :]
-        draw(Path(picture), read(whole), before, after, end=(left_alone, again))
+        move(Path(picture), read(whole), before, after, end=(left_alone, again))
     print(f"killed after step {before[-1][0]}, went on after step {after[0][0] - 1}")
     print(f"the weights' sha256, left alone: {left_alone}\n                      run again: {again}")
     return int(left_alone != again)
 
 
-def draw(picture: Path, whole: list, before: list, after: list, *, end: tuple[str, str]) -> None:
+def draw(whole: list, before: list, after: list, *, end: tuple[str, str]) -> Any:
     """Draw the three logs, and say whether the weights are the same at their end."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9, 3.6), dpi=110, layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 3.6), dpi=80, layout="constrained")
     for steps, options in (
         (whole, {"color": "#c9ccd1", "linewidth": 7, "label": "never killed"}),
         (before, {"color": "#1a5fb4", "linewidth": 2, "label": "first process"}),
@@ -116,7 +120,40 @@ def draw(picture: Path, whole: list, before: list, after: list, *, end: tuple[st
     axes.annotate(words, whole[-1], (whole[-1][0] - 4, whole[-1][1] + 0.28), ha="right", arrowprops={"arrowstyle": "-"})
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.savefig(picture)
+    return figure
+
+
+def move(picture: Path, whole: list, before: list, after: list, *, end: tuple[str, str]) -> None:
+    """Draw them as they grew: the first process until it is killed, then the second one to the end."""
+    from matplotlib.animation import PillowWriter
+
+    figure = draw(whole, before, after, end=end)
+    axes = figure.axes[0]
+    axes.get_legend().remove()
+    title = axes.set_title(" ", loc="left", family="monospace", fontsize=13)
+    lines = [line for line in axes.lines if line.get_color() != "#c9ccd1"]
+    curves = [(line, *line.get_data(), line.get_color() == "#d9480f") for line in lines]
+    killed, saved, same = axes.texts
+    pause = FRAMES_A_SECOND
+
+    def show(words: str, step: int, *, again: bool) -> None:
+        title.set_text(words)
+        for line, xs, ys, second in curves:
+            upto = step if second == again else (0 if second else before[-1][0])
+            shown = [at for at, x in enumerate(xs) if x <= upto]
+            line.set_data([xs[at] for at in shown], [ys[at] for at in shown])
+        killed.set_visible(again or step >= before[-1][0])
+        saved.set_visible(again)
+        same.set_visible(again and step >= whole[-1][0])
+        writer.grab_frame()
+
+    writer = PillowWriter(fps=FRAMES_A_SECOND)
+    with writer.saving(figure, str(picture), 80):
+        for step in [*range(0, before[-1][0], STEPS_A_FRAME), *[before[-1][0]] * pause]:
+            show("\\$ python train.py" + ("   Killed" if step == before[-1][0] else ""), step, again=False)
+        first, last = after[0][0], whole[-1][0]
+        for step in [*[first] * pause, *range(first, last, STEPS_A_FRAME), *[last] * pause * 3]:
+            show("\\$ python train.py   # the same again", step, again=True)
 
 
 def without(options: dict) -> dict:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-SCRIPT = Path(__file__).parents[1] / "doubles" / "shared_training.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "doubles" / "shared_training.py"
 
 MEASURED = """
 import os, sys, time

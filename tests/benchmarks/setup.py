@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from colabkit.testing.http import FaultServer
-from tests.kernels import find_uv
+from tests.support.kernels import find_uv
 
 REPEATS = 5
 PACKAGES = ["polars", "lightgbm", "optuna", "plotly", "statsmodels"]

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-_spec = importlib.util.spec_from_file_location("nginx", Path(__file__).parents[1] / "transfer" / "nginx.py")
+_spec = importlib.util.spec_from_file_location("nginx", Path(__file__).parents[1] / "support" / "nginx.py")
 nginx = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(nginx)
 

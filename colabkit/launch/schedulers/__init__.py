@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from colabkit.launch.schedulers.base import Place
 
-SCHEDULERS = ("_slurm", "_kubernetes", "_gce", "_tf_config")
+SCHEDULERS = ("slurm", "kubernetes", "gce", "tf_config")
 """In the order in which they are asked; each has `place(env)`."""
 
 NAMES = "SLURM, an indexed Kubernetes Job, Google's TPU_WORKER_HOSTNAMES and TF_CONFIG"

@@ -34,5 +34,5 @@ def number(env: Mapping[str, str], name: str) -> int:
     """
     text = env.get(name, "")
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ClusterConfigError(f"{name}={text[:40]!r} is no number", do="pass --rank and --workers instead")
+        raise ClusterConfigError(f"{name}={text[:40]!r} is not a number", hint="pass --rank and --workers instead")
     return int(text)

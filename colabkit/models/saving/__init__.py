@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.files import staged
-from colabkit._tools.optional import require
-from colabkit.errors import AddressError, ModelFileError, UnsupportedError
-from colabkit.models.base import Result
-from colabkit.models.classifier import Classifier
-from colabkit.models.saving import _torch
+from colabkit._internal.disk.files import atomic_path
+from colabkit._internal.disk.paths import expand
+from colabkit._internal.optional import require
+from colabkit.errors import AddressError, ModelFileError, NotFoundError, UnsupportedError
+from colabkit.models.results.classifier import Classifier
+from colabkit.models.results.result import Result
+from colabkit.models.saving import state_dict, torch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from colabkit._types import StrPath
 
 __all__ = ["load_model", "save_model"]
 
 _WEIGHTS, _WHOLE, _BUNDLE = ".weights.h5", ".keras", ".zip"
+RUN_BUNDLE, RUN_MODEL, RUN_WEIGHTS = "model.zip", "model.keras", "model.safetensors"
+"""What `colabkit train` leaves in the folder of a run."""
+
 _WHY = "saving and loading models needs it"
 
 
@@ -29,7 +34,7 @@ def save_model(model: Any, where: StrPath) -> Path:
         where: Its ending says what is saved: `.weights.h5` the weights, `.keras` the whole model, `.zip` a bundle with
             preprocessing, labels, versions and metrics, which predicts from raw images in any process. A bundle is
             made of what `train` gave, or of a Classifier. A learner of fastai is saved as a bundle or, with `.pkl`, as
-            its own `export` does it.
+            its own `export` does it; of a torch module the weights, as `.safetensors` or `.pt`.
 
     Returns:
         The written file.
@@ -45,33 +50,37 @@ def save_model(model: Any, where: StrPath) -> Path:
         print(ck.load_model("digits.zip").predict("seven.png")[0].label)
         ```
     """
-    path = Path(where).expanduser()
-    if _torch.is_ours(model):
+    path = expand(where)
+    if torch.is_ours(model):
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _torch.save(model, path)
+        return torch.save(model, path)
+    module = model.model if isinstance(model, Result) else model
+    if state_dict.is_module(module):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return state_dict.save(module, path)
     require("keras", extra="train", why=_WHY)
     kind = _ending(path)
     if kind is None:
         raise AddressError(
             f"{path} does not say what to save",
             why="Keras 3 writes no checkpoints without an ending and no SavedModel folders here",
-            do=f"for the weights {path}{_WEIGHTS}, for the whole model {path}{_WHOLE}, for a bundle {path}{_BUNDLE}",
+            hint=f"for the weights {path}{_WEIGHTS}, for the whole model {path}{_WHOLE}, for a bundle {path}{_BUNDLE}",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == _BUNDLE:
-        from colabkit.models.saving._bundle import write_bundle
+        from colabkit.models.saving.bundle import write_bundle
 
         classifier = model.classifier if isinstance(model, Result) else model
         if not isinstance(classifier, Classifier):
             raise UnsupportedError(
                 f"a bundle cannot be made of {type(model).__name__}",
                 why="it needs preprocessing and labels",
-                do="pass what ck.train gave, or colabkit.models.Classifier(name=…, model=…, shape=…, labels=…)",
+                hint="pass what ck.train gave, or colabkit.models.Classifier(name=…, model=…, shape=…, labels=…)",
             )
         write_bundle(classifier, path)
         return path
     bare: Any = model.model if isinstance(model, (Result, Classifier)) else model
-    with staged(path) as temporary:
+    with atomic_path(path) as temporary:
         if kind == _WEIGHTS:
             bare.save_weights(temporary)
         else:
@@ -84,7 +93,7 @@ def load_model(where: StrPath, *, into: Any = None, trusted: bool = False) -> An
 
     Args:
         where: The file.
-        into: The model that takes the weights; for `.weights.h5` only.
+        into: The model that takes the weights; for `.weights.h5`, and for `.safetensors` and `.pt` a torch module.
         trusted: Allow files that bring code of their own (Lambda layers, custom classes). Only for files that you made.
 
     Returns:
@@ -100,37 +109,78 @@ def load_model(where: StrPath, *, into: Any = None, trusted: bool = False) -> An
         model = ck.load_model("digits.keras")
         ```
     """
-    path = Path(where).expanduser()
-    if path.is_file() and path.name.endswith(_torch.PICKLE):
-        return _torch.read_pickle(path, trusted=trusted)
-    if path.name.endswith(_BUNDLE) and _torch.is_bundle(path):
-        return _torch.read(path)
+    path = expand(where)
+    if path.is_file() and path.name.endswith(torch.PICKLE):
+        return torch.read_pickle(path, trusted=trusted)
+    if path.name.endswith(_BUNDLE) and torch.is_bundle(path):
+        return torch.read(path)
+    if state_dict.is_file(path):
+        return state_dict.load(path, into, trusted=trusted)
     keras = require("keras", extra="train", why=_WHY)
     kind = _ending(path)
     if kind is None or not path.is_file():
         raise _not_there(path)
-    from colabkit.models.saving import _bundle, _weights, _whole
+    from colabkit.models.saving import bundle, keras_file, weights
 
     if kind == _BUNDLE:
-        return _bundle.read_bundle(path, trusted=trusted)
+        return bundle.read_bundle(path, trusted=trusted)
     if kind == _WHOLE:
-        return _whole.read(path, str(path), trusted=trusted)
+        return keras_file.read(path, str(path), trusted=trusted)
     if into is None:
         raise AddressError(
             f"{path} holds weights alone",
             why="they need a model to go into",
-            do="build the model and pass it: load_model(..., into=model)",
+            hint="build the model and pass it: load_model(..., into=model)",
         )
-    _weights.check(path, str(path))
+    weights.check(path, str(path))
     try:
         into.load_weights(path)
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
+    except Exception as error:  # Keras, h5py and the backend each raise their own
         raise ModelFileError(
             f"the weights in {path} do not fit {into.name}",
             why=str(error).partition("\n")[0][:300],
-            do=f"build the model as it was; this is Keras {keras.__version__}",
+            hint=f"build the model as it was; this is Keras {keras.__version__}",
         ) from error
     return into
+
+
+def model_file(place: StrPath) -> Path:
+    """Find the model of a run's folder, or return the file that was named.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    path = expand(place)
+    if path.is_dir():
+        for name in (RUN_BUNDLE, RUN_MODEL):
+            if (path / name).is_file():
+                return path / name
+        raise NotFoundError(
+            f"the folder {path} holds no model",
+            why=f"neither {RUN_BUNDLE} nor {RUN_MODEL} is there",
+            hint="colabkit train writes one when it has ended; or save one with ck.save_model(result, PATH)",
+        )
+    if not path.is_file():
+        raise NotFoundError(f"there is no file at {path}", hint="check the path")
+    return path
+
+
+def load_classifier(place: StrPath) -> Classifier:
+    """Load a bundle, from its file or from the folder of a run.
+
+    Raises:
+        NotFoundError: There is none.
+        UnsupportedError: The model was saved without its labels and preprocessing.
+    """
+    path = model_file(place)
+    model = load_model(path)
+    if not isinstance(model, Classifier):
+        raise UnsupportedError(
+            f"{path} holds a model alone",
+            why="to use it on raw images its preprocessing and its labels are needed too",
+            hint='save a bundle: ck.save_model(result, "model.zip")',
+        )
+    return model
 
 
 def _ending(path: Path) -> str | None:
@@ -142,17 +192,19 @@ def _not_there(path: Path) -> AddressError:
     if path.with_name(f"{path.name}.index").is_file():
         return AddressError(
             f"{path} is a checkpoint of TensorFlow, which Keras 3 does not read",
-            do=f"where it was written, save it as {path}{_WEIGHTS}; or read its arrays with tf.train.load_checkpoint",
+            hint=f"where it was written, save it as {path}{_WEIGHTS}; or read its arrays with tf.train.load_checkpoint",
         )
     if (path / "saved_model.pb").is_file():
         return AddressError(
             f"{path} is a SavedModel folder, which Keras 3 does not load as a model",
-            do=f"where it was written, save it as {path}{_WHOLE}; or use it for predictions alone: "
+            hint=f"where it was written, save it as {path}{_WHOLE}; or use it for predictions alone: "
             f'keras.layers.TFSMLayer("{path}", call_endpoint="serving_default")',
         )
     for ending in (_WHOLE, _WEIGHTS, _BUNDLE):
         if path.with_name(f"{path.name}{ending}").is_file():
-            return AddressError(f"{path} has no ending", do=f"load {path}{ending}, which is there")
+            return AddressError(f"{path} has no ending", hint=f"load {path}{ending}, which is there")
     if _ending(path) is None and path.exists():
-        return AddressError(f"{path} is no model file", do=f"its name must end with {_WHOLE}, {_WEIGHTS} or {_BUNDLE}")
-    return AddressError(f"there is no file {path}", do="check the path")
+        return AddressError(
+            f"{path} is not a model file", hint=f"its name must end with {_WHOLE}, {_WEIGHTS} or {_BUNDLE}"
+        )
+    return AddressError(f"there is no file {path}", hint="check the path")

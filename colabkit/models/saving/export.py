@@ -8,17 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colabkit._tools.files import staged, writing_to
-from colabkit._tools.optional import require
-from colabkit._tools.quiet import native_stderr_hidden
+from colabkit._internal.disk.files import atomic_path, map_os_errors
+from colabkit._internal.disk.paths import expand
+from colabkit._internal.optional import require
+from colabkit._internal.process.quiet import native_stderr_hidden
 from colabkit.errors import ExistsError, UnsupportedError
-from colabkit.models.base import Result
-from colabkit.models.classifier import Classifier
+from colabkit.models.results.classifier import Classifier
+from colabkit.models.results.result import Result
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
 
-_LITE = ".tflite"
+_LITE, _ONNX = ".tflite", ".onnx"
 _MARK = "saved_model.pb"
 
 
@@ -28,7 +29,8 @@ def export_model(model: Any, where: StrPath) -> Path:
     Args:
         model: A `keras.Model`, what `train` gave, or a `colabkit.models.Classifier`, of which the bare model is
             exported. For probabilities pass `classifier.probability_model()`.
-        where: A file that ends with `.tflite` for TF Lite and LiteRT; else a folder, which becomes a SavedModel for
+        where: A file that ends with `.tflite` for TF Lite and LiteRT, or with `.onnx` where onnx and tf2onnx are
+            installed; else a folder, which becomes a SavedModel for
             TensorFlow Serving, `tf.saved_model.load` and `keras.layers.TFSMLayer`.
 
     Returns:
@@ -46,7 +48,7 @@ def export_model(model: Any, where: StrPath) -> Path:
         ```
     """
     bare: Any = model.model if isinstance(model, (Result, Classifier)) else model
-    path = Path(where).expanduser()
+    path = expand(where)
     keras = require("keras", extra="train", why="exporting a model needs it")
     with native_stderr_hidden():
         require("tensorflow", extra="train", why="SavedModel and TF Lite are its formats")
@@ -55,14 +57,16 @@ def export_model(model: Any, where: StrPath) -> Path:
         raise UnsupportedError(
             f"Keras on {backend} writes no SavedModel that can be relied on",
             why="its way there is an experiment that needs torch_xla",
-            do="save it with ck.save_model as .keras, and export it from there with KERAS_BACKEND=tensorflow",
+            hint="save it with ck.save_model as .keras, and export it from there with KERAS_BACKEND=tensorflow",
         )
+    if path.suffix == _ONNX:
+        return _onnx(bare, path)
     if path.suffix == _LITE:
         return _lite(bare, path)
     if path.exists() and not (path / _MARK).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ExistsError(f"{path} is there and is no SavedModel", do="choose another name")
+        raise ExistsError(f"{path} exists and is not a SavedModel", hint="choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with writing_to(path), tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
+    with map_os_errors(path), tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
         new, old = Path(beside, "new"), Path(beside, "old")
         _saved_model(bare, new)
         if path.exists():
@@ -75,13 +79,32 @@ def _saved_model(model: Any, folder: Path) -> None:
     try:
         with native_stderr_hidden():
             model.export(str(folder), verbose=False)
-    except Exception as error:
+    except Exception as error:  # Keras, TensorFlow and JAX each raise their own
         shutil.rmtree(folder, ignore_errors=True)
         raise UnsupportedError(
             f"the model {model.name} cannot be exported",
             why=str(error).strip().partition("\n")[0][:300],
-            do="call it once on data so that it is built, and use layers of Keras' own; or save it as .keras",
+            hint="call it once on data so that it is built, and use layers of Keras' own; or save it as .keras",
         ) from error
+
+
+def _onnx(model: Any, path: Path) -> Path:
+    for package in ("onnx", "tf2onnx"):
+        require(package, extra="onnx", why="ONNX is written with it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, atomic_path(path) as temporary:
+        written = Path(folder, "model.onnx")
+        try:
+            with native_stderr_hidden():
+                model.export(str(written), format="onnx", verbose=False)
+        except Exception as error:  # the converter raises what it likes
+            raise UnsupportedError(
+                f"the model {model.name} cannot be converted to an ONNX model",
+                why=str(error).strip().partition("\n")[0][:300],
+                hint="use layers that ONNX has, or export a SavedModel folder",
+            ) from error
+        temporary.write_bytes(written.read_bytes())
+    return path
 
 
 def _lite(model: Any, path: Path) -> Path:
@@ -92,20 +115,20 @@ def _lite(model: Any, path: Path) -> Path:
         raise UnsupportedError(
             f"TensorFlow {tf.__version__} has no converter to TF Lite",
             why="later versions leave it to another package",
-            do="export a SavedModel folder, and convert that where there is a TensorFlow with tf.lite",
+            hint="export a SavedModel folder, and convert that where there is a TensorFlow with tf.lite",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, staged(path) as temporary:
+    with tempfile.TemporaryDirectory() as folder, atomic_path(path) as temporary:
         saved = Path(folder, "model")
         _saved_model(model, saved)
         try:
             with native_stderr_hidden():
                 content = converter.from_saved_model(str(saved)).convert()
-        except Exception as error:
+        except Exception as error:  # same
             raise UnsupportedError(
-                f"the model {model.name} does not become a TF Lite model",
+                f"the model {model.name} cannot be converted to a TF Lite model",
                 why=str(error).strip().partition("\n")[0][:300],
-                do="use layers that TF Lite has, or export a SavedModel folder",
+                hint="use layers that TF Lite has, or export a SavedModel folder",
             ) from error
         temporary.write_bytes(content)
     return path

@@ -23,8 +23,8 @@ def send_request(request_type: str, request_body: Any, parent: Any = None, expec
     number = None
     if expect_reply:
         number = metadata["colab_msg_id"] = next(_numbers)
-    if parent is None:
-        parent = {"header": {"session": kernel.get_parent("shell")["header"]["session"]}}
+    if parent is None and (running := kernel.get_parent("shell")):  # in a thread or a callback there may be none
+        parent = {"header": {"session": running["header"]["session"]}}
     content = {"request": request_body}
     kernel.session.send(kernel.iopub_socket, "colab_request", content=content, metadata=metadata, parent=parent)
     return number
@@ -40,7 +40,10 @@ def read_reply_from_input(message_id: int | None, timeout_sec: float | None = No
     kernel = IPKernelApp.instance().kernel
     deadline = time.monotonic() + timeout_sec if timeout_sec else None
     while deadline is None or time.monotonic() < deadline:
-        _, reply = kernel.session.recv(kernel.stdin_socket, zmq.NOBLOCK)
+        try:
+            _, reply = kernel.session.recv(kernel.stdin_socket, zmq.NOBLOCK)
+        except Exception:  # noqa: BLE001 - what is no message is passed over
+            reply = None
         value = {} if reply is None else reply["content"].get("value")
         if isinstance(value, dict) and value.get("type") == "colab_reply" and value.get("colab_msg_id") == message_id:
             if "error" in value:

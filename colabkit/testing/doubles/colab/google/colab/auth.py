@@ -1,6 +1,7 @@
 """Credentials of the user for Google's services."""
 
 import os
+import subprocess
 from pathlib import Path
 
 from google.colab import _machine, _message, errors
@@ -19,6 +20,7 @@ def authenticate_user(clear_output: bool = True, project_id: str | None = None) 
     if os.environ.get("USE_AUTH_EPHEM", "0") != "1":
         raise NotImplementedError("the double does not run gcloud: set USE_AUTH_EPHEM=1, as Colab does")
     _message.blocking_request("request_auth", request={"authType": "auth_user_ephemeral"}, timeout_sec=None)
+    subprocess.run(["gcloud", "config", "unset", "compute/gce_metadata_read_timeout_sec"], check=True)  # noqa: S607
     if not _has_credentials():
         raise errors.AuthorizationError("Failed to fetch user credentials")
 

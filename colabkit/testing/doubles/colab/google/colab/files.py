@@ -69,7 +69,7 @@ def download(filename: str) -> None:
     def opened(comm: Any, _: Any) -> None:
         file = open(filename, "rb")  # noqa: SIM115 - it is read from when the page asks
 
-        def asked(_: Any) -> None:
+        def send_piece(_: Any) -> None:
             if piece := file.read(_PIECE):
                 comm.send({}, None, [piece])
             else:
@@ -77,7 +77,7 @@ def download(filename: str) -> None:
                 file.close()
                 comms.unregister_target(target, opened)
 
-        comm.on_msg(asked)
+        comm.on_msg(send_piece)
 
     comms.register_target(target, opened)
     words = ", ".join(map(json.dumps, (target, os.path.basename(filename), os.path.getsize(filename))))

@@ -35,8 +35,8 @@ def _change(add: Iterable[str], remove: Iterable[str]) -> None:
 @contextlib.contextmanager
 def use_tags(tags: str | Iterable[str], append: bool = True) -> Iterator[set[str]]:
     """Tag what is shown within the block; `append=False` takes the other tags off meanwhile."""
-    wanted, now = set(_as_tuple(tags)), set(_active())
-    added, taken = wanted - now, set() if append else now - wanted
+    requested, active = set(_as_tuple(tags)), set(_active())
+    added, taken = requested - active, set() if append else active - requested
     _change(added, taken)
     try:
         yield _active()

@@ -1,0 +1,1 @@
+"""Archives: formats, safe extraction, size budgets."""

@@ -1,0 +1,1 @@
+"""The services: Google, Kaggle, Drive. Their errors are translated here."""

@@ -1,0 +1,1 @@
+"""The range engine: bytes to disk and back, resumable and verified."""

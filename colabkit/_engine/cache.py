@@ -1,0 +1,181 @@
+"""What was fetched before: a receipt for each file, so that the second call needs no network."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import json
+import os
+import stat
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from colabkit import config
+from colabkit._engine.source import key
+from colabkit._internal.disk.checksum import DIGITS, Checksum, of_file
+from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors, write_quickly
+from colabkit._internal.disk.paths import expand
+from colabkit.errors import ColabKitError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheEntry:
+    """A file that was fetched, and how to see that nobody changed it since.
+
+    Attributes:
+        path: Where it lies.
+        source: Where it came from, without credentials and query.
+        size: Its size in bytes.
+        modified: Its time of change, in nanoseconds.
+        fetched: When, in UTC, as ISO text.
+        checksums: The hashes that were verified, of the archive where it was unpacked.
+        inode: For an unpacked folder: its number in the file system, which survives what the user does inside.
+    """
+
+    path: Path
+    source: str
+    size: int
+    modified: int
+    fetched: str
+    checksums: dict[str, str] = field(default_factory=dict)
+    inode: int = 0
+
+    def holds(self, checksum: Checksum | None) -> bool:
+        """Say whether the file is still there, unchanged, and the one that is expected."""
+        try:
+            status = self.path.stat()
+        except (OSError, ValueError):
+            return False
+        if self.inode:
+            known = checksum is None or self.checksums.get(checksum.algorithm) == checksum.digits
+            return status.st_ino == self.inode and known
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
+            return False
+        if checksum is None:
+            return True
+        verified = self.checksums.get(checksum.algorithm)
+        return (verified or of_file(self.path, checksum.algorithm).digits) == checksum.digits
+
+
+def folder() -> Path:
+    """Return where downloads without a destination are kept."""
+    return _folder(*map(os.environ.get, (config.CACHE_DIR, "XDG_CACHE_HOME", "HOME")))
+
+
+@functools.lru_cache(maxsize=4)
+def _folder(*variables: str | None) -> Path:  # noqa: ARG001 - what it depends on
+    return config.cache_dir() / "fetch"
+
+
+def home(identity: str) -> Path:
+    """Return the folder of one source in the cache."""
+    return folder() / "files" / key(identity)
+
+
+def find(identity: str, to: str | os.PathLike[str] | None) -> CacheEntry | None:
+    """Return the receipt of an earlier fetch of this source to this place, if there is one."""
+    try:
+        with open(_place(identity, to), "rb") as file:
+            return _read(json.loads(file.read()))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def note(
+    identity: str,
+    to: str | os.PathLike[str] | None,
+    path: Path,
+    source: str,
+    checksum: Checksum | None,
+    status: os.stat_result | None = None,
+) -> CacheEntry:
+    """Write the receipt of a file; failing to is no failure of the fetch.
+
+    Args:
+        identity: Tells the source from all others.
+        to: What the user named as its place.
+        path: Where the file is.
+        source: What the source is called.
+        checksum: What was verified.
+        status: What the file will be like when it is there; None if it is.
+    """
+    status = status or path.stat()
+    receipt = CacheEntry(
+        path=path.absolute(),
+        source=source,
+        size=status.st_size,
+        modified=status.st_mtime_ns,
+        fetched=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        checksums={} if checksum is None else {checksum.algorithm: checksum.digits},
+        inode=status.st_ino if stat.S_ISDIR(status.st_mode) else 0,
+    )
+    place = _place(identity, to)
+    with contextlib.suppress(ColabKitError), map_os_errors(place):
+        value = {"format": _FORMAT, **vars(receipt), "path": str(receipt.path)}
+        # Without waiting for the disk: a receipt that a power cut takes costs one more fetch.
+        data, by = json.dumps(value).encode(), f"{place}{TEMP_MARKER}{os.getpid()}-{threading.get_ident()}"
+        try:
+            write_quickly(place, data, by=by)
+        except StorageError:
+            os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
+            write_quickly(place, data, by=by)
+    return receipt
+
+
+def listing() -> list[CacheEntry]:
+    """List the files that earlier fetches left and that are still unchanged, newest first."""
+    receipts = [receipt for receipt in _all() if receipt.holds(None)]
+    return sorted(receipts, key=lambda receipt: receipt.fetched, reverse=True)
+
+
+def _all() -> Iterator[CacheEntry]:
+    for path in sorted((folder() / "receipts").glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+            yield _read(json.loads(path.read_bytes()))
+
+
+def _place(identity: str, to: str | os.PathLike[str] | None) -> str:
+    # Plain text all the way: a list of a thousand small files spends a tenth of its time in pathlib otherwise.
+    where = "" if to is None else os.fspath(to)
+    if where and not where.startswith("/"):
+        where = os.path.abspath(expand(where) if where.startswith("~") else where)  # noqa: PTH100
+    return _named(folder(), identity, where)
+
+
+@functools.lru_cache(maxsize=64)
+def _named(receipts: Path, identity: str, where: str) -> str:
+    where = where and os.path.abspath(where)  # noqa: PTH100
+    return f"{receipts}{os.sep}receipts{os.sep}{key(identity, where)}.json"
+
+
+def _read(value: Any) -> CacheEntry:
+    checksums = value["checksums"]
+    if not isinstance(checksums, dict):
+        raise TypeError
+    numbers = (value["size"], value["modified"], value["inode"])
+    texts = (value["path"], value["source"], value["fetched"], *checksums, *checksums.values())
+    wrong = (
+        value["format"] != _FORMAT
+        or not all(isinstance(text, str) for text in texts)
+        or not all(type(number) is int for number in numbers)
+        or not checksums.keys() <= DIGITS.keys()
+    )
+    if wrong:
+        raise ValueError
+    return CacheEntry(
+        path=Path(value["path"]),
+        source=value["source"],
+        size=numbers[0],
+        modified=numbers[1],
+        fetched=value["fetched"],
+        checksums=checksums,
+        inode=numbers[2],
+    )

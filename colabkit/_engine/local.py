@@ -1,0 +1,140 @@
+"""Sources that are here already: paths and file: addresses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colabkit._engine.source import ParsedSource
+from colabkit._internal.disk.checksum import Checksum, of_file
+from colabkit._internal.disk.files import atomic_write, map_os_errors
+from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.staging import staging_folder
+from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError
+
+if TYPE_CHECKING:
+    from colabkit._internal.display.progress import Progress
+
+_BLOCK = 4 << 20
+
+
+def open_source(text: str) -> ParsedSource:
+    """Read a path or a file: address into a source.
+
+    Raises:
+        AddressError: As for `local_path`.
+    """
+    return ParsedSource(source=local_path(text))
+
+
+def local_path(source: str | os.PathLike[str]) -> Path:
+    """Read a path or a file: address.
+
+    Raises:
+        AddressError: A file: address that names another machine, or is malformed.
+
+    Example:
+        >>> local_path("file:///data/my%20file.csv").as_posix()
+        '/data/my file.csv'
+    """
+    text = os.fspath(source)
+    if not text.lower().startswith("file:"):
+        return expand(text)
+    parts = urllib.parse.urlsplit(text)
+    path = urllib.parse.unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not path or "\0" in path:
+        raise AddressError(
+            f"cannot read the address {text[:200]!r}",
+            why="it names another machine" if parts.netloc else "it has no path",
+            hint="write it as file:///FOLDER/FILE",
+        )
+    return Path(path)
+
+
+def check(path: Path, checksum: Checksum | None) -> None:
+    """Make sure that a local source is there and is what the user expects.
+
+    Raises:
+        NotFoundError: Nothing is there.
+        IntegrityError: The checksum differs.
+    """
+    with map_os_errors(path):
+        exists = path.exists()
+    if not exists:
+        raise NotFoundError(f"there is no file at {path}", hint="check the path; web addresses begin with https://")
+    if checksum is None:
+        return
+    if path.is_dir():
+        raise AddressError(f"{path} is a folder", why="a checksum is for one file", hint="leave out checksum=")
+    actual = of_file(path, checksum.algorithm)
+    if actual != checksum:
+        raise IntegrityError(
+            f"{path} is not the expected file",
+            why=f"you said {checksum}, the file has {actual}",
+            hint="check the path and the checksum",
+        )
+
+
+def copy(path: Path, target: Path, bar: Progress, *, overwrite: bool) -> None:
+    """Copy a file or a folder so that it appears whole or not at all.
+
+    Raises:
+        ExistsError: The target is there and may not be replaced.
+        StorageError: It cannot be written.
+    """
+    if target.exists() and path.samefile(target):
+        return
+    refuse_special(target)
+    if target.exists() and (not overwrite or target.is_dir()):
+        raise taken(target, folder=target.is_dir())
+    with map_os_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        _copy_folder(path, target)
+        return
+    size = path.stat().st_size
+    with path.open("rb") as reader, atomic_write(target) as writer:
+        done = 0
+        while block := reader.read(_BLOCK):
+            writer.write(block)
+            done += len(block)
+            bar.update(done, size)
+
+
+def _copy_folder(path: Path, target: Path) -> None:
+    with map_os_errors(target), staging_folder(target) as place:
+        shutil.copytree(path, place / "copy", symlinks=True)
+        os.replace(place / "copy", target)
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse to replace what is neither a file nor a folder: a device, a pipe, a socket.
+
+    Raises:
+        ExistsError: It is such a thing.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ExistsError(
+            f"{path} is a device or a pipe", why="a file would replace it for good", hint="choose another name"
+        )
+
+
+def taken(target: Path, *, folder: bool = False) -> ExistsError:
+    """Make the error for a destination that already exists."""
+    if folder:
+        return ExistsError(
+            f"{target} is a folder that exists", hint="choose another name with to=, or remove that folder first"
+        )
+    return ExistsError(
+        f"{target} exists and is not known to come from this source",
+        why="it was put there by something else, or changed since",
+        hint="pass overwrite=True to replace it, or checksum= to accept it if it is the right file",
+    )

@@ -1,0 +1,161 @@
+"""Several sources side by side, under one progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from colabkit._internal.disk.files import sync_folder
+from colabkit._internal.display.progress import progress as open_progress
+from colabkit._internal.process.threads import start_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from colabkit._engine.fetch_task import Fetched, Options, Show
+
+    Watch = Callable[[float, float | None], None]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AT_ONCE = 16
+"""How many connections a list has in all: as many files are fetched side by side at the most, one on each."""
+
+
+class AggregateProgress:
+    """Adds up what the single transfers tell, and passes an interruption on to them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[int, tuple[float, float]] = {}
+        self._done = self._total = 0.0
+        self.stopped = threading.Event()
+
+    def of(self, number: int) -> Callable[[float, float | None], None]:
+        def update(done: float, total: float | None) -> None:
+            with self._lock:
+                done_before, total_before = self._under_way.get(number, (0.0, 0.0))
+                now = self._under_way[number] = (done, total_before if total is None else total)
+                self._done += now[0] - done_before
+                self._total += now[1] - total_before
+            if self.stopped.is_set():
+                raise KeyboardInterrupt
+
+        return update
+
+    def now(self) -> tuple[float, float | None]:
+        with self._lock:
+            return self._done, self._total or None
+
+    def ended(self, number: int) -> None:
+        """Forget what is needed of a transfer only while it is under way."""
+        with self._lock:
+            self._under_way.pop(number, None)
+
+
+def fetch_many(
+    items: Sequence[Item],
+    options: Options,
+    fetch_one: Callable[[Item, Options], Fetched],
+    *,
+    at_once: int = AT_ONCE,
+    pause: float = 0.0,
+) -> list[Fetched]:
+    """Fetch all, in the order given; the first error is raised when the others are done, and they stay fetched.
+
+    Args:
+        items: What to fetch.
+        options: How to fetch each.
+        fetch_one: Fetches one.
+        at_once: How many are fetched side by side; where that is fewer than there may be connections, and at the end
+            of the list, a large file has several.
+        pause: Seconds to wait after each, for servers that count requests.
+    """
+    from colabkit._engine.pool import ConnectionBudget
+
+    spare = ConnectionBudget(max(0, AT_ONCE - min(at_once, len(items)))) if options.connections is None else None
+
+    @contextlib.contextmanager
+    def worker() -> Iterator[Callable[[Item, Watch], Fetched]]:
+        from colabkit._http.client import HTTPClient
+
+        client = HTTPClient(options.connections or AT_ONCE)
+        mine = replace(options, spare=spare, client=client, one_of_many=True)
+        try:
+            yield lambda item, watch: fetch_one(item, replace(mine, show=watch))
+        finally:
+            client.close()
+            if spare is not None:
+                spare.give()  # no file is left for this one
+
+    done = parallel_map(items, worker, options.show, at_once=at_once, rest=lambda one: 0.0 if one.from_cache else pause)
+    for folder in {one.path.parent for one in done if not one.from_cache}:
+        sync_folder(folder)
+    return done
+
+
+def parallel_map(
+    items: Sequence[Item],
+    worker: Callable[[], AbstractContextManager[Callable[[Item, Watch], Result]]],
+    show: Show,
+    *,
+    at_once: int,
+    rest: Callable[[Result], float] = lambda _: 0.0,
+) -> list[Result]:
+    """Do something with each item on several threads; the first error is raised when the others are done.
+
+    Args:
+        items: What to work on.
+        worker: Entered once on each thread; what it yields is called with an item and a function that takes progress.
+        show: How progress is shown.
+        at_once: How many threads.
+        rest: Tells how many seconds to rest after a result.
+    """
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
+    numbers = itertools.count()  # next() of it is atomic
+    amounts = AggregateProgress()
+
+    def work() -> None:
+        with worker() as do:
+            while not amounts.stopped.is_set() and (number := next(numbers)) < len(items):
+                try:
+                    results[number] = do(items[number], amounts.of(number))
+                    amounts.ended(number)
+                    if (pause := rest(results[number])) > 0:
+                        amounts.stopped.wait(pause)
+                except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
+                    errors[number] = error
+
+    threads: list[threading.Thread] = []
+    with open_progress(f"{len(items)} files", show=show) as bar:
+        try:
+            threads += start_threads(work, min(at_once, len(items)), name="colabkit-many")
+            if not threads:
+                work()  # where no thread can be started, one after the other
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.1)
+                    bar.update(*amounts.now())
+        except BaseException:
+            amounts.stopped.set()
+            for thread in threads:
+                thread.join(2.0)  # each leaves what can be gone on with
+            raise
+    if errors:
+        raise _first_with_notes(errors, len(items))
+    return [results[number] for number in range(len(items))]
+
+
+def _first_with_notes(errors: dict[int, BaseException], count: int) -> BaseException:
+    first, *others = (errors[number] for number in sorted(errors))
+    if others:
+        first.add_note(f"{len(others)} more of the {count} failed; the others are done")
+    for error in others:
+        first.add_note(f"also failed: {' · '.join(str(error).splitlines()[:2])}")
+    return first

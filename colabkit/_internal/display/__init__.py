@@ -1,0 +1,1 @@
+"""What a person sees while something runs: bars, curves, tables, the last line of a cell."""

@@ -1,0 +1,120 @@
+"""How a `fit` is set up, compared with the run that it continues: model, settings, learning rates, versions, code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from colabkit._internal.display.few import few
+from colabkit._internal.log import notify, warn
+from colabkit.checkpoint.keras import state
+from colabkit.checkpoint.keras.code_fingerprint import fingerprints
+from colabkit.checkpoint.state.pytree import versions
+from colabkit.errors import CorruptCheckpointError, RunMismatchError
+
+if TYPE_CHECKING:
+    from colabkit.checkpoint.format.file import Checkpoint
+    from colabkit.checkpoint.keras.distributed import WorkerCoordinator
+
+KIND = "keras"
+MODEL_GROUPS = ("model/", "optimizer/", "optimizers/", "hidden/")
+_NEEDED = {"step", "epoch", "step_in_epoch", "epochs", "complete", "seconds", "history", "data", "layout", "settings"}
+
+
+class OfCallback:
+    """Reaches the model through a callback, each time anew: on JAX Keras brings its variables up to date only there.
+
+    Args:
+        callback: The callback of the `fit` that trains the model.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback) -> None:
+        self._callback = callback
+
+    @property
+    def _model(self) -> Any:
+        return self._callback.model
+
+
+class FitSetup(OfCallback):
+    """The setup of one `fit`, as given: taken before a callback changes the learning rate.
+
+    Args:
+        callback: The callback that resumes.
+        others: The other callbacks.
+
+    Attributes:
+        changes: The settings that the code has changed since the checkpoint, as `place: before -> now`.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback, others: list[Any]) -> None:
+        super().__init__(callback)
+        self._code = fingerprints(self._model, others)
+        self._settings = state.settings(self._model, others)
+        self._rates: dict[str, float] = {}
+        self.changes: list[str] = []
+
+    def compare(self, run: str, saved: Checkpoint) -> None:
+        """Refuse a checkpoint of another model, and tell what else was changed.
+
+        Args:
+            run: The run's name.
+            saved: The checkpoint to go on from.
+
+        Raises:
+            CorruptCheckpointError: No callback of this kind wrote it.
+            RunMismatchError: It belongs to another model.
+        """
+        meta = saved.meta
+        if missing := _NEEDED - meta.keys():
+            raise CorruptCheckpointError(f"the checkpoint of {run} lacks {', '.join(sorted(missing))}")
+        state.build_optimizers(self._model, meta.get("optimizers", {}))
+        said = meta["settings"], self._settings
+        state.check_same_model(run, meta["layout"], state.layout(self._model), said=said)
+        self.changes = state.changed_settings(*said)
+        if changed := self.changes:
+            text = "%s: changed since the state was saved, and in effect from now on: %s"
+            warn(text, run, few(changed, 5, between="; "))
+        now = versions(backend=keras.backend.backend())
+        if changed := state.changed_settings(meta["versions"], now):
+            warn("%s: versions changed, so bit-for-bit equality is not promised: %s", run, "; ".join(changed))
+        before = meta.get("code", {})
+        if changed := sorted(part for part, code in self._code.items() if before.get(part, code) != code):
+            warn("%s: the code changed since the checkpoint, of %s", run, ", ".join(changed))
+        self._rates = state.changed_rates(self._model, meta["settings"], self._settings, saved.tensors)
+
+    def tell_complete(self, workers: WorkerCoordinator, *, epochs: int) -> None:
+        """Tell that no epoch is left to train, so that what the code has changed changes nothing.
+
+        Raises:
+            RunMismatchError: This process has trained the run before: these are the settings of another fit.
+        """
+        name = workers.run.name
+        text = "%s: already trained, %s epochs; raise epochs= to train more, or train again in another run or phase"
+        notify(text, name, epochs)
+        if self.changes and workers.trained_here:
+            raise RunMismatchError(
+                f"the run {name} is trained, and this is another fit",
+                why=f"it has other settings ({'; '.join(self.changes[:3])}), and a run holds the states of one fit",
+                hint='write callbacks=[run.phase("NAME").resume()], with a name for each trial, fold or stage; '
+                "to go on with the trained one, raise epochs=",
+            )
+        if self.changes:
+            text = "%s: nothing is left to train, so the changes have no effect. A search trains each trial apart: %s"
+            warn(text, name, 'run.phase("NAME").resume()')
+
+    def restore_model(self, saved: Checkpoint) -> None:
+        """Give the model what was saved; a learning rate that the code has changed since is the code's."""
+        state.apply(self._model, saved.tensors, groups=MODEL_GROUPS)
+        state.set_rates(self._model, self._rates)
+
+    def meta(self) -> dict[str, Any]:
+        """Describe the setup for a checkpoint."""
+        return {
+            "optimizers": state.trained_by(self._model),
+            "layout": state.layout(self._model),
+            "settings": self._settings,
+            "versions": versions(backend=keras.backend.backend()),
+            "code": self._code,
+        }

@@ -1,0 +1,94 @@
+"""What a `fit` keeps beside the variables of its model: metrics, random states, callbacks, attributes, its history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from colabkit._internal.log import warn
+from colabkit.checkpoint.keras import state
+from colabkit.checkpoint.keras.fit.setup import OfCallback
+from colabkit.checkpoint.keras.host.callback_state import Callbacks
+from colabkit.checkpoint.keras.host.own_state import OwnState
+from colabkit.checkpoint.state import rng
+
+if TYPE_CHECKING:
+    import keras
+
+    from colabkit.checkpoint.format.file import Checkpoint
+    from colabkit.checkpoint.keras.data import Source
+
+    Array = np.ndarray[Any, Any]
+
+
+class HostState(OfCallback):
+    """The state of one `fit` beside its variables.
+
+    Args:
+        callback: The callback that resumes.
+        others: The other callbacks.
+
+    Attributes:
+        callbacks: The other callbacks.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback, others: list[Any]) -> None:
+        super().__init__(callback)
+        self.callbacks = Callbacks(others)
+        self._own = OwnState(
+            self._model, self.callbacks.named, lambda: [variable for _, variable in state.variables(self._model)]
+        )
+        self._own.begin()
+
+    def begin(self) -> None:
+        """Remember what callbacks and objects look like before the first step, to see later which of them change."""
+        self.callbacks.begin()
+        self._own.settle()
+
+    def capture(self, source: Source | None, *, steps: int) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Take what validation would change, and what is not worth a second copy of the model.
+
+        Args:
+            source: The data; None where it is continued at whole epochs.
+            steps: Steps trained since the run began.
+
+        Returns:
+            The arrays, and what is none.
+        """
+        tensors: dict[str, Array] = state.capture(self._model, groups=("metrics/",)) | rng.capture()
+        callbacks = self.callbacks.capture(tensors)
+        attributes = self._own.capture(tensors)
+        data_state = source.capture(tensors, steps=steps) if source is not None else None
+        return tensors, {
+            "callbacks": callbacks,
+            "data_state": data_state,
+            "attributes": attributes,
+            "attribute_settings": self._own.settings(),
+        }
+
+    def compare(self, run: str, saved: Checkpoint) -> None:
+        """Tell what the code sets otherwise, in the user's own objects, than when the state was written."""
+        self._own.compare(run, saved.meta.get("attribute_settings") or {})
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Bring back what `fit` and the callbacks themselves have reset since `on_train_begin`."""
+        if (history := getattr(self._model, "history", None)) is not None:
+            history.epoch = list(saved.meta["history"].get("epoch", []))
+            history.history = {key: list(values) for key, values in saved.meta["history"].get("values", {}).items()}
+        self.callbacks.restore(saved.meta.get("callbacks", {}), saved.tensors)
+        self._own.restore(saved.meta.get("attributes") or {}, saved.tensors)
+
+    def restore_metrics(self, run: str, saved: Checkpoint) -> None:
+        """Give the metrics what they had measured in the epoch; one that is new measures from here on."""
+        if new := state.apply(self._model, saved.tensors, groups=("metrics/",)):
+            names = ", ".join(sorted({name.split("/")[2] for name in new}))
+            warn("%s: measured from here on only, in this epoch: %s", run, names)
+
+    def history(self) -> dict[str, Any]:
+        """Return the history of the epochs as plain values."""
+        history = getattr(self._model, "history", None)
+        if history is None or not hasattr(history, "epoch"):  # before its own on_train_begin it has none
+            return {}
+        values = {key: [np.asarray(value).tolist() for value in series] for key, series in history.history.items()}
+        return {"epoch": [int(epoch) for epoch in history.epoch], "values": values}

@@ -1,0 +1,199 @@
+"""State in the user's own objects, which neither Keras nor a callback's `get_state()` knows of.
+
+It is in attributes of models, layers, losses, metrics, optimizers and callbacks, and in the closures and the variables
+of the notebook that the functions of a callback or a loss use. A value that has changed since the training began is
+saved, and given back in place; what cannot be saved is named. What means something in one process only is left as the
+new process made it: a moment of a clock, and the path of a file that is gone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from colabkit._internal.display.few import few
+from colabkit._internal.log import warn
+from colabkit.checkpoint.keras.code_fingerprint import compiled_parts, is_the_users
+from colabkit.checkpoint.keras.host.own_places import MOST, Place, Walk
+from colabkit.checkpoint.keras.host.own_values import (
+    STATE_DICT,
+    Assigned,
+    Stateful,
+    as_torch,
+    is_a_moment,
+    is_drawn,
+    is_path_that_is_gone,
+    mark_of,
+    plain,
+    setting_of,
+    unplain,
+)
+from colabkit.checkpoint.state import pytree
+from colabkit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    Array = np.ndarray[Any, Any]
+
+_NEW = object()
+
+
+class OwnState:
+    """The values that a training's own objects keep beside what Keras knows of.
+
+    Args:
+        model: The model.
+        callbacks: The callbacks by their names; those with `get_state()` or `stateless = True` are left alone.
+        known: Gives the variables that are saved otherwise.
+    """
+
+    def __init__(self, model: Any, callbacks: Mapping[str, Any], known: Callable[[], Iterable[Any]]) -> None:
+        self._model = model
+        self._known = known
+        self._layers = {
+            f"{number}": layer for number, layer in enumerate(model._flatten_layers()) if is_the_users(type(layer))
+        }
+        self._others: dict[str, Any] = {}
+        optimizer = getattr(model, "optimizer", None)
+        for name, part in [
+            ("optimizer", optimizer),
+            *((f"metric-{number}", metric) for number, metric in enumerate(model.metrics)),
+            *((f"compiled-{number}", part) for number, part in enumerate(compiled_parts(model))),
+        ]:
+            if part is not None and (inspect.isfunction(part) or is_the_users(type(part))):
+                self._others[name] = part
+        self._others |= {f"callback-{name}": each for name, each in callbacks.items() if _is_looked_at(each)}
+        self._at_first: dict[str, Any] = {}
+        self._settings: dict[str, str] = {}
+        self._taken: set[str] = set()  # what holds weights of the model as it was before it was restored
+        self._settled: dict[str, Any] = {}
+        self._restored: set[str] = set()
+        self._moments: set[str] = set()
+        self._told: set[str] = set()
+
+    def begin(self) -> None:
+        """Remember what they are before the training."""
+        for place in self._places():
+            self._at_first[place.name] = mark_of(place.value)
+            is_name = place.name.endswith((".name", "._name"))  # Keras counts them on in one process
+            if not is_name and (text := setting_of(place.value)):
+                self._settings[place.name] = text
+            elif not isinstance(place.value, Assigned) and self._is_of_the_model(place.value):
+                self._taken.add(place.name)
+
+    def settings(self) -> dict[str, str]:
+        """Give the plain values that the code has set and training has left alone, by their places."""
+        return {
+            place.name: self._settings[place.name]
+            for place in self._places()
+            if place.name in self._settings
+            and place.name not in self._restored
+            and self._at_first[place.name] == mark_of(place.value)
+        }
+
+    def compare(self, run: str, saved: Mapping[str, str]) -> None:
+        """Tell what the code sets otherwise than when the state was written.
+
+        Args:
+            run: The run's name.
+            saved: What `settings` gave then.
+        """
+        spoken = {place.name: place.spoken for place in self._places()}
+        changed = [
+            f"{spoken[name]}: {saved[name]} -> {text}"
+            for name, text in self._settings.items()
+            if name in spoken and saved.get(name, text) != text
+        ]
+        if changed:
+            text = "%s: changed since the state was saved, and in effect from now on: %s"
+            warn(text, run, few(changed, 5, between="; "))
+
+    def _is_of_the_model(self, value: Any) -> bool:
+        arrays = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        array = next((each for each in arrays if isinstance(each, np.ndarray) and each.size > 1), None)
+        return array is not None and any(
+            tuple(variable.shape) == array.shape and np.array_equal(keras.ops.convert_to_numpy(variable), array)
+            for variable in self._model.variables
+        )
+
+    def settle(self) -> None:
+        """Remember what they are before the first step: what is made anew by then need not be saved."""
+        if self._settled:
+            return
+        for place in self._places():
+            self._settled[place.name] = mark = mark_of(place.value)
+            if self._at_first.get(place.name, _NEW) != mark and is_a_moment(place.value, of_any_clock=True):
+                self._moments.add(place.name)
+
+    def capture(self, tensors: dict[str, Array]) -> dict[str, Any]:
+        """Take those that have changed.
+
+        Args:
+            tensors: Arrays are added here, under names that begin with `attributes/`.
+        """
+        states: dict[str, Any] = {}
+        for place in self._places():
+            mark = mark_of(place.value)
+            always = place.name in self._restored or place.name in self._taken or is_drawn(place.value)
+            if not always and self._at_first.get(place.name, _NEW) == mark:
+                continue
+            if place.name in self._moments or is_a_moment(place.value):
+                continue
+            own: dict[str, Array] = {}
+            try:
+                states[place.name] = pytree.flatten(plain(place.value), f"attributes/{place.name}", own)
+            except (CheckpointError, TypeError, ValueError, RuntimeError):  # the last three: a tensor of a graph
+                if place.name not in self._told and self._settled and self._settled.get(place.name, _NEW) != mark:
+                    self._told.add(place.name)
+                    text = "%s is a %s, which a checkpoint cannot hold: after a kill it begins anew"
+                    warn(text, place.spoken, type(getattr(place.value, "iterator", place.value)).__name__)
+            else:
+                tensors.update(own)
+        return states
+
+    def restore(self, states: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+        """Give them back."""
+        owners: dict[str, Any] = {}
+        places = {place.name: place for place in self._places(owners)}
+        for name, kept in states.items():
+            value = unplain(pytree.unflatten(kept, tensors))
+            owner, _, attribute = name.rpartition(".")
+            if isinstance(value, dict) and value.keys() == {STATE_DICT}:
+                self._load(places.get(name), name, value[STATE_DICT])
+            elif name in places:
+                if is_path_that_is_gone(value, places[name].value):
+                    continue
+                places[name].write(value)
+            elif owner in owners:  # an attribute that is made while it trains
+                setattr(owners[owner], attribute, value)
+            else:
+                continue
+            self._restored.add(name)
+
+    @staticmethod
+    def _load(place: Place | None, name: str, value: Any) -> None:
+        if place is None or not isinstance(place.value, Stateful):
+            text = "%s begins anew: it is made while the model trains, and nobody can make it as it was"
+            warn(text, place.spoken if place is not None else name)
+            return
+        place.value.owner.load_state_dict(as_torch(value))
+
+    def _places(self, owners: dict[str, Any] | None = None) -> Iterator[Place]:
+        known = {id(variable) for variable in self._known()}
+        walk = Walk(self._model, known, {} if owners is None else owners)
+        for number, (name, part) in enumerate([*self._layers.items(), *self._others.items()]):
+            for place in walk.of(part, name, shared=number >= len(self._layers)):
+                yield place
+                if walk.count > MOST:
+                    return
+
+
+def _is_looked_at(callback: Any) -> bool:
+    if getattr(callback, "stateless", False) or (hasattr(callback, "get_state") and hasattr(callback, "set_state")):
+        return False
+    holds_functions = isinstance(callback, keras.callbacks.LambdaCallback | keras.callbacks.LearningRateScheduler)
+    return is_the_users(type(callback)) or holds_functions

@@ -1,0 +1,390 @@
+"""What the user gives a loop: each thing as what a checkpoint holds, and put back in place.
+
+A module, an optimizer, a scheduler keeps being the same object; so do dicts and lists, whose values are replaced.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from colabkit.checkpoint.loop.modules import ModulePart
+from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.state.restore_into import restore_into
+from colabkit.errors import CheckpointError, RunMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_JAX = ("jax", "jaxlib")
+
+
+class Parts:
+    """The named parts of a training's state.
+
+    Args:
+        given: What the user gave, by name.
+        run: The run's name, for messages.
+
+    Raises:
+        CheckpointError: One of them cannot be put back, or not be saved.
+    """
+
+    def __init__(self, given: Mapping[str, Any], *, run: str) -> None:
+        self._given = dict(given)
+        self._run = run
+        self._modules: dict[int, ModulePart] = {}
+        for name, value in self._given.items():
+            _check_can_be_put_back(name, value)
+        self._first_leaves = self._jax_leaves()
+        self.optimizers = [one for one in self._walk(self._given) if _is_optimizer(one)]
+        self._settings = {place: _settings(one) for place, one in self._named_optimizers()}
+
+    @property
+    def has_accelerator(self) -> bool:
+        """Whether an Accelerator is among them."""
+        return any(_is_accelerator(one) for one in self._walk(self._given))
+
+    def take(self) -> dict[str, Any]:
+        """Return the parts as a checkpoint holds them.
+
+        Raises:
+            CheckpointError: A value that cannot be saved; the message names its place.
+        """
+        return {name: self._take(value, name) for name, value in self._given.items()}
+
+    def give(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `take` returned; nothing is changed where it does not fit.
+
+        Raises:
+            RunMismatchError: The parts are others; the message names the first.
+        """
+        if missing := sorted(saved.keys() - self._given.keys()):
+            raise self._differs(f"the loop is not given {missing[0]}=", f"the run has saved {', '.join(sorted(saved))}")
+        if more := sorted(self._given.keys() - saved.keys()):
+            raise self._differs(f"{more[0]}= is new", f"the run has saved {', '.join(sorted(saved))}")
+        for name, value in self._given.items():
+            self._check(value, saved[name], name)
+        for name, value in self._given.items():
+            self._give(value, saved[name], name)
+
+    def changed_settings(self, saved: Mapping[str, Any]) -> list[str]:
+        """Name the settings of optimizers that differ from those that the run began with: the run keeps its own."""
+        changes = []
+        for place, groups in self.settings().items():
+            for number, (now, before) in enumerate(zip(groups, saved.get(place, []), strict=False)):
+                changes += [
+                    f"{place} group {number} {key}: {before[key]} -> {now[key]}"
+                    for key in now
+                    if key in before and before[key] != now[key]
+                ]
+        return changes
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the optimizers were built with: learning rates, decays."""
+        return self._settings
+
+    def check_moves(self) -> None:
+        """Notice JAX arrays that were not replaced in what the loop was given.
+
+        Raises:
+            CheckpointError: No array of it is another one after a step.
+        """
+        if self._first_leaves and self._jax_leaves() == self._first_leaves:
+            raise CheckpointError(
+                "the first step has changed no JAX array of the loop's state",
+                why="JAX makes new arrays, and the loop holds those it was given",
+                hint="keep them in a dict that you assign to: state = {'params': params, 'opt': opt}; "
+                "run.loop(data, state=state); in the loop: state['params'] = optax.apply_updates(...)",
+            )
+        self._first_leaves = []
+
+    # ---- one value ----
+
+    def _take(self, value: Any, place: str) -> Any:
+        if _is_module(value):
+            return {"module": self._module(value, place).take()}
+        if _is_keras(value):
+            return {"keras": [np.array(each) for each in value.variables]}
+        if _is_accelerator(value):
+            return {"accelerator": [value.step, bool(value.gradient_state.sync_gradients)]}
+        if (generator := take_generator(value, place)) is not None:
+            return {"generator": generator}
+        if hasattr(value, "state_dict"):
+            return {"state": [_class_of(value), encode(value.state_dict(), place)]}
+        if type(value) in (dict, list, tuple) and any(map(_is_stateful, self._walk(value))):
+            if isinstance(value, dict):
+                return {"dict": [[key, self._take(item, f"{place}/{key}")] for key, item in value.items()]}
+            return {"list": [self._take(item, f"{place}/{at}") for at, item in enumerate(value)]}
+        return {"value": _take_value(value, place)}
+
+    def _check(self, value: Any, saved: Any, place: str) -> None:
+        kind, content = next(iter(saved.items()))
+        if kind == "module" and _is_module(value):
+            self._module(value, place).check(content, self._run)
+        elif kind == "dict" and isinstance(value, dict):
+            for key, item in content:
+                if key in value:
+                    self._check(value[key], item, f"{place}/{key}")
+        elif kind == "list" and isinstance(value, list | tuple):
+            if len(content) != len(value):
+                raise self._differs(f"{place} has {len(value)} items", f"the run has saved {len(content)}")
+            for at, item in enumerate(content):
+                self._check(value[at], item, f"{place}/{at}")
+        elif (
+            kind in ("module", "state", "keras", "generator", "accelerator")
+            and next(iter(self._kind_of(value, place))) != kind
+        ):
+            raise self._differs(f"{place} is a {type(value).__name__}", f"the run has saved another thing ({kind})")
+
+        elif kind == "state" and content[0] != _class_of(value):
+            raise self._differs(f"{place} is a {_class_of(value)}", f"the run has saved a {content[0]}")
+
+    def _kind_of(self, value: Any, place: str) -> dict[str, Any]:
+        if hasattr(value, "state_dict") and not _is_module(value):
+            return {"state": None}
+        taken: dict[str, Any] = self._take(value, place)
+        return taken
+
+    def _give(self, value: Any, saved: Any, place: str) -> Any:
+        """Put a value back; return it, or what replaces it in the dict or list that holds it."""
+        kind, content = next(iter(saved.items()))
+        if kind == "module":
+            self._module(value, place).give(content)
+        elif kind == "keras":
+            self._give_keras(value, content, place)
+        elif kind == "generator":
+            give_generator(value, content)
+        elif kind == "accelerator":
+            value.step = content[0]
+            value.gradient_state._set_sync_gradients(content[1])
+        elif kind == "state":
+            self._load(value, decode(content[1]), place)
+        elif kind == "dict":
+            for key, item in content:
+                value[key] = self._give(value.get(key), item, f"{place}/{key}")
+        elif kind == "list":
+            items = [self._give(value[at], item, f"{place}/{at}") for at, item in enumerate(content)]
+            if isinstance(value, list):
+                value[:] = items
+        else:
+            return _give_value(value, content, place)
+        return value
+
+    def _load(self, value: Any, state: Any, place: str) -> None:
+        try:
+            value.load_state_dict(state)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise RunMismatchError(
+                f"{place} does not take the state that the run {self._run} has saved of it",
+                why=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+                hint="build it as it was, or open a run under another name",
+            ) from error
+
+    def _give_keras(self, value: Any, arrays: list[Any], place: str) -> None:
+        if len(value.variables) < len(arrays) and hasattr(value, "build") and hasattr(value, "apply_gradients"):
+            models = [one for one in self._walk(self._given) if _is_keras(one) and hasattr(one, "trainable_variables")]
+            for model in (one for one in models if one is not value and hasattr(one, "layers")):
+                value.build(model.trainable_variables)
+                break
+        shapes = [tuple(each.shape) for each in value.variables]
+        if shapes != [tuple(array.shape) for array in arrays]:
+            raise self._differs(f"{place} has {len(shapes)} variables", f"the run has saved {len(arrays)}, or others")
+        for variable, array in zip(value.variables, arrays, strict=True):
+            variable.assign(array)
+
+    def _module(self, value: Any, place: str) -> ModulePart:
+        if id(value) not in self._modules:
+            self._modules[id(value)] = ModulePart(value, place)
+        return self._modules[id(value)]
+
+    # ---- all of them ----
+
+    def _walk(self, value: Any) -> list[Any]:
+        if type(value) is dict:
+            return [one for item in value.values() for one in self._walk(item)]
+        if type(value) in (list, tuple):
+            return [one for item in value for one in self._walk(item)]
+        return [value]
+
+    def _named_optimizers(self) -> list[tuple[str, Any]]:
+        optimizers = []
+        for name, value in self._given.items():
+            inside = [one for one in self._walk(value) if _is_optimizer(one)]
+            optimizers += [(name if len(inside) == 1 else f"{name}/{at}", one) for at, one in enumerate(inside)]
+        return optimizers
+
+    def _jax_leaves(self) -> list[int]:
+        if "jax" not in sys.modules:
+            return []
+        import jax
+
+        leaves = jax.tree.leaves(self._given)
+        return [id(leaf) for leaf in leaves if type(leaf).__module__.split(".")[0] in _JAX]
+
+    def _differs(self, what: str, why: str) -> RunMismatchError:
+        return RunMismatchError(
+            f"{what}, unlike in the run {self._run}",
+            why=why,
+            hint="give the loop what it was given before, or open a run under another name",
+        )
+
+
+# ---- kinds of values ----
+
+
+def _is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and hasattr(torch, "nn") and isinstance(value, torch.nn.Module)
+
+
+def _is_optimizer(value: Any) -> bool:
+    return hasattr(value, "param_groups") and hasattr(value, "state_dict") and hasattr(value, "step")
+
+
+def _is_keras(value: Any) -> bool:
+    module = type(value).__module__
+    known = any(kind.__module__.startswith(("keras.", "tensorflow.")) for kind in type(value).__mro__)
+    return not module.startswith("torch") and known and hasattr(value, "variables")
+
+
+def is_generator(value: Any) -> bool:
+    """Say whether it is a random generator of Python, NumPy or torch."""
+    torch = sys.modules.get("torch")
+    return isinstance(value, np.random.Generator | np.random.RandomState | random.Random) or (
+        torch is not None and hasattr(torch, "Generator") and isinstance(value, torch.Generator)
+    )
+
+
+def _is_stateful(value: Any) -> bool:
+    return hasattr(value, "state_dict") or is_generator(value) or _is_keras(value) or _is_accelerator(value)
+
+
+def _is_accelerator(value: Any) -> bool:
+    """Say whether it is an Accelerator, which counts the batches between two steps of the optimizer."""
+    return hasattr(value, "gradient_state") and hasattr(value, "prepare") and hasattr(value, "step")
+
+
+def _class_of(value: Any) -> str:
+    return type(getattr(value, "optimizer", value) if _is_optimizer(value) else value).__name__
+
+
+def _settings(optimizer: Any) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in group.items() if isinstance(value, int | float | str) and key != "initial_lr"}
+        for group in optimizer.param_groups
+    ]
+
+
+def _check_can_be_put_back(name: str, value: Any) -> None:
+    if hasattr(value, "state_dict") and not hasattr(value, "load_state_dict"):
+        raise CheckpointError(
+            f"{name}= has state_dict() and no load_state_dict(), so it cannot be put back",
+            hint="give it that method, or pass what it is made of",
+        )
+    if _is_stateful(value) or isinstance(value, dict | list | np.ndarray) or hasattr(value, "detach"):
+        return
+    if value is None:
+        return
+    kind = type(value).__name__
+    jax = type(value).__module__.split(".")[0] in _JAX or isinstance(value, tuple)
+    raise CheckpointError(
+        f"{name}= is a {kind}, which cannot be put back in place",
+        why="a name of yours can only be given a new value by your own code",
+        hint=f"keep it in a dict: state = {{'{name}': {name}}}; run.loop(data, state=state); "
+        f"and read and write state['{name}'] in the loop"
+        if jax or isinstance(value, bool | int | float | str | bytes)
+        else "pass an object with state_dict() and load_state_dict(), or a dict of plain values and arrays",
+    )
+
+
+# ---- random generators of the user's ----
+
+
+def take_generator(value: Any, place: str) -> Any:
+    """Return the state of a random generator; None for anything else."""
+    if not is_generator(value):
+        return None
+    if isinstance(value, np.random.Generator):
+        return encode(value.bit_generator.state, place)
+    if isinstance(value, np.random.RandomState):
+        return encode(list(value.get_state(legacy=True)), place)
+    if isinstance(value, random.Random):
+        version, words, gauss = value.getstate()
+        return [version, np.array(words, np.uint32), gauss]
+    return value.get_state().numpy().copy()
+
+
+def give_generator(value: Any, saved: Any) -> None:
+    """Put back what `take_generator` returned."""
+    if isinstance(value, np.random.Generator):
+        value.bit_generator.state = decode(saved)
+    elif isinstance(value, np.random.RandomState):
+        value.set_state(tuple(decode(saved)))
+    elif isinstance(value, random.Random):
+        value.setstate((saved[0], tuple(int(word) for word in saved[1]), saved[2]))
+    else:
+        import torch
+
+        value.set_state(torch.from_numpy(np.array(saved)))
+
+
+# ---- plain values, arrays, trees ----
+
+
+def _is_of_a_tree(value: Any) -> bool:
+    """Say whether it is a JAX array, or a named tuple or dataclass, as states of optax and flax are."""
+    jax = type(value).__module__.split(".")[0] in _JAX
+    return jax or hasattr(value, "_fields") or hasattr(value, "__dataclass_fields__")
+
+
+def _take_value(value: Any, place: str) -> Any:
+    if (
+        type(value).__module__.split(".")[0] in _JAX
+        or hasattr(value, "_fields")
+        or hasattr(value, "__dataclass_fields__")
+    ):
+        return value  # what `snapshot.take_apart` knows
+    if type(value) is dict:
+        return {key: _take_value(item, f"{place}/{key}") for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_take_value(item, f"{place}/{at}") for at, item in enumerate(value))
+    return encode(value, place)
+
+
+def _give_value(value: Any, saved: Any, place: str) -> Any:
+    if type(value) is dict and isinstance(saved, dict):
+        for key in [key for key in value if key not in saved]:
+            del value[key]
+        for key, item in saved.items():
+            value[key] = _give_value(value.get(key), item, f"{place}/{key}")
+        return value
+    if type(value) is list and isinstance(saved, list):
+        value[:] = [
+            _give_value(value[at] if at < len(value) else None, item, f"{place}/{at}") for at, item in enumerate(saved)
+        ]
+        return value
+    if isinstance(value, np.ndarray) and isinstance(saved, np.ndarray) and value.shape == saved.shape:
+        np.copyto(value, saved)
+        return value
+    content = decode(saved)
+    if hasattr(value, "detach") and hasattr(content, "detach") and value.shape == content.shape:
+        return _write(value, content)
+    if (
+        type(value).__module__.split(".")[0] in _JAX
+        or hasattr(value, "_fields")
+        or hasattr(value, "__dataclass_fields__")
+    ):
+        return restore_into(value, saved, place)
+    return content
+
+
+def _write(tensor: Any, content: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        tensor.copy_(content)
+    return tensor

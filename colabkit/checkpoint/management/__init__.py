@@ -1,0 +1,1 @@
+"""Runs seen from outside, and their end: listed, checked, packed, told of, removed."""

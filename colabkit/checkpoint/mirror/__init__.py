@@ -1,0 +1,1 @@
+"""Copies of a run on a storage that lasts."""

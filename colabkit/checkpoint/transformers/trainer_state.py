@@ -1,0 +1,130 @@
+"""What a Trainer keeps beside the model: its counters, the sums between two logs, the states of its callbacks."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.state.class_names import by_class_name
+from colabkit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_STATE = (
+    "epoch",
+    "global_step",
+    "num_input_tokens_seen",
+    "total_flos",
+    "log_history",
+    "best_metric",
+    "best_global_step",
+    "best_model_checkpoint",
+)
+_ALWAYS = ("_tr_loss", "_total_loss_scalar", "_globalstep_last_logged", "_initial_global_step", "current_flos")
+_OF_A_PROCESS = ("epoch", "total_flos", "train_loss")
+_TIMES = ("_runtime", "_per_second")
+_SIMPLE = (bool, int, float, str, dict, list, tuple)
+
+
+class Attributes:
+    """The attributes of a Trainer that change while it trains, such as what SFTTrainer adds up between two logs.
+
+    Args:
+        trainer: As it is when its training begins.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._first = {name: repr(value) for name, value in _simple(trainer).items()}
+        self._known = set(_ALWAYS)
+
+    def take(self) -> dict[str, Any]:
+        """Return those that differ from their values at the beginning."""
+        return {
+            name: value
+            for name, value in _simple(self._trainer).items()
+            if name in self._known or repr(value) != self._first.get(name)
+        }
+
+    def give(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `take` returned."""
+        for name, value in saved.items():
+            self._known.add(name)
+            setattr(self._trainer, name, _merged(getattr(self._trainer, name, None), decode(value)))
+
+
+def _simple(trainer: Any) -> dict[str, Any]:
+    attributes = {}
+    for name, value in vars(trainer).items():
+        if isinstance(value, _SIMPLE) or (hasattr(value, "detach") and value.numel() == 1):
+            try:
+                attributes[name] = encode(value, name)
+            except CheckpointError:
+                continue
+    return attributes
+
+
+def _merged(now: Any, saved: Any) -> Any:
+    """Fill a dict in place, so that a defaultdict stays one; a tensor goes to where the one before is."""
+    if isinstance(now, dict) and isinstance(saved, dict):
+        for key in [key for key in now if key not in saved]:
+            del now[key]
+        for key, value in saved.items():
+            now[key] = _merged(now.get(key), value)
+        return now
+    if hasattr(now, "detach") and hasattr(saved, "detach"):
+        return saved.to(now.device)
+    return saved
+
+
+def measured(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a Trainer's logs is the same however often the training was interrupted."""
+    return {name: value for name, value in logs.items() if name not in _OF_A_PROCESS and not name.endswith(_TIMES)}
+
+
+def known(number: int) -> int | None:
+    """Return a number of epochs or steps; None where the Trainer has only put in a very large one."""
+    return number if number < sys.maxsize // 2 else None
+
+
+def take_state(state: Any) -> dict[str, Any]:
+    """Return the fields of a TrainerState that say how far it is; its settings follow from the arguments."""
+    return {name: encode(getattr(state, name), name) for name in _STATE if hasattr(state, name)}
+
+
+def give_state(state: Any, saved: Mapping[str, Any]) -> None:
+    """Put back what `take_state` returned."""
+    for name, value in saved.items():
+        setattr(state, name, decode(value))
+
+
+def take_callbacks(callbacks: Iterable[Any]) -> dict[str, Any]:
+    """Return the states of the callbacks: what they export, or what the user's own keep in plain values."""
+    return {key: _attributes(callback) for key, callback in by_class_name(callbacks).items()}
+
+
+def give_callbacks(callbacks: Iterable[Any], saved: Mapping[str, Any]) -> None:
+    """Put back what `take_callbacks` returned."""
+    for key, callback in by_class_name(callbacks).items():
+        for name, value in saved.get(key, {}).items():
+            setattr(callback, name, _merged(getattr(callback, name, None), decode(value)))
+
+
+def _attributes(callback: Any) -> dict[str, Any]:
+    if getattr(callback, "stateless", False):
+        return {}
+    if callable(getattr(callback, "state", None)):
+        own: dict[str, Any] = callback.state().get("attributes", {})
+    elif type(callback).__module__.startswith(("transformers.", "trl.", "colabkit.")):
+        return {}  # bars and loggers, which begin anew
+    else:
+        own = vars(callback)
+    attributes = {}
+    for name, value in own.items():
+        try:
+            attributes[name] = encode(value, name)
+        except CheckpointError:
+            continue
+    return attributes

@@ -1,0 +1,1 @@
+"""Keras models in `train`: their training, its data, its callbacks."""

@@ -1,0 +1,1 @@
+"""What a training gives back: the result, how good it is, its pictures, the classifier."""

@@ -1,0 +1,1 @@
+"""Modules of torch in `train`: their data, their training, their classifier."""

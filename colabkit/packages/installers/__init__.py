@@ -1,0 +1,1 @@
+"""uv and pip behind one interface."""

@@ -1,0 +1,166 @@
+"""What holds for a notebook as a whole: its imports, the names it makes, and the names that new code may use."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from colabkit.port.cell import Cell
+
+_BRACES = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The facts about a notebook.
+
+    Attributes:
+        stem: Its name without the suffix.
+        keep: Where data is kept for later sessions, or None.
+        alias: The name of colabkit in its code.
+        run: The name for a run in its code.
+        imports: What its imported names stand for: `drive` for `google.colab.drive`.
+        bound: All names that it assigns, imports or defines anywhere.
+        strings: The texts of names that are assigned one constant, once.
+        compiled: The expressions that `.compile(` is called on.
+        lists: The names that are assigned a list as it is written.
+        made_by: The full name of the call that a name, or a list with that call in it, was assigned from.
+        parameters_of: The models whose `.parameters()` a name was made from, as an optimizer is.
+        commands: All lines of the notebook's own language.
+        text: The whole text of its cells.
+    """
+
+    stem: str
+    keep: str | None = None
+    alias: str = "ck"
+    run: str = "run"
+    has_import: bool = False
+    has_run: bool = False
+    imports: dict[str, str] = field(default_factory=dict)
+    bound: set[str] = field(default_factory=set)
+    strings: dict[str, str] = field(default_factory=dict)
+    compiled: set[str] = field(default_factory=set)
+    lists: set[str] = field(default_factory=set)
+    made_by: dict[str, str] = field(default_factory=dict)
+    parameters_of: dict[str, list[str]] = field(default_factory=dict)
+    commands: list[str] = field(default_factory=list)
+    text: str = ""
+
+    def dotted(self, node: ast.AST) -> str:
+        """Return the full name of a name or an attribute: `tf.keras.utils.get_file` begins with `tensorflow`."""
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return ""
+        return ".".join([self.imports.get(node.id, node.id), *reversed(parts)])
+
+    @property
+    def keeping(self) -> str:
+        """The argument that keeps a download, behind others; "" when nothing is kept."""
+        return "" if self.keep is None else f", keep={json.dumps(self.keep, ensure_ascii=False)}"
+
+    def has_imported(self, *packages: str) -> bool:
+        """Say whether one of the packages, or a module in it, is imported."""
+        return any(name == one or name.startswith(f"{one}.") for name in self.imports.values() for one in packages)
+
+
+def read(cells: Collection[Cell], *, stem: str, keep: str | None) -> Context:
+    """Read the facts from all cells."""
+    context = Context(stem=stem, keep=keep, text="\n".join(cell.source for cell in cells))
+    assigned: dict[str, list[str | None]] = {}
+    for cell in cells:
+        context.commands += [command.text for command in cell.commands.values()]
+        if cell.tree is None:
+            context.bound |= set(re.findall(r"^\s*(\w+)\s*=[^=]", cell.source, re.MULTILINE))
+            continue
+        for node in ast.walk(cell.tree):
+            _read_import(node, context.imports)
+            context.bound.update(_names(node))
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+                text = node.value.value if is_text else None  # type: ignore[attr-defined]
+                assigned.setdefault(node.targets[0].id, []).append(text)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                assigned.setdefault(node.id, [])
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "compile":
+                context.compiled.add(cell.text(node.func.value))
+    for cell in cells:
+        context.made_by.update(_makers(cell, context))
+    context.bound |= set(context.imports)
+    context.strings = {
+        name: values[0] for name, values in assigned.items() if len(values) == 1 and values[0] is not None
+    }
+    _choose_names(context)
+    return context
+
+
+def _makers(cell: Cell, context: Context) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+        if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
+            continue
+        if isinstance(node.value, ast.List):
+            context.lists.add(node.targets[0].id)
+        for one in [node.value, *(node.value.elts if isinstance(node.value, ast.List) else ())]:
+            if isinstance(one, ast.Call) and (name := context.dotted(one.func)):
+                context.parameters_of[node.targets[0].id] = list(_parameters(one))
+                yield node.targets[0].id, name
+
+
+def _parameters(node: ast.Call) -> Iterator[str]:
+    for one in ast.walk(node):
+        called = one.func if isinstance(one, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr == "parameters" and isinstance(called.value, ast.Name):
+            yield called.value.id
+
+
+def _choose_names(context: Context) -> None:
+    mine = [name for name, what in context.imports.items() if what == "colabkit"]
+    context.has_import = bool(mine)
+    context.alias = mine[0] if mine else ("colabkit" if "ck" in context.bound else "ck")
+    context.run = "ck_run" if "run" in context.bound else "run"
+
+
+def _read_import(node: ast.AST, imports: dict[str, str]) -> None:
+    if isinstance(node, ast.Import):
+        for one in node.names:
+            name = one.name if one.asname else one.name.partition(".")[0]
+            imports[one.asname or name] = name
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        for one in node.names:
+            star = one.name == "*"
+            imports[f"*{node.module}" if star else one.asname or one.name] = f"{node.module}.{one.name}"
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.ExceptHandler) and node.name:
+        yield node.name
+
+
+def uses(cells: Iterable[Cell], name: str) -> int:
+    """Count the places that read a name, in Python and in commands."""
+    count = 0
+    word = re.compile(rf"(?<![\w.]){re.escape(name)}\b")
+    for cell in cells:
+        if cell.tree is None:
+            count += len(word.findall(cell.source)) if not cell.magic or cell.problem else 0
+            continue
+        for node in ast.walk(cell.tree):
+            count += isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id == name
+        for command in cell.commands.values():
+            braces = " ".join(_BRACES.findall(command.text))
+            count += len(word.findall(braces)) + len(re.findall(rf"\$\{{?{re.escape(name)}\b", command.text))
+    return count

@@ -1,0 +1,144 @@
+"""A training loop of torch, where nothing about it can be mistaken: it takes its batches and epochs from `run.loop`."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from colabkit.port.cell import Cell
+    from colabkit.port.context import Context
+
+BY_HAND = "a training loop of torch: take its batches from run.loop(loader, epochs=…, model=…, optimizer=…), by hand"
+_SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
+_LEAVES = (ast.Break, ast.Return, ast.Yield, ast.YieldFrom, ast.Await)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchLoop:
+    """A loop over epochs with a loop over batches in it.
+
+    Attributes:
+        outer: The loop over epochs.
+        inner: The loop over batches.
+        numbers: The `range(…)` of the epochs, also inside a bar.
+        loader: The name of the loader, also inside `enumerate` and a bar.
+        enumerated: The `enumerate(…)` around it, or None.
+        epochs: How many, as it is written.
+        state: What belongs to the training, by the names that it has in the notebook.
+    """
+
+    outer: ast.For
+    inner: ast.For
+    numbers: ast.expr
+    loader: ast.Name
+    enumerated: ast.Call | None
+    epochs: ast.expr
+    state: tuple[str, ...]
+
+
+def find(cell: Cell, context: Context) -> Iterator[TorchLoop | ast.stmt]:
+    """Find the loops of a cell: those that can be rewritten, and the statements of those that cannot."""
+    if cell.tree is None or not context.has_imported("torch") or _uses_trainer(context):
+        return
+    for statement in cell.tree.body:
+        if not _trains(statement) or "run.loop(" in cell.text(statement) or ".each_epoch()" in cell.text(statement):
+            continue
+        yield _read(statement, context) or statement
+
+
+def _uses_trainer(context: Context) -> bool:
+    return context.has_imported("pytorch_lightning", "lightning", "transformers", "fastai")
+
+
+def _trains(statement: ast.stmt) -> bool:
+    """Say whether gradients are computed and steps are made."""
+    loops = any(isinstance(node, (ast.For, ast.While, ast.FunctionDef)) for node in ast.walk(statement))
+    return loops and _trains_inside(statement) and not isinstance(statement, ast.ClassDef)
+
+
+def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
+    if not isinstance(outer, ast.For) or outer.orelse or not isinstance(outer.target, ast.Name):
+        return None
+    numbers = _in_bar(outer.iter, context)
+    epochs = _range(numbers)
+    inner = [one for one in outer.body if isinstance(one, ast.For) and _trains_inside(one)]
+    if epochs is None or len(inner) != 1 or any(isinstance(node, _LEAVES) for node in ast.walk(outer)):
+        return None
+    batches = _in_bar(inner[0].iter, context)
+    enumerated: ast.Call | None = None
+    if _is_enumerate(batches) and isinstance(batches, ast.Call):
+        enumerated = batches
+        batches = _in_bar(enumerated.args[0], context)
+    if not isinstance(batches, ast.Name) or not context.made_by.get(batches.id, "").endswith("DataLoader"):
+        return None
+    state = _state(outer, context)
+    if not state:
+        return None
+    return TorchLoop(
+        outer=outer, inner=inner[0], numbers=numbers, loader=batches, enumerated=enumerated, epochs=epochs, state=state
+    )
+
+
+def _in_bar(node: ast.expr, context: Context) -> ast.expr:
+    """Return what a bar of tqdm goes through; the node itself where there is none."""
+    is_bar = isinstance(node, ast.Call) and re.fullmatch(
+        r"tqdm\.(?:\w+\.)*(?:tqdm|tqdm_notebook)", context.dotted(node.func)
+    )
+    return node.args[0] if is_bar and isinstance(node, ast.Call) and node.args else node
+
+
+def _is_enumerate(node: ast.expr) -> bool:
+    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "enumerate"
+    return (
+        is_call and isinstance(node, ast.Call) and len(node.args) in (1, 2) and len(node.args) + len(node.keywords) < 3
+    )
+
+
+def start(loop: TorchLoop, name: str, text: Callable[[ast.AST], str]) -> str:
+    """Return the number that `enumerate` begins with, so that a continued epoch counts on."""
+    call = loop.enumerated
+    given = [*call.args[1:], *(one.value for one in call.keywords)] if call is not None else []
+    first = text(given[0]) if given else "0"
+    return f"{name}.batch" if first == "0" else f"{first} + {name}.batch"
+
+
+def _trains_inside(statement: ast.stmt) -> bool:
+    called = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    return {"backward", "step"} <= {function.attr for function in called if isinstance(function, ast.Attribute)}
+
+
+def _range(node: ast.expr) -> ast.expr | None:
+    """Return the number of epochs, from `range(n)`."""
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "range"
+        and len(node.args) == 1
+    ):
+        return node.args[0]
+    return None
+
+
+def _state(outer: ast.For, context: Context) -> tuple[str, ...]:
+    """Return the names of the models, optimizers, schedulers and scalers; nothing where one of them is not seen."""
+    steppers: list[str] = []
+    for node in ast.walk(outer):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "step"):
+            continue
+        if not isinstance(node.func.value, ast.Name):
+            return ()
+        steppers.append(node.func.value.id)
+    models: list[str] = []
+    for name in dict.fromkeys(steppers):
+        maker = context.made_by.get(name, "")
+        if maker.startswith(_SCHEDULER) or maker.endswith(_SCALER):
+            continue
+        if not maker.startswith("torch.optim.") or not context.parameters_of.get(name):
+            return ()
+        models += context.parameters_of[name]
+    return tuple(dict.fromkeys([*models, *steppers])) if models else ()

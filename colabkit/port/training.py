@@ -1,0 +1,195 @@
+"""Trainings that get what resumes them: `fit` of Keras, Trainers, fastai, and a plain loop of torch."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from colabkit.port.cell import Cell
+    from colabkit.port.context import Context
+
+_TRAINERS = re.compile(r"(?:transformers|trl|setfit\.Trainer|sentence_transformers)\.(?:\w+\.)*\w*Trainer")
+_LIGHTNING = re.compile(r"(?:pytorch_lightning|lightning|lightning\.pytorch)\.(?:\w+\.)*Trainer")
+_FASTAI_2 = re.compile(r"fastai\.(?:\w+\.)*(?:all|basics|learner)\b|fastbook\b")
+_FASTAI_FITS = frozenset(("fit", "fit_one_cycle", "fit_flat_cos", "fit_sgdr", "fine_tune"))
+_OTHER_FITS = frozenset(("fit_generator", "train_on_batch"))
+_OTHER_LIBRARIES = re.compile(r"(?:statsmodels|sklearn|xgboost|lightgbm|catboost|imblearn|prophet)\b")
+_MOST_POSITIONAL = 5  # of Keras' fit before callbacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A call that trains.
+
+    Attributes:
+        framework: "keras", "transformers", "lightning" or "fastai".
+        node: The call.
+        statement: The statement at the cell's top level that holds it.
+        reason: Why it stays as it is; "" when it can be given a callback.
+    """
+
+    framework: str
+    node: ast.Call
+    statement: ast.stmt
+    reason: str = ""
+
+
+def find(cell: Cell, context: Context) -> Iterator[Training]:
+    """Find the trainings of a cell in order."""
+    if cell.tree is None:
+        return
+    for statement in cell.tree.body:
+        inside = isinstance(statement, (ast.For, ast.While, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        calls = sorted(
+            (node for node in ast.walk(statement) if isinstance(node, ast.Call)),
+            key=lambda node: (node.lineno, node.col_offset),
+        )
+        nested = {id(one) for node in ast.walk(statement) if _is_scope(node) for one in ast.walk(node)}
+        for node in calls:
+            framework = _framework(node, cell, context)
+            if not framework or ".resume" in cell.text(node):
+                continue
+            reason = "it stands in a loop or a function: give each training a phase of its own, by hand"
+            if not (inside or id(node) in nested):
+                reason = _obstacle(framework, node, cell, context)
+            yield Training(framework=framework, node=node, statement=statement, reason=reason)
+
+
+def _is_scope(node: ast.AST) -> bool:
+    scopes = (ast.For, ast.While, ast.AsyncFor, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    return isinstance(node, (*scopes, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp))
+
+
+def _framework(node: ast.Call, cell: Cell, context: Context) -> str:
+    name = context.dotted(node.func)
+    if _TRAINERS.fullmatch(name):
+        return "transformers"
+    if _LIGHTNING.fullmatch(name):
+        return "lightning"
+    if not isinstance(node.func, ast.Attribute):
+        return ""
+    receiver, verb = cell.text(node.func.value), node.func.attr
+    has_epochs = any(keyword.arg in ("epochs", "steps_per_epoch", "validation_data") for keyword in node.keywords)
+    if _is_fastai_2(context) and verb in _FASTAI_FITS and re.search(r"learn", receiver):
+        return "fastai"
+    is_keras = context.has_imported("tensorflow", "keras", "tf_keras") and bool(node.args or node.keywords)
+    if is_keras and not has_epochs and _OTHER_LIBRARIES.match(_maker(receiver, node, cell, context)):
+        return ""
+    if is_keras and (verb in _OTHER_FITS or (verb == "fit" and (has_epochs or receiver in context.compiled))):
+        return "keras" if verb == "fit" or verb == "fit_generator" else ""
+    return ""
+
+
+def _is_fastai_2(context: Context) -> bool:
+    """Say whether it is fastai of today: its first version, `from fastai.vision import *`, has other callbacks."""
+    return any(_FASTAI_2.match(name) for name in context.imports.values())
+
+
+def _maker(receiver: str, node: ast.Call, cell: Cell, context: Context) -> str:
+    """Return the full name of what made a receiver: as its own cell says it last, else as any cell does."""
+    maker = context.made_by.get(receiver, "")
+    for one in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+        is_before = isinstance(one, ast.Assign) and one.lineno < node.lineno
+        if not (is_before and isinstance(one, ast.Assign) and isinstance(one.value, ast.Call)):
+            continue
+        if any(cell.text(target) == receiver for target in one.targets):
+            maker = context.dotted(one.value.func)
+    return maker
+
+
+def _obstacle(framework: str, node: ast.Call, cell: Cell, context: Context) -> str:
+    if any(keyword.arg is None for keyword in node.keywords) or any(isinstance(one, ast.Starred) for one in node.args):
+        return "its arguments come from a dictionary or a list"
+    if framework != "keras":
+        return _list_of(_given(framework, node), cell, context)[1]
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "fit_generator":
+        return "Keras 3 has no fit_generator: write fit, and port again"
+    if context.has_imported("tf_keras") or any(
+        "TF_USE_LEGACY_KERAS" in text for text in (cell.source, *context.commands)
+    ):
+        return "it trains with Keras 2"
+    if len(node.args) > _MOST_POSITIONAL:
+        return "its callbacks come by position"
+    if any("BackupAndRestore" in cell.text(keyword.value) for keyword in node.keywords):
+        return "BackupAndRestore sets the first epoch, too: take it out, and port again"
+    names = [name for name, maker in context.made_by.items() if maker.endswith("BackupAndRestore")]
+    given = " ".join(cell.text(keyword.value) for keyword in node.keywords if keyword.arg == "callbacks")
+    if any(re.search(rf"\b{re.escape(name)}\b", given) for name in names):
+        return "BackupAndRestore sets the first epoch, too: take it out, and port again"
+    if context.has_imported("tensorflow.compat.v1"):
+        return "it trains with TensorFlow 1"
+    return ""
+
+
+def callback(training: Training, context: Context, phase: str) -> str:
+    """Return the expression that makes the callback."""
+    suffix = "" if training.framework == "keras" else f"_{training.framework}"
+    return f"{context.run}{f'.phase({phase!r})' if phase else ''}.resume{suffix}()".replace("'", '"')
+
+
+def with_callback(training: Training, cell: Cell, context: Context, text: str) -> tuple[int, int, str]:
+    """Return the edit that gives the call its callback: where it begins and ends, and the new text."""
+    given = _given(training.framework, training.node)
+    if given is None:
+        return _new_argument(training.node, cell, f"{_KEYWORDS.get(training.framework, 'callbacks')}=[{text}]")
+    if isinstance(given, ast.Constant) and given.value is None:
+        return (*cell.span(given), f"[{text}]")
+    if isinstance(given, ast.List) and given.elts:
+        at = cell.span(given.elts[-1])[1]
+        return at, at, f", {text}"
+    if isinstance(given, ast.List):
+        return (*cell.span(given), f"[{text}]")
+    whole = cell.text(given) if training.framework == "keras" else _list_of(given, cell, context)[0]
+    return (*cell.span(given), f"[{whole}, {text}]")
+
+
+_KEYWORDS = {"fastai": "cbs"}
+
+
+def _given(framework: str, node: ast.Call) -> ast.expr | None:
+    name = _KEYWORDS.get(framework, "callbacks")
+    return next((keyword.value for keyword in node.keywords if keyword.arg == name), None)
+
+
+def _list_of(given: ast.expr | None, cell: Cell, context: Context) -> tuple[str, str]:
+    """Return what stands in a list for the callbacks that are given, and why that cannot be told."""
+    if given is None or isinstance(given, (ast.List, ast.Constant)):
+        return "", ""
+    text = cell.text(given)
+    if isinstance(given, ast.Name) and given.id in context.lists:
+        return f"*{text}", ""
+    if isinstance(given, ast.Call) or (isinstance(given, ast.Name) and given.id in context.made_by):
+        return text, ""
+    return "", "whether its callbacks are one or a list is not seen"
+
+
+def _new_argument(node: ast.Call, cell: Cell, text: str) -> tuple[int, int, str]:
+    closing = cell.span(node)[1] - 1
+    every = [*node.args, *(one.value for one in node.keywords)]
+    if not every:
+        return closing, closing, text
+    last = max(cell.span(one)[1] for one in every)
+    between = re.sub(r"#.*", lambda match: " " * len(match[0]), cell.source[last:closing])
+    at = last + len(between.rstrip())
+    has_comma = between.rstrip().endswith(",")
+    line_end = cell.source.find("\n", at)
+    before = cell.source[: cell.span(_last(node))[0]].rpartition("\n")[2]
+    if "\n" not in between and (before.strip() or "\n" not in cell.text(node)):
+        return at, at, f"{'' if has_comma else ','} {text}"
+    indent = before[: len(before) - len(before.lstrip())]
+    if "\n" not in between:
+        return at, at, f"{'' if has_comma else ','}\n{indent}{text}"
+    if has_comma:
+        return line_end, line_end, f"\n{indent}{text},"
+    has_comment = "#" in cell.source[at:line_end]
+    return at, at, f", {text}" if has_comment else f",\n{indent}{text}"
+
+
+def _last(node: ast.Call) -> ast.AST:
+    every: list[ast.AST] = [*node.args, *node.keywords]
+    return max(every, key=lambda one: (one.lineno, one.col_offset))  # type: ignore[attr-defined]

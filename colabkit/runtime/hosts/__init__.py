@@ -1,0 +1,1 @@
+"""The hosts that colabkit knows, one file each."""

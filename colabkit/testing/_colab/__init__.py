@@ -1,0 +1,1 @@
+"""What `FakeColab` is made of: a kernel, and the page before it."""

@@ -1,0 +1,1 @@
+"""What `FakeGCS` answers: requests, routes, uploads."""

@@ -1,0 +1,1 @@
+"""Other trackers, one file each."""

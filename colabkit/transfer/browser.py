@@ -1,0 +1,126 @@
+"""Files between this machine and the browser in front of it: Colab's page, Jupyter's, VS Code's, or nobody's."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colabkit._internal.disk.files import atomic_write, map_os_errors
+from colabkit._internal.display.progress import amount
+from colabkit._internal.log import notify
+from colabkit.errors import NotFoundError, UnsupportedError
+from colabkit.runtime import detect, frontend
+
+if TYPE_CHECKING:
+    from colabkit._types import StrPath
+
+_LARGE = 100 << 20  # bytes: Colab's page holds a whole file in its memory
+_RESUMABLE = "drive.google.com or gs://, which go on after an interruption, and ck.fetch('drive:NAME') brings them here"
+
+
+def upload(to: StrPath = ".") -> list[Path]:
+    """Let the user choose files, and write them into a folder.
+
+    In Colab's page it is its dialog. Where there is a prompt instead, as in Jupyter, VS Code or a terminal, paths on
+    this machine are asked for, and the files copied. A file whose name is there already gets a number, as on Colab.
+
+    Args:
+        to: The folder.
+
+    Returns:
+        The files; none when the user cancels.
+
+    Raises:
+        UnsupportedError: Nobody can answer: a headless run, a script, Colab's command. The message names another way.
+        NotFoundError: There is no file at a path that was typed; nothing was copied.
+        StorageError: One could not be copied.
+    """
+    folder = Path(to).expanduser()
+    runtime = detect()
+    if runtime.host == "colab" and runtime.frontend == "browser":
+        from google.colab import files
+
+        notify("colabkit: large files go through %s", _RESUMABLE)
+        before = Path.cwd()
+        return [before / name for name in files.upload("" if folder == Path() else str(folder))]
+    if runtime.frontend in ("headless", "none", "cli") or (runtime.host == "colab" and runtime.frontend == "vscode"):
+        raise UnsupportedError(
+            "no files can be chosen here",
+            why=f"nobody can answer ({runtime.frontend})",
+            hint="put them where this machine reaches them, and use ck.fetch: drive:NAME, a Drive link, gs://…, https://…",
+        )
+    there = ""
+    if runtime.frontend in ("jupyterlab", "classic"):
+        there = f"; the upload button of Jupyter's file browser puts files into {Path.cwd()}"
+    typed = input(f"Files to bring, their paths with commas between{there}: ")
+    sources = [Path(text).expanduser() for text in filter(None, (part.strip(" '\"") for part in typed.split(",")))]
+    for source in sources:
+        if not source.is_file():
+            raise NotFoundError(f"no file at {source}", hint="type its path on this machine")
+    return [_copied(source, folder) for source in sources]
+
+
+def _copied(source: Path, folder: Path) -> Path:
+    """Copy a file into a folder, beside what has its name already, as Colab's page does."""
+    target, number = folder / source.name, 0
+    while target.exists():
+        if target.samefile(source):
+            return target.absolute()
+        number += 1
+        target = folder / f"{source.stem} ({number}){source.suffix}"
+    with map_os_errors(target):
+        folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target) as file, source.open("rb") as origin:
+        shutil.copyfileobj(origin, file)
+    if number:
+        notify("colabkit: %s exists already, so the file is %s", source.name, target)
+    return target.absolute()
+
+
+def download(path: StrPath) -> Path:
+    """Hand a file, or a folder as one zip archive, to the browser.
+
+    In Colab's page it is a download; in Jupyter a link appears; elsewhere the place of the file is told.
+
+    Args:
+        path: The file or folder.
+
+    Returns:
+        The file that was handed over: the archive for a folder.
+
+    Raises:
+        NotFoundError: There is nothing at the path.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "result.txt"
+        >>> _ = file.write_text("7")
+        >>> download(file).name
+        'result.txt'
+    """
+    source = Path(path).expanduser()
+    if not source.exists():
+        raise NotFoundError(f"no file at {source}", hint="check the path")
+    if source.is_dir():
+        name = str(Path(tempfile.mkdtemp(prefix="colabkit-download-"), source.absolute().name))
+        source = Path(shutil.make_archive(name, "zip", source.parent or ".", source.name))
+    runtime = detect()
+    size = source.stat().st_size
+    if runtime.host == "colab" and runtime.frontend == "browser":
+        if size > _LARGE:
+            notify("colabkit: %s is large for the page; ck.push(…, 'drive:…') survives an interruption", amount(size))
+        from google.colab import files
+
+        files.download(str(source))
+    elif runtime.frontend in ("jupyterlab", "classic", "vscode") and frontend.running_shell() is not None:
+        from IPython.display import FileLink, display
+
+        inside = source.absolute().is_relative_to(Path.cwd())
+        display(FileLink(str(source.absolute().relative_to(Path.cwd()) if inside else source)))
+        if not inside:
+            notify("colabkit: a link leads into the notebook's folder alone; the file is %s", source.absolute())
+    else:
+        notify("colabkit: %s (%s) is at %s", source.name, amount(size), source.absolute())
+    return source

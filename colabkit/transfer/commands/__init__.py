@@ -1,0 +1,1 @@
+"""Pasted commands: read, never run, into what they would fetch and where they would put it."""

@@ -1,0 +1,1 @@
+"""Targets of push, one file each."""

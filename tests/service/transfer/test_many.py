@@ -1,0 +1,128 @@
+"""A list of sources comes side by side, in order, and one failure does not cost the others."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from colabkit._http.client import HTTPClient, Response
+from colabkit.errors import AddressError, IntegrityError, NotFoundError
+from colabkit.testing.http import Fault
+from colabkit.transfer import fetch
+
+MIB = 1 << 20
+
+
+def test_a_list_comes_in_order_and_side_by_side(server, tmp_path):
+    """Eight files that take half a second each are there in much less than four."""
+    for number in range(8):
+        server.put(f"{number}.bin", bytes([number]) * 1000, Fault(kind="stall", at=500, seconds=0.5))
+    begun = time.monotonic()
+    paths = fetch([server.url(f"{number}.bin") for number in range(8)], tmp_path / "new")
+    assert time.monotonic() - begun < 3
+    assert [path.name for path in paths] == [f"{number}.bin" for number in range(8)]
+    assert [path.read_bytes()[0] for path in paths] == list(range(8))
+    assert {path.parent for path in paths} == {tmp_path / "new"}
+
+
+def test_a_list_shares_its_connections(server, blob, tmp_path, monkeypatch):
+    """Never more than sixteen are in use; a large file that is left over takes those that the others need no more."""
+    urls, data = [], blob(24 * MIB)
+    for number in range(40):
+        server.put(f"{number}.bin", data if number == 3 else bytes(1000), rate=2 * MIB)
+        urls.append(server.url(f"{number}.bin"))
+    in_use, most, ask, close = {}, {"all": 0, "large": 0}, HTTPClient.get, Response.close
+
+    def counted(client, target, **options):
+        key = object()
+        in_use[key] = target.url
+        most["all"] = max(most["all"], len(in_use))
+        most["large"] = max(most["large"], list(in_use.values()).count(urls[3]))
+        answer, reached = ask(client, target, **options)
+        answer._counted_as = key
+        return answer, reached
+
+    def closed(answer):
+        close(answer)
+        in_use.pop(answer._counted_as, None)
+
+    monkeypatch.setattr(HTTPClient, "get", counted)
+    monkeypatch.setattr(Response, "close", closed)
+    paths = fetch(urls, tmp_path)
+    assert paths[3].read_bytes() == data
+    assert most["all"] <= 16
+    assert most["large"] >= 4
+
+
+def test_one_failure_is_told_and_the_others_stay(server, tmp_path):
+    """Two missing files: the first error with a note about the second, and the rest is fetched."""
+    server.put("a.csv", b"1")
+    server.put("b.csv", b"2")
+    names = ["a.csv", "missing-1", "missing-2", "b.csv"]
+    with pytest.raises(NotFoundError, match="missing-1") as caught:
+        fetch([server.url(name) for name in names], tmp_path)
+    more, second = caught.value.__notes__
+    assert more == "1 more of the 4 failed; the others are done"
+    assert second.startswith("also failed: there is no file at http")
+    assert "missing-2" in second
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_an_empty_list_is_an_empty_list():
+    """Nothing to do is done."""
+    assert fetch([]) == []
+
+
+@pytest.mark.parametrize("checksum", ["md5:" + "0" * 32, ["md5:" + "0" * 32], []])
+def test_checksums_that_do_not_fit_the_list_are_refused(checksum):
+    """Each source has its own: one for all, or fewer than sources, is a mistake that is told before any network."""
+    with pytest.raises(AddressError, match="2 sources"):
+        fetch(["https://a.org/1", "https://a.org/2"], checksum=checksum)
+
+
+def test_each_file_of_a_list_has_its_own_checksum(server, tmp_path):
+    """The wrong one is refused, and the others stay; None checks nothing."""
+    sums = []
+    for name in ("a", "b", "c"):
+        server.put(name, name.encode())
+        sums.append("sha256:" + hashlib.sha256(name.encode()).hexdigest())
+    urls = [server.url(name) for name in ("a", "b", "c")]
+    with pytest.raises(IntegrityError, match="/b is not"):
+        fetch(urls, tmp_path, checksum=[sums[0], sums[0], None])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
+    assert len(fetch(urls, tmp_path, checksum=sums)) == 3
+
+
+def test_progress_adds_up(server, tmp_path):
+    """One bar for all: the last call has all the bytes."""
+    for number in range(3):
+        server.put(f"{number}.bin", bytes(MIB))
+    calls = []
+    urls = [server.url(f"{number}.bin") for number in range(3)]
+    fetch(urls, tmp_path, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (3 * MIB, 3 * MIB)
+
+
+def test_ctrl_c_stops_all_and_the_next_run_goes_on(server, blob, tmp_path):
+    """SIGINT ends a list soon and leaves resumable parts only."""
+    data = blob(8 * MIB)
+    for number in range(3):
+        server.put(f"{number}.bin", data, rate=MIB)
+    urls = [server.url(f"{number}.bin") for number in range(3)]
+    code = "import sys; from colabkit.transfer import fetch; fetch(sys.argv[2:], sys.argv[1])"
+    process = subprocess.Popen([sys.executable, "-c", code, tmp_path, *urls], stderr=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while server.sent < MIB and time.monotonic() < end:
+        if len(list(tmp_path.glob("*.json"))) + len(list(tmp_path.glob(".*.json"))) == 3:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=15)
+    assert process.returncode != 0
+    assert all(".part-fetch" in path.name for path in tmp_path.iterdir())
+    for number in range(3):
+        server.resources[f"{number}.bin"].rate = 0
+    assert [path.read_bytes() == data for path in fetch(urls, tmp_path)] == [True] * 3

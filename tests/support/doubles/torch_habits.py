@@ -1,0 +1,525 @@
+"""Loops as people write them: around the loop's own `for`, on other data, with other parts; see torch_killed.py.
+
+Usage: torch_habits.py FOLDER CASE...
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import warnings
+
+warnings.simplefilter("ignore")
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
+from torch.utils import data
+from torch_killed import main
+from torch_loops import BATCH, CASES, EPOCHS, SAMPLES, X, Y, evaluate, loader, net, simple, train
+
+CASES.clear()
+
+
+def case(build):
+    """Name a case by its function."""
+    CASES[build.__name__] = build
+    return build
+
+
+def parts():
+    """Build what most loops have."""
+    model = net()
+    return {"model": model, "optimizer": torch.optim.AdamW(model.parameters(), 1e-2)}
+
+
+def step(model, optimizer, x, y):
+    """Train on a batch."""
+    loss = nn.functional.mse_loss(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+@case
+def enumerated(run, kill):
+    given, seen = parts(), {"at": []}
+    loop = run.loop(loader(), epochs=EPOCHS, **given, seen=seen)
+    for _at, (x, y) in enumerate(loop):
+        step(**given, x=x, y=y)
+        seen["at"].append(random.random())
+        kill.at(loop.step + 1)
+    return loop, *given.values(), seen
+
+
+@case
+def with_a_bar(run, kill):
+    from tqdm import tqdm
+
+    given = parts()
+    loop = run.loop(loader(), epochs=EPOCHS, **given)
+    for x, y in tqdm(loop, disable=False, file=open("/dev/null", "w")):  # noqa: SIM115
+        step(**given, x=x, y=y)
+        kill.at(loop.step + 1)
+    return loop, *given.values()
+
+
+@case
+def with_a_bar_left_early(run, kill):
+    from tqdm.auto import tqdm
+
+    given, count = parts(), {"n": 0, "after": []}
+    loop = run.loop(loader(), epochs=EPOCHS, **given, count=count)
+    for epoch in loop.each_epoch():
+        for x, y in tqdm(loop, total=5, file=open("/dev/null", "w")):  # noqa: SIM115
+            step(**given, x=x, y=y)
+            count["n"] += 1
+            kill.at(loop.step + 1)
+            if count["n"] % 3 == 0:
+                break
+        count["after"].append([epoch, evaluate(given["model"])])
+        kill.at(loop.step, "evaluate")
+    return loop, *given.values(), count
+
+
+def watched(batches):
+    """Show batches as tqdm's bar for notebooks does."""
+    bar = iter(batches)
+    try:
+        for batch in bar:  # noqa: UP028 - as it does
+            yield batch
+    except BaseException:
+        str(batches)
+        raise
+
+
+@case
+def with_a_bar_of_a_notebook(run, kill):
+    given, count = parts(), {"n": 0}
+    loop = run.loop(loader(), epochs=EPOCHS, **given, count=count)
+    for _ in loop.each_epoch():
+        for x, y in watched(watched(loop)):
+            step(**given, x=x, y=y)
+            count["n"] += 1
+            kill.at(loop.step + 1)
+            if count["n"] % 3 == 0:
+                break
+        kill.at(loop.step, "evaluate")
+    return loop, *given.values(), count
+
+
+@case
+def enumerated_left_early(run, kill):
+    given, count = parts(), {"after": []}
+    loop = run.loop(loader(), epochs=EPOCHS, **given, count=count)
+    for epoch in loop.each_epoch():
+        for at, (x, y) in enumerate(loop, loop.batch):
+            step(**given, x=x, y=y)
+            kill.at(loop.step + 1)
+            if at + 1 == 3:
+                break
+        count["after"].append([epoch, evaluate(given["model"])])
+        kill.at(loop.step, "evaluate")
+    return loop, *given.values(), count
+
+
+@case
+def continued(run, kill):
+    given = parts()
+    loop = run.loop(loader(), epochs=EPOCHS, **given)
+    for x, y in loop:
+        if y.mean() > 0.9:
+            continue
+        step(**given, x=x, y=y)
+        kill.at(loop.step + 1)
+    return loop, *given.values()
+
+
+@case
+def zipped(run, kill):
+    given = parts()
+    loop = run.loop(loader(), epochs=EPOCHS, **given)
+    for (x, y), scale in zip(loop, itertools.repeat(0.5), strict=False):
+        step(**given, x=x * scale, y=y)
+        kill.at(loop.step + 1)
+    return loop, *given.values()
+
+
+@case
+def two_loaders(run, kill):
+    given, other = parts(), loader(batch_size=4)
+    loop = run.loop(lambda: zip(loader(), other, strict=False), epochs=EPOCHS, **given)
+    for (x, y), (x2, _) in loop:
+        step(**given, x=x + x2.mean(), y=y)
+        kill.at(loop.step + 1)
+    return loop, *given.values()
+
+
+@case
+def epochs_of_my_own(run, kill):
+    """An outer `for epoch in range` around a loop whose epochs grow."""
+    given, history = parts(), {"val": []}
+    for epoch in range(EPOCHS):
+        loop = run.loop(loader(), epochs=epoch + 1, **given, history=history)
+        for x, y in loop:
+            step(**given, x=x, y=y)
+            kill.at(loop.step + 1)
+    return loop, *given.values(), history
+
+
+@case
+def evaluated_each_epoch(run, kill):
+    given, history, test = parts(), {"val": []}, loader(shuffle=True)
+    loop = run.loop(loader(), epochs=EPOCHS, **given, history=history)
+    for _ in loop.each_epoch():
+        given["model"].train()
+        for x, y in loop:
+            step(**given, x=x, y=y)
+            kill.at(loop.step + 1)
+        given["model"].eval()
+        with torch.no_grad():
+            for x, y in test:
+                history["val"].append(nn.functional.mse_loss(given["model"](x), y).item())
+                kill.at(loop.step, "evaluate")
+    return loop, *given.values(), history
+
+
+@case
+def evaluated_every_third_step(run, kill):
+    given, history, test = parts(), {"val": []}, loader(shuffle=True)
+    loop = run.loop(loader(), epochs=EPOCHS, **given, history=history)
+    for x, y in loop:
+        step(**given, x=x, y=y)
+        if loop.step % 3 == 2:
+            given["model"].eval()
+            with torch.no_grad():
+                history["val"].append(sum(nn.functional.mse_loss(given["model"](a), b).item() for a, b in test))
+            given["model"].train()
+        kill.at(loop.step + 1)
+    return loop, *given.values(), history
+
+
+@case
+def stochastic_averaging(run, kill):
+    given = parts()
+    swa = AveragedModel(given["model"])
+    swa_rate = SWALR(given["optimizer"], 0.02, anneal_epochs=2)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(given["optimizer"], EPOCHS)
+    loop = run.loop(loader(), epochs=EPOCHS, **given, swa=swa, swa_rate=swa_rate, cosine=cosine)
+    for epoch in loop.each_epoch():
+        for x, y in loop:
+            step(**given, x=x, y=y)
+            kill.at(loop.step + 1)
+        if epoch:
+            swa.update_parameters(given["model"])
+            swa_rate.step()
+        else:
+            cosine.step()
+    update_bn(loader(shuffle=False), swa)
+    return loop, *given.values(), swa, swa_rate
+
+
+@case
+def scaled_and_clipped(run, kill):
+    given = parts()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30, growth_interval=3)
+    loop = run.loop(loader(batch_size=4), epochs=2, **given, scaler=scaler)
+    for x, y in loop:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = nn.functional.mse_loss(given["model"](x), y) / 2
+        scaler.scale(loss).backward()
+        if loop.step % 2:
+            scaler.unscale_(given["optimizer"])
+            nn.utils.clip_grad_norm_(given["model"].parameters(), 1.0)
+            scaler.step(given["optimizer"])
+            scaler.update()
+            given["optimizer"].zero_grad()
+        kill.at(loop.step + 1)
+    return loop, *given.values(), scaler.state_dict()
+
+
+@case
+def several_optimizers_and_schedulers(run, kill):
+    model = net()
+    first, second = list(model[0].parameters()), list(model[4].parameters())
+    optimizers = [torch.optim.SGD(first, 0.05, momentum=0.9), torch.optim.Adam(second, 1e-2)]
+    schedulers = [
+        torch.optim.lr_scheduler.OneCycleLR(optimizers[0], 0.05, total_steps=20),
+        torch.optim.lr_scheduler.ReduceLROnPlateau(optimizers[1], patience=1, threshold=0.5),
+    ]
+    loop = run.loop(loader(), epochs=EPOCHS, model=model, optimizers=optimizers, schedulers=schedulers)
+    for x, y in loop:
+        loss = nn.functional.mse_loss(model(x), y)
+        for each in optimizers:
+            each.zero_grad()
+        loss.backward()
+        for each in optimizers:
+            each.step()
+        schedulers[0].step()
+        schedulers[1].step(loss.item())
+        kill.at(loop.step + 1)
+    return loop, model, *optimizers, *schedulers
+
+
+@case
+def frozen_then_not(run, kill):
+    given = parts()
+    loop = run.loop(loader(), epochs=EPOCHS, **given)
+    for epoch in loop.each_epoch():
+        given["model"][0].requires_grad_(epoch > 0)
+        for x, y in loop:
+            step(**given, x=x, y=y)
+            kill.at(loop.step + 1)
+    return loop, *given.values()
+
+
+@case
+def phases(run, kill):
+    """A head first, then all of it with a new optimizer, each a phase of the run."""
+    model, loops = net(), []
+    model[0].requires_grad_(False)
+    head = torch.optim.AdamW(model[4].parameters(), 1e-2)
+    loop = run.phase("head").loop(loader(), epochs=1, model=model, optimizer=head)
+    for x, y in loop:
+        step(model, head, x, y)
+        kill.at(loop.step + 1)
+    model[0].requires_grad_(True)
+    whole = torch.optim.AdamW(model.parameters(), 1e-3)
+    loop = run.phase("whole").loop(loader(), epochs=2, model=model, optimizer=whole)
+    for x, y in loop:
+        step(model, whole, x, y)
+        kill.at(loop.step + 6)
+    loops.append(loop.step)
+    return loop, model, whole
+
+
+@case
+def recomputed(run, kill):
+    from torch.utils.checkpoint import checkpoint
+
+    class Recomputed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net(norm=False)
+
+        def forward(self, x):
+            return checkpoint(self.net, x, use_reentrant=False)
+
+    return simple(run, kill, loader(), model=Recomputed())
+
+
+@case
+def subset_with_generator(run, kill):
+    sampler = data.SubsetRandomSampler(range(3, 37), generator=torch.Generator().manual_seed(5))
+    return simple(run, kill, loader(shuffle=False, sampler=sampler))
+
+
+@case
+def subset_without(run, kill):
+    return simple(run, kill, loader(shuffle=False, sampler=data.SubsetRandomSampler(range(3, 37))))
+
+
+@case
+def random_split(run, kill):
+    whole = data.TensorDataset(X, Y)
+    held, _ = data.random_split(whole, [30, 10], generator=torch.Generator().manual_seed(2))
+    return simple(run, kill, loader(held))
+
+
+def noisy(rows):
+    """Collate with augmentation by all three generators."""
+    x, y = data.default_collate(rows)
+    return x * (1 + random.random() / 9) + np.random.randn(*x.shape).astype("float32") / 9 + torch.randn(x.shape) / 9, y
+
+
+@case
+def noisy_collate(run, kill):
+    return simple(run, kill, loader(collate_fn=noisy))
+
+
+@case
+def noisy_collate_in_workers(run, kill):
+    return simple(run, kill, loader(collate_fn=noisy, num_workers=2), epochs=2)
+
+
+@case
+def noisy_collate_in_lasting_workers(run, kill):
+    return simple(run, kill, loader(collate_fn=noisy, num_workers=2, persistent_workers=True), epochs=2)
+
+
+def seed_worker(number):
+    """As torch's page on reproducibility says."""
+    seed = torch.initial_seed() % 2**32
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+@case
+def seeded_workers(run, kill):
+    options = {"worker_init_fn": seed_worker, "generator": torch.Generator(), "num_workers": 2}
+    return simple(run, kill, loader(collate_fn=noisy, **options), epochs=2)
+
+
+class Pictures(data.Dataset):
+    """Pictures with the usual transforms."""
+
+    def __init__(self):
+        from torchvision.transforms import v2
+
+        self.pictures = torch.linspace(0, 1, SAMPLES * 3 * 12 * 12).reshape(SAMPLES, 3, 12, 12).sin()
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(6, antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.2),
+                v2.RandomErasing(),
+            ]
+        )
+
+    def __len__(self):
+        return SAMPLES
+
+    def __getitem__(self, at):
+        return self.transform(self.pictures[at]).mean((0, 1)), Y[at]
+
+
+@case
+def pictures(run, kill):
+    return simple(run, kill, loader(Pictures()))
+
+
+@case
+def pictures_in_workers(run, kill):
+    return simple(run, kill, loader(Pictures(), num_workers=2), epochs=2)
+
+
+class Shards(data.IterableDataset):
+    """A stream of shards, shuffled by a buffer, split among workers, as WebDataset does."""
+
+    def __init__(self):
+        self.epoch = -1
+
+    def __iter__(self):
+        self.epoch += 1
+        info = data.get_worker_info()
+        shards = list(range(8))
+        rng = random.Random(self.epoch)
+        rng.shuffle(shards)
+        shards = shards[info.id :: info.num_workers] if info else shards
+        buffer = []
+        for at in itertools.chain.from_iterable(range(one * 5, one * 5 + 5) for one in shards):
+            buffer.append(at)
+            if len(buffer) > 6:
+                yield self.sample(buffer.pop(rng.randrange(len(buffer))))
+        while buffer:
+            yield self.sample(buffer.pop(rng.randrange(len(buffer))))
+
+    def sample(self, at):
+        return X[at] + torch.rand(()) / 9, Y[at]
+
+
+@case
+def shards(run, kill):
+    return simple(run, kill, data.DataLoader(Shards(), batch_size=BATCH))
+
+
+@case
+def shards_in_workers(run, kill):
+    return simple(run, kill, data.DataLoader(Shards(), batch_size=BATCH, num_workers=2), epochs=2)
+
+
+@case
+def of_the_hub(run, kill):
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"x": X.tolist(), "y": Y.tolist()}).map(lambda row: {"x": [v * 2 for v in row["x"]]})
+    rows = rows.shuffle(seed=3).with_format("torch")
+
+    def collate(batch):
+        return torch.stack([row["x"] for row in batch]), torch.stack([row["y"] for row in batch])
+
+    return simple(run, kill, loader(rows, collate_fn=collate))
+
+
+@case
+def stream_of_the_hub(run, kill):
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"x": X.tolist(), "y": Y.tolist()}).to_iterable_dataset(num_shards=4)
+    rows = rows.shuffle(seed=3, buffer_size=8).with_format("torch")
+
+    def collate(batch):
+        return torch.stack([row["x"] for row in batch]), torch.stack([row["y"] for row in batch])
+
+    return simple(run, kill, data.DataLoader(rows, batch_size=BATCH, collate_fn=collate))
+
+
+@case
+def plain_stream_of_the_hub(run, kill):
+    from datasets import Dataset
+
+    rows = Dataset.from_dict({"x": X.tolist(), "y": Y.tolist()}).to_iterable_dataset().with_format("torch")
+
+    def collate(batch):
+        return torch.stack([row["x"] for row in batch]), torch.stack([row["y"] for row in batch])
+
+    return simple(run, kill, data.DataLoader(rows, batch_size=BATCH, collate_fn=collate))
+
+
+@case
+def stateful_loader_in_workers(run, kill):
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    return simple(
+        run, kill, StatefulDataLoader(data.TensorDataset(X, Y), batch_size=BATCH, shuffle=True, num_workers=2)
+    )
+
+
+@case
+def adapters(run, kill):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(3)
+    model = get_peft_model(net(norm=False), LoraConfig(r=2, target_modules=["0", "4"], lora_dropout=0.1))
+    return simple(run, kill, loader(), model=model)
+
+
+@case
+def compiled_by_inductors_frontend(run, kill):
+    model = net()
+    model.compile(backend="eager")
+    return simple(run, kill, loader(), model=model)
+
+
+@case
+def lazy_layers(run, kill):
+    model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(1))
+    model(X[:2])
+    return simple(run, kill, loader(), model=model)
+
+
+@case
+def normalised_weights(run, kill):
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 8)), nn.Tanh(), nn.Linear(8, 1))
+    return simple(run, kill, loader(), model=model)
+
+
+@case
+def recurrent(run, kill):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.out, self.hidden = nn.GRUCell(6, 8), nn.Linear(8, 1), None
+
+        def forward(self, x):
+            hidden = None if self.hidden is None else self.hidden.detach()
+            self.hidden = self.cell(x, hidden)
+            return self.out(self.hidden)
+
+    return simple(run, kill, loader(), model=Recurrent())
+
+
+if __name__ == "__main__":
+    main(train)

@@ -1,0 +1,462 @@
+"""Notebooks as people write them, ported: what each cell becomes, what stays, and what is refused."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from colabkit.cli import main
+from colabkit.errors import ExistsError, NotebookError, NotFoundError
+from colabkit.port import port
+
+FIRST = "import colabkit as ck  # where it is missing: %pip install its wheel or its git address first"
+SHIM = "ck.colab_shim()  # google.colab where Colab's own is missing"
+TOKEN = "hf_" + "aB3" * 11
+
+
+def notebook(path, *cells, **metadata):
+    """Write a notebook of code cells with outputs and ids."""
+    values = {
+        "cells": [
+            {
+                "cell_type": "code",
+                "execution_count": number,
+                "id": f"cell-{number}",
+                "metadata": {"cellView": "form"},
+                "outputs": [{"name": "stdout", "output_type": "stream", "text": ["héllo\n"]}],
+                "source": cell.splitlines(keepends=True),
+            }
+            for number, cell in enumerate(cells)
+        ],
+        "metadata": metadata or {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def ported(tmp_path, *cells, name="train.ipynb", **options):
+    """Port a notebook of cells; return its cells afterwards without the new first one, and the report."""
+    report = port(notebook(tmp_path / name, *cells), tmp_path / "train.ported.ipynb", **options)
+    again = port(report.output, write=False)
+    assert again.text == report.text, "porting twice changes nothing"
+    after = ["".join(cell["source"]) for cell in json.loads(report.text)["cells"]]
+    first = [cell for cell in after if cell.startswith(("import colabkit", "ck.colab_shim"))]
+    return after[len(first) :], report
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("!pip install -q keras", 'ck.install("keras")'),
+        ("! pip install -U --quiet 'keras>=3' polars  # new", 'ck.install("keras>=3", "polars", upgrade=True)  # new'),
+        ("%pip install -qU six", 'ck.install("six", upgrade=True)'),
+        ("pip install six", 'ck.install("six")'),
+        ("!pip3 install six &> /dev/null", 'ck.install("six")'),
+        (
+            "!pip install -q --no-deps git+https://example.org/x",
+            'ck.install("pip install -q --no-deps git+https://example.org/x")',
+        ),
+        ("n = 1\n!pip install --pre six=={n}", 'n = 1\nck.install(f"pip install --pre six=={n}")'),
+        ("!pip install six > /dev/null 2>&1", 'ck.install("six")'),
+        ("!pip install tensorflow>=2.0", 'ck.install("tensorflow>=2.0")'),
+        ("import sys\n!{sys.executable} -m pip install six", 'import sys\nck.install("six")'),
+        ("v = '1.16'\n!pip install six=={v} polars", 'v = \'1.16\'\nck.install(f"six=={v}", "polars")'),
+        ("!pip install -r requirements.txt", 'ck.install("requirements.txt")'),
+        (
+            "!pip install x --index-url https://example.org/simple",
+            'ck.install("x", index_url="https://example.org/simple")',
+        ),
+        (
+            "try:\n    import six\nexcept ImportError:\n    !pip install six",
+            'try:\n    import six\nexcept ImportError:\n    ck.install("six")',
+        ),
+        (
+            "if True:\n  !pip install \\\n    six \\\n    polars\nx = 1",
+            'if True:\n  ck.install("six", "polars")\nx = 1',
+        ),
+        ("%%capture\n!pip install six", '%%capture\nck.install("six")'),
+        ("x = !pip install six", None),
+        ("!pip install {unknown}", None),
+        ("!pip install", None),
+        ("!pip install six \\", 'ck.install("six")'),
+        ("text = '''\n!pip install six\n'''", None),
+        ("f(\n!pip install six\n)", None),
+        ("%%bash\npip install six", 'ck.install("six")'),
+        ("%%writefile a.py\nimport google.colab", None),
+        ("print 'old'\n!pip install six", None),
+    ],
+)
+def test_what_installs_becomes_install(tmp_path, before, after):
+    """Options that only quiet pip go, upgrades and indexes are named, and what cannot be said stays as it is."""
+    cells, report = ported(tmp_path, before)
+    assert cells == [after or before]
+    assert bool(report.changes) == bool(after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "!wget -q https://example.org/a.zip -O data/a.zip",
+            'ck.fetch("wget -q https://example.org/a.zip -O data/a.zip")',
+        ),
+        (
+            "url = 'https://example.org/a.csv'\n!wget {url}",
+            "url = 'https://example.org/a.csv'\nck.fetch(f\"wget {url}\")",
+        ),
+        ('url = f()\n!curl -L "$url" -o x.csv', "url = f()\nck.fetch(f'curl -L \"{url}\" -o x.csv')"),
+        ("!wget $URL", None),
+        ("!curl -X POST https://example.org/api -d '{}'", None),
+        (
+            "!kaggle datasets download -d ada/digits --unzip",
+            'ck.fetch("kaggle datasets download -d ada/digits --unzip")',
+        ),
+        ("!unzip -q a.zip -d data", 'ck.fetch("unzip -q a.zip -d data")'),
+        (
+            "import gdown\ngdown.download('https://drive.google.com/uc?id=" + "1" * 33 + "', 'x.zip', quiet=False)",
+            "ck.fetch('https://drive.google.com/uc?id=" + "1" * 33 + "', 'x.zip')",
+        ),
+        (
+            "import kagglehub\npath = kagglehub.dataset_download('ada/digits')\nprint(path)",
+            'path = str(ck.fetch("kaggle:ada/digits"))\nprint(path)',
+        ),
+        ("import opendatasets as od\nod.download(link)", 'ck.fetch(link, "./")'),
+        (
+            "import urllib.request\nurllib.request.urlretrieve('https://example.org/a', 'b')",
+            "import urllib.request\nck.fetch('https://example.org/a', 'b')",
+        ),
+        ("import urllib.request\np, _ = urllib.request.urlretrieve('https://example.org/a', 'b')", None),
+        ("from google.colab import drive\ndrive.mount('/content/drive')", "ck.drive.mount('/content/drive')"),
+        (
+            "from google.colab import userdata\nimport os\nos.environ['HF_TOKEN'] = userdata.get('HF_TOKEN')",
+            "import os\nos.environ['HF_TOKEN'] = ck.secret('HF_TOKEN')",
+        ),
+        ("from kaggle_secrets import UserSecretsClient\nk = UserSecretsClient().get_secret('K')", "k = ck.secret('K')"),
+        (
+            f"from huggingface_hub import login\nlogin(token='{TOKEN}')",
+            'from huggingface_hub import login\nlogin(token=ck.secret("HF_TOKEN"))',
+        ),
+        (
+            "import os\nos.environ['KAGGLE_KEY'] = '" + "0a" * 16 + "'",
+            "import os\nos.environ['KAGGLE_KEY'] = ck.secret(\"KAGGLE_KEY\")",
+        ),
+        ("commit = '" + "0a" * 20 + "'", None),
+        (f"!huggingface-cli login --token {TOKEN}", None),
+        (
+            f"!wget --header=Authorization:{TOKEN} https://example.org/a -O a",
+            "ck.fetch(f'wget --header=Authorization:{ck.secret(\"HF_TOKEN\")} https://example.org/a -O a')",
+        ),
+        ("!wget", None),
+        ("%tensorboard --logdir logs/fit", 'ck.tensorboard("logs/fit")'),
+        ("%tensorboard --logdir {folder} --port 6007", None),
+    ],
+)
+def test_what_downloads_mounts_or_asks_becomes_colabkits(tmp_path, before, after):
+    """A pasted command stays the text that it was, a variable makes it an f-string, and secrets leave the notebook."""
+    cells, report = ported(tmp_path, before)
+    assert cells == [after or before]
+    assert TOKEN not in report.diff() + str(report) + json.dumps(report.to_json())
+
+
+OPENS = 'run = ck.open_run("runs/train")\n'
+KERAS = "import keras\nmodel = keras.Sequential()\nmodel.compile('adam', 'mse')\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("model.fit(x, y)", 'run = ck.open_run("runs/train")\nmodel.fit(x, y, callbacks=[run.resume()])'),
+        (
+            "h = model.fit(\n    x,\n    epochs=3,  # three\n)",
+            OPENS + "h = model.fit(\n    x,\n    epochs=3,  # three\n    callbacks=[run.resume()],\n)",
+        ),
+        (
+            "model.fit(x, y, callbacks=[stop, ], epochs=(3))",
+            'run = ck.open_run("runs/train")\nmodel.fit(x, y, callbacks=[stop, run.resume(), ], epochs=(3))',
+        ),
+        (
+            "model.fit(x, y, callbacks=mine, epochs=(3))",
+            'run = ck.open_run("runs/train")\nmodel.fit(x, y, callbacks=[mine, run.resume()], epochs=(3))',
+        ),
+        (
+            "model.fit(x, y)\nmodel.fit(x, y, epochs=9)",
+            OPENS
+            + """model.fit(x, y, callbacks=[run.phase("fit-1").resume()])
+model.fit(x, y, epochs=9, callbacks=[run.phase("fit-2").resume()])""",
+        ),
+        ("for n in range(3):\n    model.fit(x, y)", None),
+        ("model.fit(x, y, **options)", None),
+        ("scaler.fit(x)", None),
+        ("from statsmodels.api import ARIMA\nmodel = ARIMA(x)\nmodel = model.fit()", None),
+        ("from sklearn.svm import SVC\nmodel = SVC()\nmodel.fit(x, y)", None),
+        ("back = keras.callbacks.BackupAndRestore('b')\nmodel.fit(x, callbacks=[back])", None),
+    ],
+)
+def test_a_fit_of_keras_gets_what_resumes_it(tmp_path, before, after):
+    """Only a call at the top level, once for each training; a scaler's fit is none, and what is unclear stays."""
+    cells, report = ported(tmp_path, KERAS, before)
+    assert cells == [KERAS, after or before]
+    assert [change.kind for change in report.changes] == ["train"] * (after or "").count("callbacks=")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "from transformers import Trainer\ntrainer = Trainer(model=m, args=a)",
+            "trainer = Trainer(model=m, args=a, callbacks=[run.resume_transformers()])",
+        ),
+        (
+            "import lightning as L\nt = L.Trainer(max_epochs=3)",
+            "t = L.Trainer(max_epochs=3, callbacks=[run.resume_lightning()])",
+        ),
+        (
+            "import pytorch_lightning as pl\nt = pl.Trainer(callbacks=[a])",
+            "t = pl.Trainer(callbacks=[a, run.resume_lightning()])",
+        ),
+        ("from fastai.vision.all import *\nlearn.fine_tune(1)", "learn.fine_tune(1, cbs=[run.resume_fastai()])"),
+        (
+            "from fastai.vision.all import *\nlearn.fit_one_cycle(1, cbs=ShowGraph())",
+            "learn.fit_one_cycle(1, cbs=[ShowGraph(), run.resume_fastai()])",
+        ),
+    ],
+)
+def test_other_trainers_get_theirs(tmp_path, before, after):
+    """The run is opened before the first of them."""
+    cells, _ = ported(tmp_path, before)
+    head = before.splitlines()[0]
+    assert cells == [f'{head}\nrun = ck.open_run("runs/train")\n{after}' if after else before]
+
+
+TORCH = """import torch
+from torch.utils.data import DataLoader
+loader = DataLoader(data)
+model = Net()
+optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+"""
+LOOP = """for epoch in range(3):
+    model.train()
+    for x, y in loader:
+        loss = model(x)
+        loss.backward()
+        optimizer.step()
+    print(epoch)"""
+
+
+def test_weights_are_written_and_read_under_names_that_keras_3_takes(tmp_path):
+    """`cp.ckpt` of older notebooks becomes `cp.weights.h5` wherever it is named; what others wrote is told."""
+    cells = (
+        "import os\nimport tensorflow as tf\ncheckpoint_path = 'training_1/cp-{epoch:04d}.ckpt'",
+        "saver = tf.keras.callbacks.ModelCheckpoint(filepath=checkpoint_path, save_weights_only=True)",
+        'model.save_weights("./checkpoints/mine")\nmodel.load_weights("./checkpoints/mine")',
+        "model.load_weights(tf.train.latest_checkpoint('there'))\nmodel.load_weights('good.h5')",
+        "whole = tf.keras.callbacks.ModelCheckpoint('best.keras')\nmodel.save_weights('a.weights.h5')",
+    )
+    notebook(tmp_path / "train.ipynb", *cells)
+    found = port(tmp_path / "train.ipynb", write=False)
+    assert [change.after for change in found.changes if change.kind == "weights"] == [
+        "'training_1/cp-{epoch:04d}.weights.h5'",
+        '"./checkpoints/mine.weights.h5"',
+        '"./checkpoints/mine.weights.h5"',
+    ]
+    assert [one.line for one in found.kept] == ["model.load_weights(tf.train.latest_checkpoint('there'))"]
+    notebook(tmp_path / "old.ipynb", "import tf_keras as keras\nmodel.save_weights('mine')")
+    assert not port(tmp_path / "old.ipynb", write=False).changes
+
+
+def test_a_plain_loop_of_torch_is_rewritten_where_it_is_unmistakable(tmp_path):
+    """The loops keep their bodies; a function, an early end or an unknown loader makes it a note."""
+    cells, report = ported(tmp_path, TORCH, LOOP)
+    assert cells[1] == OPENS + "loop = run.loop(loader, epochs=3, model=model, optimizer=optimizer)\n" + LOOP.replace(
+        "range(3)", "loop.each_epoch()"
+    ).replace("in loader", "in loop")
+    assert not report.kept
+    bars = "from tqdm.auto import tqdm\nimport tqdm as bars\n"
+    for head, before, after in (
+        (bars, "in tqdm(loader):", "in tqdm(loop):"),
+        (bars, "in bars.tqdm(loader, leave=False):", "in bars.tqdm(loop, leave=False):"),
+    ):
+        cells, report = ported(tmp_path, head + TORCH, LOOP.replace("in loader:", before))
+        assert after in cells[1]
+        assert not report.kept
+    batch = re.search(r"for (.+?) in loader:", LOOP)[1]
+    for before, after in (
+        ("enumerate(loader)", "enumerate(loop, loop.batch)"),
+        ("enumerate(loader, 0)", "enumerate(loop, loop.batch)"),
+        ("enumerate(tqdm(loader), start=1)", "enumerate(tqdm(loop), 1 + loop.batch)"),
+        ("tqdm(enumerate(loader), total=len(loader))", "tqdm(enumerate(loop, loop.batch), total=len(loader))"),
+    ):
+        inner = LOOP.replace(f"for {batch} in loader:", f"for number, ({batch}) in {before}:")
+        cells, report = ported(tmp_path, bars + TORCH, inner.replace("range(3)", "tqdm(range(3))"))
+        assert f"for number, ({batch}) in {after}:" in cells[1]
+        assert "in tqdm(loop.each_epoch()):" in cells[1]
+        assert not report.kept
+    for other in (
+        LOOP.replace("    print(epoch)", "    break"),
+        LOOP.replace("in loader", "in others"),
+        "def fit():\n" + "\n".join(f"    {line}" for line in LOOP.splitlines()),
+        LOOP.replace("optimizer.step", "self.optimizer.step"),
+    ):
+        cells, report = ported(tmp_path, TORCH, other)
+        assert cells[1] == other
+        assert "run.loop(" in report.kept[0].reason
+
+
+def test_the_cells_about_kaggle_json_go_where_nothing_needs_it(tmp_path):
+    """The token comes from the secrets; the upload, the folder and the rights of the file are not needed any more."""
+    puts = """from google.colab import files
+files.upload()
+!mkdir -p ~/.kaggle
+!cp kaggle.json ~/.kaggle/
+!chmod 600 ~/.kaggle/kaggle.json"""
+    load = "!kaggle competitions download -c titanic"
+    cells, _ = ported(tmp_path, puts, load)
+    assert cells == ['ck.fetch("kaggle competitions download -c titanic")']
+    upload, _, rest = puts.partition("!mkdir")
+    cells, _ = ported(tmp_path, upload, f"!mkdir{rest}", load)
+    assert len(cells) == 1
+    cells, _ = ported(tmp_path, puts, load, "!kaggle competitions submit -c titanic -f a.csv -m x")
+    assert cells[0] == puts
+
+
+def test_google_colab_stays_by_the_shim_and_a_question_stays_a_question(tmp_path):
+    """What still imports it gets the shim in the first cell; a guarded import asks where it runs and stays as it is."""
+    _, report = ported(tmp_path, "from google.colab import files, drive\ndrive.mount('/d')\nfiles.download('x')")
+    assert report.cells[0][2] == f"{FIRST}\n{SHIM}"
+    guarded = "try:\n    from google.colab import drive\n    drive.mount('/d')\nexcept ImportError:\n    pass"
+    cells, report = ported(tmp_path, guarded)
+    assert cells == [guarded]
+    assert report.output.read_text() == (tmp_path / "train.ipynb").read_text()
+
+
+def test_data_is_kept_and_runs_lie_where_keep_says(tmp_path):
+    """--keep goes to downloads, never to archives that are unpacked, and holds the run."""
+    cells, _ = ported(tmp_path, "!wget https://example.org/a.zip\n!unzip a.zip", KERAS + "model.fit(x)", keep="drive:d")
+    assert cells[0] == 'ck.fetch("wget https://example.org/a.zip", keep="drive:d")\nck.fetch("unzip a.zip")'.replace(
+        "'", '"'
+    )
+    assert 'run = ck.open_run("drive:d/runs/train")' in cells[1]
+
+
+def test_names_of_the_notebook_are_not_taken(tmp_path):
+    """Where `ck` and `run` are names of the notebook's own, others are used."""
+    cells, report = ported(tmp_path, "ck = 1\nrun = wandb.init()\n!pip install six", KERAS + "model.fit(x)")
+    assert cells[0].endswith('colabkit.install("six")')
+    assert 'ck_run = colabkit.open_run("runs/train")' in cells[1]
+    assert report.cells[0][2].startswith("import colabkit  #")
+
+
+def test_nothing_but_the_changed_cells_differs(tmp_path):
+    """Outputs, ids, indent, letters and the last newline stay; a notebook with nothing to port stays byte by byte."""
+    source = notebook(tmp_path / "n.ipynb", "!pip install six", "print('ä')")
+    report = port(source)
+    before, after = json.loads(source.read_text()), json.loads(report.text)
+    assert after["cells"][2] == before["cells"][1]
+    assert after["cells"][1] == {**before["cells"][0], "source": ['ck.install("six")']}
+    assert len(after["cells"][0]["id"]) == 8
+    assert report.text.splitlines()[-12:] == source.read_text().splitlines()[-12:]
+    plain = notebook(tmp_path / "plain.ipynb", "print('ä')")
+    assert port(plain).output.read_bytes() == plain.read_bytes()
+    assert port(plain).output.read_bytes() == plain.read_bytes()
+    report.output.write_text("mine")
+    with pytest.raises(ExistsError):
+        port(source)
+    assert report.output.read_text() == "mine"
+
+
+def test_a_script_keeps_its_head_and_parses(tmp_path):
+    """The import comes behind the docstring and the imports of the future."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        '#!/usr/bin/env python\n"""Doc."""\nfrom __future__ import annotations\n\nimport os\n!pip install six\n'
+    )
+    with open(script, "a") as file:
+        file.write("get_ipython().system('wget -q https://example.org/a.csv')\n")
+        file.write("get_ipython().run_line_magic('pip', 'install polars')\n")
+    text = port(script).text
+    assert text.endswith('ck.install("six")\nck.fetch("wget -q https://example.org/a.csv")\nck.install("polars")\n')
+    assert text.index("__future__") < text.index("import colabkit") < text.index("import os")
+    ast.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{not json", "it is not JSON"),
+        ("[]", "it has no nbformat"),
+        ('{"nbformat": 3, "worksheets": []}', "format 3, and only format 4"),
+        ('{"nbformat": 4, "cells": 3, "metadata": {}}', "its cells are not a list"),
+        ('{"nbformat": 4, "cells": [{"cell_type": "code", "source": 3}], "metadata": {}}', "a cell has no text"),
+        ('{"nbformat": 4, "cells": [], "metadata": {"language_info": {"name": "R"}}}', "is in r, and only Python"),
+    ],
+)
+def test_what_is_no_notebook_is_refused(tmp_path, content, words):
+    """Each is told in words, and leaves no file."""
+    (tmp_path / "n.ipynb").write_text(content)
+    with pytest.raises(NotebookError) as caught:
+        port(tmp_path / "n.ipynb")
+    assert words in f"{caught.value.what} {caught.value.why}"
+    assert list(tmp_path.iterdir()) == [tmp_path / "n.ipynb"]
+    with pytest.raises(NotFoundError):
+        port(tmp_path / "missing.ipynb")
+
+
+def test_a_notebook_without_kernel_or_with_fifty_megabytes_is_read(tmp_path):
+    """No metadata means Python; large outputs are carried, not looked into."""
+    path = notebook(tmp_path / "n.ipynb", "!pip install six")
+    values = json.loads(path.read_text())
+    values["metadata"] = {}
+    values["cells"][0]["outputs"][0]["text"] = ["x" * 50_000_000]
+    path.write_text(json.dumps(values))
+    assert 'ck.install("six")' in json.loads(port(path).output.read_text())["cells"][1]["source"]
+
+
+def test_a_notebook_names_itself(tmp_path, monkeypatch, capsys):
+    """In a notebook the file may be left out: Jupyter's server tells it; elsewhere the error says to name it."""
+    notebook(tmp_path / "n.ipynb", "!pip install six")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "n.ipynb"))
+    assert main(["port", "--diff"]) == 0
+    assert "+ck.install" in capsys.readouterr().out
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    assert main(["port", "--diff"]) == 6
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\n"])
+def test_line_ends_and_odd_cells_are_kept(tmp_path, ending):
+    """Windows' line ends stay; empty cells, cells of other types and a source in one text are no trouble."""
+    path = notebook(tmp_path / "n.ipynb", f"!pip install six{ending}x = 1", "")
+    values = json.loads(path.read_text())
+    values["cells"][0]["source"] = "".join(values["cells"][0]["source"])
+    values["cells"] += [{"cell_type": "raw", "metadata": {}, "source": ""}, {"cell_type": "markdown", "source": "# x"}]
+    path.write_bytes(json.dumps(values, indent="\t").replace("\n", ending).encode())
+    after = json.loads(port(path).output.read_bytes())
+    assert after["cells"][1]["source"] == f'ck.install("six"){ending}x = 1'
+
+
+def test_the_command_shows_the_difference_and_writes_where_it_is_told(tmp_path):
+    """--diff writes nothing, --json is one object, and the list names what stays with its reason."""
+    notebook(tmp_path / "n.ipynb", "!pip install six\n!apt-get install jq")
+
+    def command(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "colabkit", "port", "n.ipynb", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    text = command("--diff")
+    assert '-!pip install six\n+ck.install("six")\n' in text
+    assert "cell 1: !apt-get install jq" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["n.ipynb"]
+    said = json.loads(command("-o", "new.ipynb", "--json"))
+    assert said["output"] == "new.ipynb"
+    assert [change["kind"] for change in said["changes"]] == ["install"]
+    assert said["kept"][0]["reason"].startswith("it installs system packages")
+    assert json.loads((tmp_path / "new.ipynb").read_text())["nbformat"] == 4
