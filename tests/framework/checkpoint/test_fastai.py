@@ -22,7 +22,7 @@ from colabkit.errors import UnsupportedError
 DOUBLE = Path(__file__).parents[2] / "support" / "doubles" / "fastai_training.py"
 WHOLE = (
     *("plain", "torch", "accumulation", "stopped", "fine_tune", "workers", "mixed", "notebook", "two fits"),
-    *("cycles", "mixup", "saves"),
+    *("cycles", "mixup", "saves", "finder"),
 )
 KILLED = (
     "plain:after_batch/4,after_batch/10",  # in an epoch, and again in the epoch that was resumed
@@ -38,6 +38,7 @@ KILLED = (
     "mixed:after_batch/18",  # the scaler has grown by then, and counts
     "cycles:after_batch/6,after_batch/14",  # a phase each
     "mixup:after_batch/14",  # pictures are mixed by torch's numbers
+    "finder:after_batch/5,after_batch/14",  # rates are looked for in each process
     "saves:after_batch/32",  # on another machine, without the file of SaveModelCallback that is loaded at the end
 )
 TIMED = ("plain:over,over", "fine_tune:over,after_batch/5,over")  # the second fit of fine_tune is not begun

@@ -169,6 +169,10 @@ def fit(case, learn, run, resume, kill):
         shutil.rmtree(learn.path / learn.model_dir, ignore_errors=True)  # another machine has no such files
         keep = [SaveModelCallback(monitor="valid_loss"), ReduceLROnPlateau(monitor="valid_loss", patience=1)]
         learn.fit(3, 1e-3, cbs=[*keep, resume, *kill])
+    elif case == "finder":
+        learn.add_cb(resume)
+        learn.lr_find(show_plot=False)
+        learn.fit_one_cycle(2, 1e-3, cbs=kill)
     elif case == "mixup":
         learn.fit_one_cycle(2, 1e-3, cbs=[MixUp(0.4), resume, *kill])
     elif case == "accumulation":

@@ -2,7 +2,7 @@
 
 Usage: torch_ddp.py KIND RUN [--kill RANK,STEP]... [--accumulate N] [--workers N] [--epochs N] [--batch N] [--seed N]
 
-The process RANK ends at STEP by SIGKILL, once. Users set no seed: each start draws others, except the first of a
+The process RANK ends at STEP by SIGKILL, once; at the step "end" when all is done. Users set no seed: each start draws others, except the first of a
 comparison, which --seed gives.
 """
 
@@ -230,3 +230,4 @@ if __name__ == "__main__":
     seed()
     {"loop": loop, "lightning": lightning, "trainer": trainer}[args.kind]()
     sys.stdout.flush()
+    die("end")
