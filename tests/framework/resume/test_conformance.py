@@ -28,7 +28,9 @@ FEW = {
         "VAE that draws from tf.random": "said",
         "tf.data with a variable that a callback changes": "identical",
         "texts in pairs, shuffled before cache": "identical",
-        "tf.data of a list of files in random order": "refused",
+        "image_dataset_from_directory without a seed, validated on another folder": "identical",
+        "tf.data of files in random order, labels by their number": "refused",
+        "tf.data of files split without a seed": "refused",
     },
     "torch": {
         "generator that shuffles later by np.random": "identical",

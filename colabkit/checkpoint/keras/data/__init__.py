@@ -87,6 +87,14 @@ class Source:
             done: Those of them in the coming epoch.
         """
 
+    def take_over(self, run: str, tensors: Mapping[str, Array]) -> None:
+        """Take over from a saved state what makes the data the same as then, before it is checked.
+
+        Args:
+            run: The run's name, for messages.
+            tensors: What `capture` added, among others.
+        """
+
     def check(self, run: str, *, in_epoch: bool, check_data: bool) -> None:
         """Refuse other data than the run was trained on.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.keras.data import tf_random, tf_variables
+from colabkit.checkpoint.keras.data import tf_random, tf_rows, tf_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +40,10 @@ class PipelineGraph:
 
     Args:
         dataset: A `tf.data.Dataset`.
+        orders: The orders that its lists get, as in the attribute of that name; as they are without it.
 
     Attributes:
+        orders: The order of each list of rows that Python may have shuffled, as of files; int32, shape (rows,).
         seeds: The seeds of its shuffles and random numbers, two numbers each, in the graph's order.
         fixed: For each of them, whether every pass comes in the same order.
         data: What identifies the data that is in the graph, and the steps that are made of it.
@@ -51,7 +53,7 @@ class PipelineGraph:
         cache_files: The files that it caches in, as they were given to `cache()`.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, orders: Sequence[Array] | None = None) -> None:
         import tensorflow as tf
         from tensorflow.python.data.ops import options
 
@@ -80,18 +82,37 @@ class PipelineGraph:
         ]
         self.hidden = any(self._inner_seeds(function, node) == [0, 0] for function, node in self._inner)
         self._handles: list[Any] = []
-        self.data = self._describe()
+        groups = tf_rows.find(graph)
+        for rows, order in zip(groups, orders or (), strict=False):
+            rows.arrange(order)
+        self.orders = [rows.order for rows in groups]
+        self.data = self._describe(groups)
         self.has_generator = any(node.op == "GeneratorDataset" for node in self._all_nodes())
         self.is_random = bool(self._seeded or self._inner)
 
+    def in_order_of(self, saved: Mapping[str, Any], orders: Sequence[Array]) -> bool:
+        """Tell whether it has the rows of a saved pipeline, in another order, and depends on that nowhere else.
+
+        Args:
+            saved: The `data` of the saved one.
+            orders: Its `orders`.
+        """
+        same = all(self.data.get(name) == saved.get(name) for name in ("rows", "others"))
+        if not (same and self.orders and [len(order) for order in orders] == [len(order) for order in self.orders]):
+            return False
+        return any(not np.array_equal(one, other) for one, other in zip(orders, self.orders, strict=True))
+
     # ---- what is known of it ----
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, groups: Sequence[tf_rows.Rows]) -> dict[str, Any]:
         description: dict[str, Any] = {
             "fingerprint": self._source_fingerprint(),
             "pipeline": self._pipeline_fingerprint(),
             "names": self._names_fingerprint(),
         }
+        if groups:
+            description["rows"] = [rows.digest for rows in groups]
+            description["others"] = tf_rows.others_of(self._graph, groups, besides=self._drawn())
         node: Any = self._graph.node[-1]
         while node is not None and node.input:
             if node.op in _BATCHES and self._is_const(node.input[1]):
@@ -199,8 +220,7 @@ class PipelineGraph:
         return digest.hexdigest()[:16] if matched else ""
 
     def _pipeline_fingerprint(self) -> str:
-        seeds = {name for node in self._seeded for name in self._seed_inputs(node)}
-        seeds |= {_bare(node.input[1]) for node in self._graph.node if node.op == "AssignVariableOp"}  # what is kept
+        seeds = self._drawn()
         parts = []
         for nodes in [self._graph.node, *(function.node_def for function in self._graph.library.function)]:
             text = []
@@ -212,6 +232,11 @@ class PipelineGraph:
                     text.append(node.op)
             parts.append(hashlib.sha256("\n".join(text).encode()).hexdigest())
         return hashlib.sha256("".join([parts[0], *sorted(parts[1:])]).encode()).hexdigest()[:16]
+
+    def _drawn(self) -> set[str]:
+        """Name the constants that hold seeds, and what variables hold, which is kept."""
+        seeds = {name for node in self._seeded for name in self._seed_inputs(node)}
+        return seeds | {_bare(node.input[1]) for node in self._graph.node if node.op == "AssignVariableOp"}
 
     # ---- building it again ----
 

@@ -23,12 +23,13 @@ from colabkit.checkpoint.keras.data.tf_graph import PipelineGraph, readable
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from colabkit._patches.keras_steps import Fit
     from colabkit.checkpoint.keras.data import Array
 
 _FILE = re.compile(r"data/(iterator\.[a-z0-9.-]{1,60})")
+_ORDERS = "data/order"
 _TRIES = 50
 _NO_SEED = "a shuffle() without a seed; give it one, as in shuffle(1000, seed=1)"
 
@@ -73,12 +74,10 @@ class SeededDataset:
                 "the run was begun by an older colabkit, which kept no seeds of tf.data: the next epochs are new"
             )
         if not seeds or len(seeds) != len(self._graph.seeds):
-            seeds = [
-                pair if any(pair) else self._derive("shuffle", number) for number, pair in enumerate(self._graph.seeds)
-            ]
-        self._seeds: list[list[int]] = seeds
+            seeds = self._graph.seeds
+        self._seeds = [pair if any(pair) else self._derive("shuffle", number) for number, pair in enumerate(seeds)]
         try:
-            self._built = self._graph.build(seeds, inner=self._derive("inner")[0])
+            self._built = self._graph.build(self._seeds, inner=self._derive("inner")[0])
         except Exception as error:  # noqa: BLE001 - as above
             self._graph, self._built = None, dataset
             self.caveat = f"TensorFlow cannot build this tf.data pipeline again ({reason(error)})"
@@ -94,6 +93,25 @@ class SeededDataset:
     def identity(self) -> dict[str, Any]:
         """Tell its seeds, its data and its steps."""
         return {} if self._graph is None else {"seeds": self._seeds, **self._graph.data}
+
+    @property
+    def orders(self) -> list[Array]:
+        """Tell the order of each of its lists that Python may have shuffled."""
+        return [] if self._graph is None else self._graph.orders
+
+    def arrange(self, saved: Mapping[str, Any], orders: Sequence[Array]) -> bool:
+        """Put its lists in the order of a saved pipeline, where they have the same rows; says whether it did.
+
+        Args:
+            saved: What `identity` gave when the run was saved.
+            orders: What `orders` gave.
+        """
+        if self._graph is None or not self._graph.in_order_of(saved, orders):
+            return False
+        graph = PipelineGraph(self.given, orders)
+        self._built = graph.build(self._seeds, inner=self._derive("inner")[0])
+        self._graph = graph
+        return True
 
     def open(self, number: int) -> Any:
         """Open it for the n-th time, from 0.
@@ -212,18 +230,35 @@ class TfDataPipeline(Source):
         """Tell the seeds, and what the data and the steps of the pipeline are."""
         return {"kind": self.kind, "seed": self.seed, **self._seeded.identity}
 
+    def take_over(self, run: str, tensors: Mapping[str, Array]) -> None:
+        """Put a list that Python shuffled in the order that the run began with."""
+        if self._seeded.arrange(self.saved, orders_in(tensors, _ORDERS)):
+            text = (
+                "%s: a list in the tf.data pipeline, as of files, is in another order in each process; the run goes on "
+                "in the order that it began with"
+            )
+            notify(text, run)
+
     def check(self, run: str, *, in_epoch: bool, check_data: bool) -> None:
         """As of any data; say too that the steps of the pipeline are others than before."""
-        super().check(run, in_epoch=in_epoch, check_data=check_data)
         names = [each.get("names") or "" for each in (self.saved, self.identity())]
         if check_data and all(names) and names[0] != names[1]:
+            rows = [each.get("rows") for each in (self.saved, self.identity())]
+            how = (
+                "in another order, and so are other values in its steps"
+                if all(rows) and rows[0] == rows[1]
+                else "another one, or in another order"
+            )
             raise RunMismatchError(
                 f"the run {run} was trained on other data",
-                why="the list of files or texts in the tf.data pipeline is another one, or in another order",
-                hint="sort it, or give its shuffle a seed, as image_dataset_from_directory(..., seed=0). Other data is "
+                why=f"the list of files or texts in the tf.data pipeline is {how}",
+                hint="sort it, or give a seed to what shuffles or splits it: "
+                "image_dataset_from_directory(..., seed=0), random.Random(0).shuffle(files), "
+                "np.random.default_rng(0).permutation(files), train_test_split(..., random_state=0). Other data is "
                 'a training of its own: run.phase("NAME").resume(), or another run. run.resume(check_data=False) '
                 "trains on with it",
             )
+        super().check(run, in_epoch=in_epoch, check_data=check_data)
         before, now = self.saved.get("pipeline"), self.identity().get("pipeline")
         if before and now and before != now:
             text = (
@@ -250,6 +285,7 @@ class TfDataPipeline(Source):
     def capture(self, tensors: dict[str, Array], *, steps: int = 0) -> Any:  # noqa: ARG002
         """Take the state of the iterator, and how often the dataset was opened."""
         tensors.update(self._seeded.capture(self._live))
+        tensors.update({f"{_ORDERS}/{number}": order for number, order in enumerate(self._seeded.orders)})
         return {"opens": self._seeded.opens}
 
     def restore(self, state: Any, tensors: Mapping[str, Array], *, steps: int, done: int) -> None:
@@ -288,6 +324,17 @@ class _Opening:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source._seeded.given, name)
+
+
+def orders_in(tensors: Mapping[str, Array], prefix: str) -> list[Array]:
+    """Read the orders of lists that a state holds.
+
+    Args:
+        tensors: The arrays of the state.
+        prefix: What their names begin with.
+    """
+    names = [name for name in tensors if re.fullmatch(rf"{prefix}/[0-9]+", name)]
+    return [tensors[f"{prefix}/{number}"] for number in range(len(names))]
 
 
 def _shuffles_without_seed(dataset: Any) -> bool:

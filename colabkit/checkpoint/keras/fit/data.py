@@ -70,6 +70,8 @@ class FitData:
             if self._exact:
                 self._fall_back_to_epoch(source.caveat)
             warn("%s: continues at the exact batch, but not bit for bit: %s", self._run, source.caveat)
+        if saved is not None:
+            source.take_over(self._run, saved.tensors)
         in_epoch = meta is not None and meta["step_in_epoch"] > 0
         source.check(self._run, in_epoch=in_epoch, check_data=check_data)
         self.source, self.epochs = source, fit_loop.EpochCursor(model, fit, source)

@@ -29,6 +29,22 @@ for label in ("bad", "good"):
     for number in range(12):
         (folder / f"{number}.txt").write_text(f"a {label} film number {number}")
 """
+SOUNDS = """
+import pathlib, wave
+for label in ("bark", "meow"):
+    folder = pathlib.Path(RUN).parent.parent / "sounds" / label
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(12):
+        with wave.open(str(folder / f"{number}.wav"), "wb") as sound:
+            sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000)
+            sound.writeframes(np.random.default_rng(number).integers(-9999, 9999, 32, "int16").tobytes())
+"""
+LISTED = """
+files = sorted(str(path) for path in pathlib.Path(pictures).glob("*/*.png"))
+labels = [int("dog" in path) for path in files]
+def load(path):
+    return tf.ensure_shape(tf.io.decode_png(tf.io.read_file(path), 3), (8, 8, 3)) / 255
+"""
 CSV_MODEL = """
 parts = {name: keras.Input((), name=name) for name in ("a", "b")}
 hidden = layers.Concatenate()([layers.Reshape((1,))(part) for part in parts.values()])
@@ -215,6 +231,91 @@ ds = texts.map(lambda text, label: (vectorize(text), label)).cache().prefetch(tf
 """,
             TEXT_MODEL,
         ),
+    ),
+    "text_dataset_from_directory, both parts": (
+        TF,
+        _directory(
+            """
+texts, held = keras.utils.text_dataset_from_directory(str(pathlib.Path(RUN).parent.parent / "texts"), batch_size=4, validation_split=0.25, subset="both", seed=1)
+vectorize = layers.TextVectorization(max_tokens=20, output_sequence_length=4)
+vectorize.adapt(texts.map(lambda text, label: text))
+ds, held = (each.map(lambda text, label: (vectorize(text), label)).cache().prefetch(tf.data.AUTOTUNE) for each in (texts, held))
+""",
+            TEXT_MODEL,
+        ).replace("fit(ds, ", "fit(ds, validation_data=held, "),
+    ),
+    "audio_dataset_from_directory": (
+        TF,
+        _directory(
+            SOUNDS
+            + """
+ds = keras.utils.audio_dataset_from_directory(str(pathlib.Path(RUN).parent.parent / "sounds"), batch_size=4, output_sequence_length=32)
+""",
+            """
+model = keras.Sequential([layers.Input((32, 1)), layers.Flatten(), layers.Dense(2)])
+model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+""",
+        ),
+    ),
+    "image_dataset_from_directory without a seed, one-hot, cached, shuffled": (
+        TF,
+        _directory(
+            """
+ds = keras.utils.image_dataset_from_directory(pictures, image_size=(8, 8), batch_size=4, label_mode="categorical")
+ds = ds.map(lambda a, b: (a / 255, b)).cache().shuffle(10).prefetch(tf.data.AUTOTUNE)
+""",
+            PICTURE_MODEL.replace("Sparse", ""),
+        ),
+    ),
+    "image_dataset_from_directory without a seed, validated on another folder": (
+        TF,
+        _directory(
+            FILES.replace("pictures", "others").replace("range(12)", "range(7)")
+            + """
+ds, held = (keras.utils.image_dataset_from_directory(each, image_size=(8, 8), batch_size=4) for each in (pictures, others))
+""",
+            PICTURE_MODEL,
+        ).replace("fit(ds, ", "fit(ds, validation_data=held, "),
+    ),
+    "tf.data of files and labels in random order": (
+        TF,
+        _directory(
+            LISTED
+            + """
+order = np.random.permutation(len(files))
+ds = tf.data.Dataset.from_tensor_slices((np.array(files)[order], np.array(labels)[order]))
+ds = ds.map(lambda path, label: (load(path), label), num_parallel_calls=tf.data.AUTOTUNE).batch(4).prefetch(1)
+""",
+            PICTURE_MODEL,
+        ),
+    ),
+    "tf.data of files in random order, labels by their number": (
+        TF,
+        _directory(
+            LISTED
+            + """
+order = np.random.permutation(len(files))
+known = tf.constant(np.array(labels)[order])
+ds = tf.data.Dataset.from_tensor_slices(np.array(files)[order]).enumerate()
+ds = ds.map(lambda number, path: (load(path), known[number])).shuffle(24).batch(4)
+""",
+            PICTURE_MODEL,
+        ),
+    ),
+    "tf.data of files split without a seed": (
+        TF,
+        _directory(
+            LISTED
+            + """
+from sklearn.model_selection import train_test_split
+files, held, labels, held_labels = train_test_split(files, labels, test_size=0.25)
+ds, held = (
+    tf.data.Dataset.from_tensor_slices(each).map(lambda path, label: (load(path), label)).batch(4)
+    for each in ((files, labels), (held, held_labels))
+)
+""",
+            PICTURE_MODEL,
+        ).replace("fit(ds, ", "fit(ds, validation_data=held, "),
     ),
     "image_dataset_from_directory, augmented in map": (
         TF,

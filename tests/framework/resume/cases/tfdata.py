@@ -169,7 +169,7 @@ history = model.fit(train, validation_data=held, epochs=3, callbacks=[run.resume
 """,
     ),
     "image_dataset_from_directory without a seed": (
-        TF,
+        ALL,
         f"""{FILES}
 train = keras.utils.image_dataset_from_directory(pictures, image_size=(8, 8), batch_size=4)
 model = keras.Sequential([layers.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(2)])
