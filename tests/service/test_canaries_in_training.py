@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,23 @@ for words in (["runs", "pack", "runs/fit"], ["runs", "list", "runs"], ["evaluate
     with contextlib.suppress(SystemExit):
         main(words)
 main(["runs", "pack", "runs/train", "--json"])
+"""
+
+MLFLOW = r"""
+import sys
+import numpy as np
+import keras
+import mlflow
+import colabkit as ck
+
+run = ck.open_run("run", mirror="mirror")
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+model.compile("adam", "mse")
+x = np.zeros((32, 4), "float32")
+model.fit(x, x[:, :2], epochs=2, verbose=0, callbacks=[run.resume(), ck.track(run, every=1, more="mlflow")])
+run.close()
+print(run, run.status(), mlflow.active_run())
 """
 
 SHELL = r"""
@@ -147,6 +166,52 @@ def test_a_training_and_its_trackers_write_no_secret(tmp_path, env, isolated):
     assert all(any(name in str(path) for path in written) for name in trackers)
     assert leaks(said, "output") + _files(tmp_path, isolated, {isolated / ".netrc"}, ways=WAYS) == []
     assert [path for path in written if path.stat().st_mode & 0o022] == []
+
+
+@pytest.mark.slow
+def test_mlflow_is_told_no_secret(tmp_path, env, isolated):
+    """Not in its tables: no tag, parameter or source is of the environment or the command line; nor in our note."""
+    for name in ("mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(name, reason=f"{name} is missing; pip install colabkit[mlflow]")
+    store = tmp_path / "mlflow.db"
+    ways = {**WAYS, "address": "CanaryaddressQ7x9Zq", "password": "CanarypasswordQ7x9Zq"}
+    more = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{store}?token={ways['address']}",
+        "MLFLOW_TRACKING_PASSWORD": ways["password"],
+        "MLFLOW_TRACKING_TOKEN": ways["password"],
+    }
+    said = run(MLFLOW, "--hf-token", ARGV, cwd=tmp_path, env={**env, **more})
+    with contextlib.closing(sqlite3.connect(store)) as tables:
+        ((name, source, entry),) = tables.execute("select name, source_name, entry_point_name from runs").fetchall()
+        tags = tables.execute("select key, value from tags").fetchall()
+        params = tables.execute("select key, value from params").fetchall()
+        measured = tables.execute("select count(*) from metrics").fetchone()[0]
+        dump = "\n".join(tables.iterdump())
+    assert measured > 0
+    assert name == "run"
+    assert not source
+    assert not entry
+    assert (tags, params) == ([("mlflow.runName", "run")], [])
+    note = json.loads((tmp_path / "run/tracking/mlflow.json").read_text())
+    assert note["uri"] == f"sqlite:///{store}?…"
+    assert list((tmp_path / "mirror").rglob("*mlflow.json*"))
+    found = _leaks(dump.encode(), "tables", ways) + _leaks(said, "output", ways)
+    assert found + _files(tmp_path, isolated, {isolated / ".netrc"}, ways=ways) == []
+
+
+@pytest.mark.slow
+def test_mlflow_on_a_server_that_refuses_tells_no_secret(tmp_path, env, isolated):
+    """Neither the line that says so nor a file has the password of the server's address."""
+    pytest.importorskip("mlflow", reason="mlflow is missing; pip install colabkit[mlflow]")
+    ways = {**WAYS, "address": "CanaryaddressQ7x9Zq"}
+    more = {
+        "MLFLOW_TRACKING_URI": f"http://ada:{ways['address']}@127.0.0.1:9",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    said = run(MLFLOW, "--hf-token", ARGV, cwd=tmp_path, env={**env, **more})
+    assert b"MLflow does not take the metrics" in said
+    found = _leaks(said, "output", ways)
+    assert found + _files(tmp_path, isolated, {isolated / ".netrc"}, ways=ways) == []
 
 
 def test_tracebacks_show_no_secret_in_any_mode(tmp_path, env, web):  # noqa: F811 - the fixture

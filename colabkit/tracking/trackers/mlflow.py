@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from colabkit._http.url import shown
 from colabkit._internal.disk.files import write_json
 from colabkit._internal.optional import require
 from colabkit.tracking.trackers import registry
@@ -58,13 +59,14 @@ class MLflowTracker:
             earlier = self._find()
             if earlier is None:
                 self._id = self._client.create_run(self._experiment(), run_name=self._name).info.run_id
-                write_json(self._note, {"run_id": self._id, "uri": self._uri})
             else:
                 self._id = earlier.info.run_id
                 self._client.update_run(self._id, status="RUNNING")
                 for name in earlier.data.metrics:
                     history = self._client.get_metric_history(self._id, name)
                     self._logged.update((name, metric.step) for metric in history)
+            # Whoever gets the run's folder gets this file; a name and a password may stand in the store's address.
+            write_json(self._note, {"run_id": self._id, "uri": shown(self._uri)})
             self._waiting = list(kept)
             self._write()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from typing import TYPE_CHECKING, cast
 
 from colabkit._internal.nearest import suggest
@@ -25,6 +26,8 @@ SINKS = {
     "trackio": "colabkit.tracking.trackers.trackio.TrackioTracker",
     "wandb": "colabkit.tracking.trackers.wandb.WandbTracker",
 }
+
+_CREDENTIALS = re.compile(r"://[^/\s'\"]*@")
 
 PROJECT = "colabkit"
 """What the runs are grouped under, where the user names nothing else."""
@@ -86,6 +89,5 @@ def translated(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # each tracker has errors of its own
         lines = str(error).strip().splitlines()
-        raise StorageError(
-            f"{name} does not take the metrics", why=f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
-        ) from error
+        words = _CREDENTIALS.sub("://***@", lines[0]) if lines else ""
+        raise StorageError(f"{name} does not take the metrics", why=f"{type(error).__name__}: {words}"[:300]) from error

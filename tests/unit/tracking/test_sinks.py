@@ -288,3 +288,10 @@ def test_what_is_no_log_of_neptune_is_named(tmp_path, content, named):
         (tmp_path / "data-1.log").write_text(content)
     with pytest.raises(DataError, match=named):
         read_neptune(tmp_path)
+
+
+def test_an_error_of_a_tracker_tells_no_password():
+    """Foreign errors name the address of their server; the name and the password in it are left out."""
+    with pytest.raises(StorageError) as caught, translated("it"):
+        raise RuntimeError("no answer of https://ada:word@mlflow.example/api; see me@example.org")
+    assert "no answer of https://***@mlflow.example/api; see me@example.org" in str(caught.value)
