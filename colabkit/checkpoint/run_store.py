@@ -96,7 +96,7 @@ class RunStore:
     def status(self) -> Status:
         """Say where the run stands."""
         mirror = self._mirror
-        error = self._writer.error or (mirror.error if mirror is not None else None)
+        error = self._writer.error or (mirror.error or mirror.lease.lost if mirror is not None else None)
         entries: list[naming.LocalCheckpoint] = []
         try:
             entries = self.checkpoints()
@@ -169,7 +169,7 @@ class RunStore:
             how: In words, behind the run's name.
             metrics: What was measured last.
         """
-        if self.notice is not None:
+        if self.notice is not None and not self._forked:  # else the training is the parent's
             self.notice.send(kind, notice_text(self.name, how, metrics))
 
     def begin_writing(self) -> None:

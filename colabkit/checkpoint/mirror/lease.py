@@ -89,6 +89,11 @@ class Lease:
         """Whether we may write, as far as we know."""
         return self._stored_lock is not None and self._lost is None
 
+    @property
+    def lost(self) -> RunBusyError | None:
+        """Who has taken over from us; None where nobody has."""
+        return self._lost
+
     def acquire(self) -> None:
         """Become the one writer.
 

@@ -25,6 +25,9 @@ TIME_OVER = 1000
 class StopSignals:
     """Remembers the first signal; a second one acts at once, as it always did.
 
+    So does a SIGTERM in a process that was forked from the training: it is its `terminate()`, and has nothing to save.
+    Ctrl-C comes to the workers of a training too, which are needed until its step has ended.
+
     Args:
         is_running: Says whether the training is still among the callers of a frame. When it has ended by an error,
             a signal goes straight to whoever handled it before.
@@ -36,6 +39,7 @@ class StopSignals:
         self._limit = limit
         self._is_running = is_running
         self._before: dict[int, Any] = {}
+        self._process = 0  # the one that trains
 
     @property
     def received(self) -> int | None:
@@ -51,6 +55,7 @@ class StopSignals:
     def install(self) -> None:
         """Begin to watch; only possible in the main thread, elsewhere signals never arrive anyway."""
         self.received = None
+        self._process = os.getpid()
         if threading.current_thread() is threading.main_thread():
             for number in _HANDLED:
                 self._before[number] = signal.signal(number, self._handle)
@@ -78,7 +83,8 @@ class StopSignals:
             os.kill(os.getpid(), number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._received is None and self._is_running(frame):
+        forked = number == signal.SIGTERM and os.getpid() != self._process
+        if not forked and self._received is None and self._is_running(frame):
             self._received = number
             return
         self.restore()

@@ -13,16 +13,20 @@ from colabkit.checkpoint import open_run
 from colabkit.errors import RunBusyError, StorageError
 
 FORKED = """
-import multiprocessing, os, sys, time
+import multiprocessing, sys, time
 import colabkit as ck
 run = ck.open_run(sys.argv[1], mirror=sys.argv[1] + "-mirror")
 run.save({"x": 1}, step=1)
 run.flush()
+forks = multiprocessing.get_context("fork")
+begun = forks.Event()
 def work():
-    print(os.getpid(), flush=True)
+    begun.set()
     time.sleep(600)
-child = multiprocessing.get_context("fork").Process(target=work, daemon=True)
+child = forks.Process(target=work, daemon=True)
 child.start()
+begun.wait()
+print(child.pid, flush=True)
 if sys.argv[2] == "close":
     run.close()
     print("closed", flush=True)
