@@ -10,6 +10,7 @@ from colabkit._internal.disk.files import map_os_errors, temp_then_rename
 from colabkit._internal.display.show import Shown
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit._internal.log import warn
+from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.checkpoint import kaggle_run, phase
 from colabkit.checkpoint.format import naming
 from colabkit.checkpoint.location import resolve_location
@@ -182,8 +183,10 @@ class Run(Trainers, Shown):
         """
         try:
             taken = pytree.of_state(state, step=step)
-        except MemoryError as error:  # training may have the memory that a copy has not
-            self._writer.fail_for_memory(error, step=step)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.not_taken(error, step=step)  # training may have the memory that a copy has not
             return
         if metrics is not None or best is not None or self._best is not None:
             taken = replace(taken, meta={**taken.meta, **self._judged(metrics or {}, best, step)})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk.holder import described
 from colabkit._internal.log import notify, warn
+from colabkit._internal.process.threads import quietly
 from colabkit.checkpoint.format import naming
 from colabkit.checkpoint.management.notice import Notice, notice_text
 from colabkit.checkpoint.mirror import remote_store
@@ -234,6 +235,15 @@ class RunStore:
         with self._guard:
             self._begin()
             self._writer.submit(snapshot)
+
+    def not_taken(self, error: Exception, *, step: int) -> None:
+        """Tell that a state could not even be taken, for lack of memory; the training goes on, and so do its saves.
+
+        Args:
+            error: What was raised.
+            step: Steps trained so far.
+        """
+        quietly(lambda: self._writer.fail_for_memory(error, step=step))
 
     def newest(self, kind: str, *, between_epochs: bool = False) -> Checkpoint | None:
         """Read the newest checkpoint that is whole, here or in the mirror, and tell which ones were passed over."""

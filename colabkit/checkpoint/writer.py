@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from colabkit._internal.display.progress import amount
 from colabkit._internal.log import warn
+from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit._internal.process.threads import quietly, start_thread
 from colabkit.checkpoint import policy
 from colabkit.checkpoint.format import naming
@@ -80,7 +81,7 @@ class Writer:
         """Tell that a state was not saved because of an error that came before it was written."""
         step = step if snapshot is None else snapshot.step
         why = repr(error)
-        if isinstance(error, MemoryError):
+        if is_out_of_memory(error):
             size = f", of {amount(sum(array.nbytes for array in snapshot.tensors.values()))}" if snapshot else ""
             why = f"there is no memory left for a copy of it{size}"
         self._fail(CheckpointError(f"step {step} could not be saved", why=why), step)
@@ -224,9 +225,9 @@ class Writer:
             warn(text, self._folder, amount(disk.free))
 
     def _fail(self, error: ColabKitError, step: int) -> None:
-        if self.error is None:  # once, not at every interval of a long run; status() always shows it
+        first, self.error = self.error is None, error  # before it is told, for which there may be no memory either
+        if first:  # once, not at every interval of a long run; status() always shows it
             warn("checkpoint of step %s not saved; training goes on. %s", step, error)
-        self.error = error
 
     def _prune(self, keep: int) -> None:
         entries = naming.entries(self._folder)

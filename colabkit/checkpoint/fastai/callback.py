@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import notify, warn
+from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.checkpoint.fastai import state
 from colabkit.checkpoint.fastai.best_files import BestFiles
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
@@ -313,21 +314,34 @@ class ResumeLearner:
 
     def _owe(self) -> None:
         """Keep what the validation and the end of the epoch will change; the weights they leave alone."""
-        tensors, self._end_of_epoch_state = self._take()
-        self._owed_tensors = {name: array.copy() for name, array in tensors.items()}
+        self._end_of_epoch_state = None
+        try:
+            tensors, rest = self._take()
+            self._owed_tensors = {name: array.copy() for name, array in tensors.items()}
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._given.not_taken(error, step=self._step)
+        else:
+            self._end_of_epoch_state = rest
 
     def _save_owed(self) -> None:
-        if self._end_of_epoch_state is not None and self._saved_step < self._step:
-            self._submit(self._owed_tensors, self._end_of_epoch_state, wait=True)
+        if (rest := self._end_of_epoch_state) is not None and self._saved_step < self._step:
+            self._submit(lambda: (self._owed_tensors, rest), wait=True)
 
     def _save(self, *, wait: bool) -> None:
-        tensors, rest = self._take()
-        self._submit(tensors, rest, wait=wait)
+        self._submit(self._take, wait=wait)
 
-    def _submit(self, tensors: dict[str, Any], rest: dict[str, Any], *, wait: bool) -> None:
+    def _submit(self, take: Callable[[], tuple[dict[str, Any], dict[str, Any]]], *, wait: bool) -> None:
         learn = self.learn
-        tensors = state.capture_model(learn) | tensors
-        self._given.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(learn, rest)))
+        try:
+            tensors, rest = take()
+            tensors = state.capture_model(learn) | tensors
+            self._given.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(learn, rest)))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._given.not_taken(error, step=self._step)  # training may have the memory that a copy has not
         self._saved_step = self._step
         if wait:
             self._given.written()

@@ -349,7 +349,7 @@ class ResumeLightning(Resumable):
             for name, each in source.generators().items()
         }
 
-    def _save(self, *, complete: bool = False) -> None:
+    def _save_state(self, *, complete: bool) -> None:
         trainer = self._trainer
         assert self._parts is not None  # noqa: S101 - made when the fit starts
         done = trainer.fit_loop.epoch_loop.batch_progress.current.completed if self._inside else 0

@@ -491,7 +491,7 @@ class Loop(Resumable, Shown):
     def _save(self, *, complete: bool = False) -> None:
         began = time.monotonic()
         try:
-            self._save_state(complete=complete)
+            super()._save(complete=complete)
         finally:
             self._saving += time.monotonic() - began
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from colabkit._internal.log import notify, warn
+from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
@@ -188,6 +189,20 @@ class Resumable:
 
     # ---- saving ----
 
+    def _save_state(self, *, complete: bool) -> None:
+        """Take the state and submit it."""
+        raise NotImplementedError
+
+    def _save(self, *, complete: bool = False) -> None:
+        """Save the state; where there is no memory to take it that is told, and the training goes on."""
+        try:
+            self._save_state(complete=complete)
+        except Exception as error:
+            if not (self._alone and is_out_of_memory(error)):  # other processes wait for what this one has not sent
+                raise
+            self._given_run.not_taken(error, step=self._steps_done())
+            self._note_saved()
+
     def _submit(self, tree: dict[str, Any], tensors: dict[str, Any], **meta: Any) -> None:
         """Hand a state to the run.
 
@@ -216,7 +231,11 @@ class Resumable:
         self._run.submit(Snapshot(step=step, tensors=tensors, meta=meta))
         if self._is_best:
             self._wait()  # a state that waits may be replaced by the next one
-        self._saved_step, self._is_best = step, False
+        self._note_saved()
+
+    def _note_saved(self) -> None:
+        """Count the interval to the next save from now on."""
+        self._saved_step, self._is_best = self._steps_done(), False
         self._saved_at = time.monotonic()
 
     def _random_of_the_epoch(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Watching:
     def ignore(self, *_: Any, **__: Any) -> None:
         """Do nothing."""
 
-    begin_writing = end_writing = submit = written = close = tell = forget_after = ignore
+    begin_writing = end_writing = submit = not_taken = written = close = tell = forget_after = ignore
 
 
 class WorkerCoordinator:

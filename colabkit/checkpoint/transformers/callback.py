@@ -324,7 +324,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
         return pytree.versions(transformers=transformers.__version__, accelerate=accelerate.__version__)
 
-    def _save(self, *, complete: bool = False) -> None:
+    def _save_state(self, *, complete: bool) -> None:
         trainer = self._trainer
         assert self._parts is not None  # noqa: S101 - made when the training starts
         assert self._attributes is not None  # noqa: S101 - same

@@ -222,7 +222,7 @@ class ResumedFit(OfCallback):
             self._progress.advance(steps, {})
         self._states.move(FitEvent.EPOCH_ENDS)
         self.steps_clock.tell(self._run.name, FOR_KERAS)
-        self.saver.end_of_epoch = None
+        self.saver.forget_end_of_epoch()
         improved = self._progress.end_epoch(epoch, logs)
         _, stopping = self._decide(ask=True)
         stopping = stopping and not (self.saver.is_complete and self._signals.received == TIME_OVER)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit._patches import keras_steps
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.fit.setup import KIND, MODEL_GROUPS, FitSetup, OfCallback
@@ -75,6 +76,7 @@ class FitSaver(OfCallback):
         self._parts = parts
         self.seconds = 0.0
         self.end_of_epoch: tuple[dict[str, Array], dict[str, Any]] | None = None
+        self._no_end_of_epoch: Exception | None = None  # why there is none where there should be one
 
     @property
     def is_complete(self) -> bool:
@@ -84,9 +86,18 @@ class FitSaver(OfCallback):
 
     def keep_end_of_epoch(self) -> None:
         """Copy after the last step of an epoch what its validation and the callbacks of its end may change."""
-        tensors, states = self._small_parts()
-        tensors |= state.capture(self._model, groups=("optimizer",), largest=1)  # callbacks may change its rate
-        self.end_of_epoch = {name: tensor.copy() for name, tensor in tensors.items()}, states
+        try:
+            tensors, states = self._small_parts()
+            tensors |= state.capture(self._model, groups=("optimizer",), largest=1)  # callbacks may change its rate
+            self.end_of_epoch = {name: tensor.copy() for name, tensor in tensors.items()}, states
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._no_end_of_epoch = MemoryError(str(error))  # a new one: the frames of that one hold memory
+
+    def forget_end_of_epoch(self) -> None:
+        """Take what is there now again, as the callbacks of the epoch's end have done what they do."""
+        self.end_of_epoch = self._no_end_of_epoch = None
 
     def save(self, *, wait: bool, ended: bool = False) -> None:
         """Save the state as it is now.
@@ -98,16 +109,26 @@ class FitSaver(OfCallback):
         progress, began = self._parts.progress, time.monotonic()
         if self._fit is not None:
             keras_steps.wait_for_callbacks(self._fit)  # what they change is part of the state
-        small, states = self.end_of_epoch or self._small_parts()
-        tensors = state.capture(self._model, groups=MODEL_GROUPS) | small
-        states = {**states, "logs": pytree.flatten(keras_steps.plain_logs(progress.logs), "logs", tensors)}
-        meta = {**self._meta(ended=ended), **states}
-        self._run.submit(Snapshot(step=progress.step, tensors=tensors, meta=meta))
+        try:
+            self._run.submit(self._take(ended=ended))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._run.not_taken(error, step=progress.step)  # training may have the memory that a copy has not
         self._parts.clock.saved_step = progress.step
         if wait:
             self._run.written()
         self._parts.clock.saved()
         self.seconds += time.monotonic() - began
+
+    def _take(self, *, ended: bool) -> Snapshot:
+        if self._no_end_of_epoch is not None:
+            raise self._no_end_of_epoch
+        progress = self._parts.progress
+        small, states = self.end_of_epoch or self._small_parts()
+        tensors = state.capture(self._model, groups=MODEL_GROUPS) | small
+        states = {**states, "logs": pytree.flatten(keras_steps.plain_logs(progress.logs), "logs", tensors)}
+        return Snapshot(step=progress.step, tensors=tensors, meta={**self._meta(ended=ended), **states})
 
     def _small_parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Take what is beside the variables of the model, and what of it is no array."""
