@@ -6,13 +6,14 @@ import contextlib
 import importlib
 import json
 import logging
+import os
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.optional import require
 from colabkit._patches import global_random
-from colabkit.errors import AccessError
+from colabkit.errors import AccessError, OfflineError
 from colabkit.runtime.secrets import secret
 
 if TYPE_CHECKING:
@@ -93,10 +94,54 @@ def _unusable(why: str) -> AccessError:
 
 
 def transport() -> Any:
-    """Return what google-auth sends its own requests with."""
-    requests = importlib.import_module("google.auth.transport.requests")
+    """Return what google-auth sends its own requests with: what they carry is shown to no other host by a redirect."""
+    requests = importlib.import_module("requests")
+    google = importlib.import_module("google.auth.transport.requests")
     global_random.keep_off()
-    return requests.Request()
+    session = _trusting(requests.Session())
+    session.max_redirects = 0  # instead of an argument: some credentials look at the session of their transport
+    return google.Request(session)
+
+
+def authorized_session(credentials: Any) -> Any:
+    """Return google-auth's own session of requests: it adds the token, and after a 401 renews it and asks once more.
+
+    All other retries are left to the engine: google-auth's transport for tokens would try again on its own.
+    """
+    google = importlib.import_module("google.auth.transport.requests")
+    return _trusting(
+        google.AuthorizedSession(
+            credentials, refresh_status_codes=(401,), max_refresh_attempts=1, auth_request=transport()
+        )
+    )
+
+
+def _trusting(session: Any) -> Any:
+    """Trust the certificates that SSL_CERT_FILE names; requests reads the other two names itself, and they win."""
+    session.verify = os.environ.get("SSL_CERT_FILE") or True
+    return session
+
+
+@contextlib.contextmanager
+def translated(sign_in: str) -> Iterator[None]:
+    """Turn google-auth's errors into ours.
+
+    Args:
+        sign_in: How to sign in.
+
+    Raises:
+        AccessError: The sign-in is no longer valid.
+        OfflineError: It cannot be renewed without a network.
+    """
+    exceptions = importlib.import_module("google.auth.exceptions")
+    try:
+        yield
+    except exceptions.TransportError as error:
+        raise OfflineError(
+            "cannot renew the sign-in to Google", why=short(error), hint="check the network, then run it again"
+        ) from None
+    except exceptions.GoogleAuthError as error:
+        raise AccessError("the sign-in to Google is no longer valid", why=short(error), hint=sign_in) from None
 
 
 def short(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from colabkit import config
 from colabkit._http import error_page
@@ -63,6 +63,16 @@ class ApiResponse:
         return "" if value else error_page.words(self.body)
 
 
+class Client(Protocol):
+    """Sends one request, without a retry of its own."""
+
+    def has_reached(self, url: str) -> bool:
+        """Say whether this host ever answered."""
+
+    def send(self, url: str, headers: dict[str, str], body: bytes | None, read_timeout: float) -> Any:
+        """Return the answer, its body still to be read."""
+
+
 def ask(
     url: str,
     *,
@@ -73,6 +83,7 @@ def ask(
     tries: int = 5,
     timeout: float = 30.0,
     final: frozenset[int] = frozenset(),
+    client: Client | None = None,
 ) -> ApiResponse:
     """Ask with GET, or POST a JSON value.
 
@@ -85,6 +96,7 @@ def ask(
         tries: How many failures in a row are forgiven when the server is busy or the connection breaks.
         timeout: Seconds to wait for the answer.
         final: Answers that mean something here although they usually pass, such as 500.
+        client: Sends the requests, as one that has signed in does; ours by default.
 
     Raises:
         OfflineError: There is no network, or it is not to be tried.
@@ -95,14 +107,16 @@ def ask(
         raise OfflineError(
             what, why=f"{config.OFFLINE} is set, so the network is not used", hint=f"unset {config.OFFLINE}"
         )
-    client, backoff = HTTPClient(1), Backoff(tries=tries)
+    own = HTTPClient(1) if client is None else None
+    sender: Client = client or own or HTTPClient(1)
+    backoff = Backoff(tries=tries)
     pause = threading.Event()  # never set: it is a sleep that Ctrl-C interrupts on every platform
     try:
         while True:
             try:
-                return _once(client, url, headers or {}, value, most, timeout, final)
+                return _once(sender, url, headers or {}, value, most, timeout, final)
             except TransientError as error:
-                fresh = error.unreachable and not client.has_reached(url)
+                fresh = error.unreachable and not sender.has_reached(url)
                 wait = None if fresh and backoff.failures >= min(2, tries) else backoff.wait(error.retry_after)
                 if wait is None:
                     if fresh:
@@ -110,11 +124,12 @@ def ask(
                     raise retries_exhausted(f"{what}: tried {backoff.failures + 1} times", error) from None
                 pause.wait(wait)
     finally:
-        client.close()
+        if own is not None:
+            own.close()
 
 
 def _once(
-    client: HTTPClient,
+    client: Client,
     url: str,
     headers: Mapping[str, str],
     value: Mapping[str, Any] | None,

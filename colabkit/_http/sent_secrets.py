@@ -25,7 +25,7 @@ _PLAIN = frozenset(
     {
         *("accept", "accept-encoding", "accept-language", "connection", "content-length", "content-range"),
         *("content-type", "date", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "range"),
-        "user-agent",
+        *("user-agent", "x-goog-user-project"),
     }
 )
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colabkit._clients.gdrive import FOLDER
+from colabkit._clients.gdrive.interface import ENDPOINT
 from colabkit._engine.fetch_task import FetchTask, Options
 from colabkit._engine.uploads.body import open_bytes, open_file
-from colabkit._engine.uploads.gdrive import ENDPOINT, DriveService, DriveUpload, md5_of
+from colabkit._engine.uploads.gdrive import DriveService, DriveUpload, md5_of
 from colabkit._engine.uploads.journal import UploadJournal, file_fingerprint
 from colabkit._engine.uploads.resumable import ONE_REQUEST
 from colabkit._internal.disk.files import map_os_errors

@@ -12,7 +12,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from colabkit.testing.google_drive import TOKEN, DriveSite, FakeDrive, Item, exported, read_query
+from colabkit.testing.google_drive import DriveSite, FakeDrive, Item, exported, read_query
 from colabkit.testing.http import Page, Request, Resource, tag
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class Interface(DriveSite):
     def answer(self, request: Request) -> Resource | Page:
         path, query = read_query(request)
         if path == "/token":
-            return _json({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+            return _json({"access_token": self.drive.token, "expires_in": 3600, "token_type": "Bearer"})
         if path == _UPLOADS and request.method == "PUT":
             return self._receive(request, query)
-        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+        if request.headers.get("authorization") != f"Bearer {self.drive.token}":
             return _refused(401, "authError", "Invalid Credentials")
         if self.drive.limited > 0:
             self.drive.limited -= 1

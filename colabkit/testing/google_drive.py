@@ -86,6 +86,7 @@ class FakeDrive:
         revisions: The old contents that still count, by the file's id and their revision.
         cuts: For the next requests that send bytes: how many of them arrive before a 503; None lets one through.
         lost: How many answers to complete uploads get lost on the way, as a 503.
+        token: The one that opens it; `expire` takes it back.
 
     Example:
         >>> drive = FakeDrive()
@@ -102,6 +103,7 @@ class FakeDrive:
     revisions: dict[tuple[str, str], bytes] = field(default_factory=dict)
     cuts: list[int | None] = field(default_factory=list)
     lost: int = 0
+    token: str = TOKEN
 
     def __post_init__(self) -> None:
         from colabkit.testing._google_drive_api import Interface
@@ -125,6 +127,10 @@ class FakeDrive:
     def used(self) -> int:
         """The bytes that count against the quota."""
         return sum(len(item.data) for item in self.items.values()) + sum(map(len, self.revisions.values()))
+
+    def expire(self) -> None:
+        """Take the token back before its time, as a sign-out does; whoever asks for one gets another."""
+        self.token = f"{TOKEN}-{hashlib.sha256(self.token.encode()).hexdigest()[:8]}"
 
     def ids(self, name: str) -> str:
         """Return the id that an item of this name gets: as long and as odd as real ones."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import urllib.parse
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from colabkit import config
 from colabkit._clients import google_auth
+from colabkit._clients.gdrive.interface import DriveInterface
 from colabkit._http.json_api import ApiResponse, ask, unexpected
 from colabkit._http.types import RemoteFile, RequestSpec
 from colabkit._internal.disk.checksum import DIGITS, Checksum
-from colabkit.errors import AccessError, BusyError, MissingDependencyError, NotFoundError, OfflineError, TransferError
+from colabkit.errors import AccessError, BusyError, MissingDependencyError, NotFoundError, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import requests
 
 API = "https://www.googleapis.com/drive/v3/files"
 SCOPE = "https://www.googleapis.com/auth/drive.readonly"
@@ -31,6 +33,8 @@ FOLDER = "application/vnd.google-apps.folder"
 _SHORTCUT = "application/vnd.google-apps.shortcut"
 FIELDS = "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,resourceKey,shortcutDetails,headRevisionId"
 _BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "downloadQuotaExceeded", "sharingRateLimitExceeded"})
+_WHO_ASKS = frozenset({"authorization", "x-goog-user-project"})
+"""Of what google-auth sends; without a project, Drive refuses what gcloud's sign-in asks for."""
 _NAMES_AT_ONCE = 20
 _MOST_PAGES = 10_000
 _MOST_WORDS = 1 << 16
@@ -62,33 +66,40 @@ NATIVE = {
 
 
 class DriveAccount:
-    """The user's Google account, as google-auth finds it."""
+    """The user's Google account, as google-auth finds it.
 
-    def __init__(self, credentials: Any) -> None:
+    Args:
+        credentials: What google-auth has found.
+        sign_in: How to sign in where they are refused.
+    """
+
+    def __init__(self, credentials: Any, *, sign_in: str = SIGN_IN) -> None:
         self._credentials = credentials
+        self._sign_in = sign_in
+        self._interface = DriveInterface(credentials, sign_in=sign_in)
 
     def headers(self) -> dict[str, str]:
-        """Return the header with a token that is still good.
+        """Return the headers that say who asks, with a token that is still good: the engine moves the bytes.
 
         Raises:
             AccessError: The sign-in is no longer valid.
             OfflineError: It cannot be renewed without a network.
         """
-        exceptions = importlib.import_module("google.auth.exceptions")
         headers: dict[str, str] = {}
-        try:
+        with google_auth.translated(self._sign_in):
             self._credentials.before_request(google_auth.transport(), "GET", API, headers)
-        except exceptions.TransportError as error:
-            raise OfflineError(
-                "cannot renew the sign-in to Google",
-                why=google_auth.short(error),
-                hint="check the network, then run it again",
-            ) from None
-        except exceptions.GoogleAuthError as error:
-            raise AccessError(
-                "the sign-in to Google is no longer valid", why=google_auth.short(error), hint=SIGN_IN
-            ) from None
-        return {name.title(): value for name, value in headers.items() if name.lower() == "authorization"}
+        return {name.title(): value for name, value in headers.items() if name.lower() in _WHO_ASKS}
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], data: Any, shown: str, *, read: float
+    ) -> requests.Response:
+        """Send one request to the interface; a token that is refused is renewed, once.
+
+        Raises:
+            TransientError: No answer came.
+            TransferError: It cannot be sent.
+        """
+        return self._interface.request(method, url, headers, data, shown, read=read)
 
     def about(self, file: str, resource_key: str = "") -> dict[str, Any]:
         """Ask for what is known of a file; a shortcut stands for what it leads to.
@@ -156,6 +167,8 @@ class DriveAccount:
             "fields": f"files({FIELDS})",
             "orderBy": "modifiedTime desc",
             "pageSize": "1",
+            "supportsAllDrives": "true",  # a shortcut may lead to a folder of a shared drive
+            "includeItemsFromAllDrives": "true",
         }
         files = self._ask(API, query, folder, resource_key).get("files")
         return self.followed(files[0] if isinstance(files, list) and files and isinstance(files[0], dict) else {})
@@ -169,20 +182,22 @@ class DriveAccount:
             display: What it is called in messages.
         """
         file, name = str(about.get("id", "")), str(about.get("name", "")).replace("/", "_")  # an ordinary letter there
-        headers = {**self.headers(), **_key_header(file, str(about.get("resourceKey", "")))}
+        key = _key_header(file, str(about.get("resourceKey", "")))
         native = NATIVE.get(str(about.get("mimeType", "")))
         if native is not None:
             ending = export_format or native
             kind = urllib.parse.quote(_EXPORT_TYPES.get(ending, "application/pdf"), safe="")
             url = f"{API}/{_quoted(file)}/export?mimeType={kind}"
+            headers = {**self.headers(), **key}
             return RemoteFile(target=RequestSpec(url=url, headers=headers), shown=display, name=f"{name}.{ending}")
         url = f"{API}/{_quoted(file)}?alt=media&supportsAllDrives=true"
         what = f"cannot fetch {display}"
-        reply = ask(url, what=what, headers={**headers, "Range": "bytes=0-0"}, most=_MOST_WORDS)
+        asked = {**key, "Range": "bytes=0-0"}
+        reply = ask(url, what=what, headers=asked, most=_MOST_WORDS, client=self._interface)
         if reply.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             raise refusal(reply, what)
         return RemoteFile(
-            target=RequestSpec(url=url, headers=headers),
+            target=RequestSpec(url=url, headers={**self.headers(), **key}),  # with the token that was good just now
             shown=display,
             name=name,
             page_expected=True,
@@ -192,7 +207,7 @@ class DriveAccount:
     def _ask(self, address: str, query: Mapping[str, str], file: str, resource_key: str) -> dict[str, Any]:
         what = f"cannot ask Google Drive about {file}"
         url = f"{address}?{urllib.parse.urlencode(query)}"
-        reply = ask(url, what=what, headers={**self.headers(), **_key_header(file, resource_key)})
+        reply = ask(url, what=what, headers=_key_header(file, resource_key), client=self._interface)
         if reply.status == HTTPStatus.OK:
             return reply.value()
         raise refusal(reply, what)
@@ -228,13 +243,12 @@ def account(env: Mapping[str, str] | None = None, *, write: bool = False) -> Dri
         write: Ask for the right to change files, too.
     """
     env = config.environment(env)
+    sign_in = SIGN_IN_TO_WRITE if write else SIGN_IN
     try:
-        credentials = google_auth.find(
-            SCOPE_TO_WRITE if write else SCOPE, env, extra="drive", do=SIGN_IN_TO_WRITE if write else SIGN_IN
-        )
+        credentials = google_auth.find(SCOPE_TO_WRITE if write else SCOPE, env, extra="drive", do=sign_in)
     except MissingDependencyError:
         return None
-    return None if credentials is None else DriveAccount(credentials)
+    return None if credentials is None else DriveAccount(credentials, sign_in=sign_in)
 
 
 def _hash(about: Mapping[str, Any]) -> Checksum | None:

@@ -9,11 +9,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from colabkit._clients.gdrive import FIELDS, FOLDER, SIGN_IN_TO_WRITE, refusal
+from colabkit._clients.gdrive.interface import ENDPOINT
 from colabkit._engine.uploads.resumable import ResumableUpload
 from colabkit._http import headers as _headers
 from colabkit._http.client import CROWDED, TRANSIENT
 from colabkit._http.json_api import ApiResponse
-from colabkit._http.service import PATIENT, ApiSession
+from colabkit._http.service import PATIENT, READ, ApiSession
 from colabkit._http.types import TransientError
 from colabkit.errors import AccessError, DiskFullError, IntegrityError, NotFoundError, TransferError
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from colabkit._engine.uploads.body import UploadBody
     from colabkit._engine.uploads.journal import UploadJournal
 
-ENDPOINT = "https://www.googleapis.com"
 _UPLOAD = "/upload/drive/v3/files"
 _IDS = 20
 _FULL = frozenset({"storageQuotaExceeded", "teamDriveFileLimitExceeded", "numChildrenInNonRootLimitExceeded"})
@@ -47,6 +47,16 @@ class DriveService(ApiSession):
         super().__init__(ENDPOINT, tries=tries)
         self.account = account
         self._ids: list[str] = []
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], data: Any, shown: str, *, read: float = READ
+    ) -> requests.Response:
+        """Send one request once, by google-auth's session; its addresses are the interface's own.
+
+        Raises:
+            TransientError: No answer came.
+        """
+        return self.account.send(method, url, headers, data, shown, read=read)
 
     def call(
         self,
@@ -69,7 +79,7 @@ class DriveService(ApiSession):
         url = f"{self.endpoint}{path}?{urllib.parse.urlencode({'supportsAllDrives': 'true', **(query or {})})}"
         while True:
             try:
-                answer = self.send(method, url, {**self.account.headers(), **(headers or {})}, data, shown)
+                answer = self.send(method, url, headers or {}, data, shown)
                 if answer.status_code < HTTPStatus.MULTIPLE_CHOICES or answer.status_code in also:
                     return answer
                 raise self.refusal(answer, shown)
