@@ -79,8 +79,8 @@ def find(graph: Any) -> list[Rows]:
         if node.op == "TensorSliceDataset":
             together.append(_below(node, nodes) or [])
         elif node.op == "ZipDataset":
-            found = _below(node, nodes)
-            (uneven if found is None else together).append(list(_slices(node, nodes)) if found is None else found)
+            consts = _below(node, nodes)
+            (uneven if consts is None else together).append(list(_slices(node, nodes)) if consts is None else consts)
         elif node.op == "TensorDataset" and len(node.input) == 1:
             below = nodes.get(_bare(node.input[0]))
             if below is not None and _is_a_shuffled_range(below):
@@ -148,13 +148,13 @@ def _below(node: Any, nodes: dict[str, Any]) -> list[Any] | None:
         return _below(nodes.get(_bare(node.input[0])), nodes)
     if node.op != "ZipDataset":
         return None
-    found: list[Any] = []
+    parts: list[Any] = []
     for name in node.input:
         part = _below(nodes.get(_bare(name)), nodes)
         if part is None:
             return None
-        found += part
-    return found
+        parts += part
+    return parts
 
 
 def _slices(node: Any, nodes: dict[str, Any]) -> Iterator[Any]:
