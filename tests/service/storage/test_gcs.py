@@ -48,7 +48,7 @@ def test_a_service_that_fails_is_told_soon(gcs, tmp_path):
     begun = time.monotonic()
     with pytest.raises(UnreachableError):
         open_storage("gs://bucket/runs").entry("a")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15
     gcs.close()
     with pytest.raises((OfflineError, UnreachableError)):
         open_storage("gs://bucket/other").entry("a")

@@ -28,7 +28,7 @@ for name in sys.argv[1:]:
         said = "got " + ck.secret(name, prompt=False)[::-1]
     except ck.errors.ColabKitError as error:
         said = f"{type(error).__name__}: {error}".replace("\\n", " ")
-    print(said, "|", "quick" if time.monotonic() - start < 0.5 else "slow")
+    print(said, "|", "quick" if time.monotonic() - start < 2 else "slow")
 """
 
 
@@ -119,9 +119,9 @@ def test_an_env_file_is_quick(tmp_path):
     """A hostile file of the greatest size does not make the parser crawl."""
     path = tmp_path / ".env"
     path.write_text('A="' + "\\\n" * ((env_file.MAX_BYTES - 3) // 2))
-    start = time.monotonic()
+    start = time.process_time()
     assert env_file.read(path, "TOKEN") is None
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 class _Kaggle(http.server.BaseHTTPRequestHandler):
@@ -200,7 +200,7 @@ def test_kaggle(kaggle):
 def test_kaggle_without_internet(kaggle):
     """Without Internet it is waited for once, remembered, and the environment still counts."""
     ask, server = kaggle
-    first, second, third = ask("STALLS", "GOOD", "HERE", TEST_KAGGLE_TIMEOUT="0.7", HERE="abc")
+    first, second, third = ask("STALLS", "GOOD", "HERE", TEST_KAGGLE_TIMEOUT="2.5", HERE="abc")
     assert first.startswith("SecretTimeoutError: Kaggle's secrets do not answer")
     assert "switch on Internet" in first
     assert first.endswith("slow")
