@@ -18,7 +18,7 @@ if not hasattr(signal, "SIGSTOP"):
     pytest.skip("this system cannot stop a process", allow_module_level=True)
 
 WRITES = """
-import os, signal, sys
+import signal, sys, threading
 import numpy as np
 from colabkit import open_run
 from colabkit.checkpoint.format import file
@@ -28,7 +28,7 @@ write = file.write
 def stopped_in_the_middle(to, tensors, meta):
     to.write(b"half of a state")
     to.flush()
-    os.kill(os.getpid(), signal.SIGSTOP)
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # to the process it would come some steps later
     to.seek(0)
     to.truncate()
     return write(to, tensors, meta)
@@ -44,7 +44,7 @@ signal.pause()
 """
 
 COPIES = """
-import os, signal, sys, time
+import signal, sys, threading, time
 import numpy as np
 from colabkit import open_run
 from colabkit.errors import ColabKitError
@@ -57,7 +57,7 @@ put = run._mirror.storage.put
 
 def stopped_before_it(name, *given, **named):
     if "step-000000002" in name:
-        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # to the process it would come some steps later
     return put(name, *given, **named)
 
 run._mirror.storage.put = stopped_before_it

@@ -30,9 +30,9 @@ def test_a_list_comes_in_order_and_side_by_side(server, tmp_path):
 
 def test_a_list_shares_its_connections(server, blob, tmp_path, monkeypatch):
     """Never more than sixteen are in use; a large file that is left over takes those that the others need no more."""
-    urls, data = [], blob(24 * MIB)
+    urls, data = [], blob(12 * MIB)
     for number in range(40):
-        server.put(f"{number}.bin", data if number == 3 else bytes(1000), rate=2 * MIB)
+        server.put(f"{number}.bin", data if number == 3 else bytes(1000), rate=MIB)
         urls.append(server.url(f"{number}.bin"))
     in_use, most, ask, close = {}, {"all": 0, "large": 0}, HTTPClient.get, Response.close
 
