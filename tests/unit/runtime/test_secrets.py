@@ -28,7 +28,7 @@ for name in sys.argv[1:]:
         said = "got " + ck.secret(name, prompt=False)[::-1]
     except ck.errors.ColabKitError as error:
         said = f"{type(error).__name__}: {error}".replace("\\n", " ")
-    print(said, "|", "quick" if time.monotonic() - start < 2 else "slow")
+    print(said, "|", "waited" if time.monotonic() - start > 0.7 else "")
 """
 
 
@@ -189,7 +189,7 @@ def test_kaggle(kaggle):
     """A secret of Kaggle, a missing one, a refusal and an odd answer are told apart."""
     ask, _ = kaggle
     good, missing, refused, odd = ask("GOOD", "NO_SUCH", "REFUSED", "ODD")
-    assert good == "got 1-eulav | quick"
+    assert good.startswith("got 1-eulav |")
     assert missing.startswith("SecretNotFoundError: no secret named 'NO_SUCH'")
     assert "Kaggle: has none of that label, or it is not attached" in missing
     assert refused.startswith("SecretAccessError: Kaggle refuses to give the secret 'REFUSED'")
@@ -200,14 +200,13 @@ def test_kaggle(kaggle):
 def test_kaggle_without_internet(kaggle):
     """Without Internet it is waited for once, remembered, and the environment still counts."""
     ask, server = kaggle
-    first, second, third = ask("STALLS", "GOOD", "HERE", TEST_KAGGLE_TIMEOUT="2.5", HERE="abc")
+    first, second, third = ask("STALLS", "GOOD", "HERE", TEST_KAGGLE_TIMEOUT="0.7", HERE="abc")
     assert first.startswith("SecretTimeoutError: Kaggle's secrets do not answer")
     assert "switch on Internet" in first
-    assert first.endswith("slow")
+    assert first.endswith("| waited")
     assert second.startswith("SecretTimeoutError")
-    assert second.endswith("quick")
-    assert third == "got cba | quick"
-    assert server.asked == ["STALLS"]
+    assert third.startswith("got cba |")
+    assert server.asked == ["STALLS"]  # and not for the others: nobody waits again
 
 
 def test_a_terminal_is_asked(tmp_path):
