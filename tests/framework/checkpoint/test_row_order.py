@@ -18,6 +18,12 @@ FILES = [f"/here/pictures/{label}/{number}{'0' * 130 * (number % 2)}.png" for la
 LABELS = [int("/b/" in name) for name in FILES]
 
 
+@pytest.fixture(autouse=True)
+def no_seed():
+    """Leave out the seed that a test before has set for all of TensorFlow."""
+    tf.random.set_seed(None)
+
+
 def shuffled(seed, *, files=FILES, labels=LABELS):
     """Shuffle files and labels as `image_dataset_from_directory` does."""
     at = np.random.default_rng(seed).permutation(len(files))
