@@ -270,6 +270,7 @@ class WirePool:
         self.timeout = 15.0
         self._most = most
         self._idle: list[Wire] = []
+        self._closed = False
 
     def connect(self) -> socket.socket:
         """Open a connection.
@@ -298,10 +299,12 @@ class WirePool:
             raise
 
     def keep(self, wire: Wire) -> bool:
-        """Take back a connection; False where enough are idle."""
-        if len(self._idle) >= self._most:
+        """Take back a connection; False where enough are idle, or none is needed any more."""
+        if self._closed or len(self._idle) >= self._most:
             return False
         self._idle.append(wire)
+        if self._closed:  # by another thread, which may have gone through them before
+            self.close()
         return True
 
     def ask(
@@ -337,9 +340,11 @@ class WirePool:
             raise
 
     def close(self) -> None:
-        """Close what is idle."""
-        while self._idle:
-            self._idle.pop().release(again=False)
+        """Close what is idle, and from now on whatever comes back."""
+        self._closed = True
+        with contextlib.suppress(IndexError):  # another thread took the last one
+            while True:
+                self._idle.pop().release(again=False)
 
 
 def target_of(url: str) -> str:

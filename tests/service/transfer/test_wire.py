@@ -99,6 +99,17 @@ def test_one_connection_serves_one_request_after_the_other(tmp_path):
         assert len({number for number, _ in seen}) == connections
 
 
+def test_a_connection_that_comes_back_behind_the_end_is_closed():
+    """A thread may read an answer to its end when the client was closed: its connection is not kept for anybody."""
+    with host(lambda *_: ANSWER) as (url, _):
+        client = HTTPClient(4)
+        answer, _ = client.get(RequestSpec(url=f"{url}/a.csv", headers={}))
+        client.close()
+        assert b"".join(iter(answer.read, b"")) == b"7,0,0"
+        answer.close()
+        assert answer._response._wire.socket.fileno() == -1
+
+
 def test_a_connection_that_was_closed_meanwhile_is_replaced_at_once_but_nothing_is_posted_twice():
     """The host hangs up on the second request of a connection: a question is asked again, an order is not."""
     asked = {}
