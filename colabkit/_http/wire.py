@@ -299,11 +299,11 @@ class WirePool:
             raise
 
     def keep(self, wire: Wire) -> bool:
-        """Take back a connection; False where enough are idle, or none is needed any more."""
-        if self._closed or len(self._idle) >= self._most:
+        """Take back a connection; False where enough are idle. Where none is needed any more it is closed."""
+        if len(self._idle) >= self._most:
             return False
         self._idle.append(wire)
-        if self._closed:  # by another thread, which may have gone through them before
+        if self._closed:
             self.close()
         return True
 
