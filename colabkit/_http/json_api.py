@@ -107,9 +107,8 @@ def ask(
         raise OfflineError(
             what, why=f"{config.OFFLINE} is set, so the network is not used", hint=f"unset {config.OFFLINE}"
         )
-    own = HTTPClient(1) if client is None else None
-    sender: Client = client or own or HTTPClient(1)
-    backoff = Backoff(tries=tries)
+    own, backoff = HTTPClient(1), Backoff(tries=tries)  # it opens nothing before it is asked
+    sender: Client = client or own
     pause = threading.Event()  # never set: it is a sleep that Ctrl-C interrupts on every platform
     try:
         while True:
@@ -124,8 +123,7 @@ def ask(
                     raise retries_exhausted(f"{what}: tried {backoff.failures + 1} times", error) from None
                 pause.wait(wait)
     finally:
-        if own is not None:
-            own.close()
+        own.close()
 
 
 def _once(

@@ -11,9 +11,11 @@ from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.errors import ColabKitError, OutOfMemoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from colabkit.checkpoint.run_store import RunStore
+    from colabkit.checkpoint.state.workers import Watching
 
 
 def out_of_memory(run: RunStore, error: BaseException, *, batch_size: int | None = None) -> OutOfMemoryError:
@@ -66,3 +68,19 @@ def _leaves(error: Exception, frame: FrameType) -> bool:
     while trace is not None and trace.tb_frame is not frame:
         trace = trace.tb_next
     return trace is not None
+
+
+@contextlib.contextmanager
+def telling_lack_of_memory(run: RunStore | Watching, *, step: int) -> Iterator[None]:
+    """Go on where a state cannot be taken for lack of memory, and tell it: training may have what a copy has not.
+
+    Args:
+        run: The run that would keep the state.
+        step: Steps trained so far.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        run.not_taken(error, step=step)

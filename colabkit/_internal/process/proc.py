@@ -72,7 +72,7 @@ def run(
     except subprocess.TimeoutExpired:
         return Completed(code=None, out="", err=f"{command[0]} ran longer than {timeout:g} s")
     except OSError as error:
-        return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
+        return _not_started(command, error)
     return Completed(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
@@ -100,18 +100,9 @@ def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, st
     """
     _left[:] = [process for process in _left if process.poll() is None]
     try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, **env} if env is not None else None,
-            cwd="/",
-        )
+        process = _started(command, env, "/")
     except OSError as error:
-        return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
+        return _not_started(command, error)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as expired:
@@ -123,6 +114,23 @@ def run_or_leave(command: Sequence[str], *, timeout: float, env: Mapping[str, st
         _leave(process)
         raise
     return Completed(code=process.returncode, out=out, err=err)
+
+
+def _started(command: Sequence[str], env: Mapping[str, str] | None, cwd: str | None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **env} if env is not None else None,
+        cwd=cwd,
+    )
+
+
+def _not_started(command: Sequence[str], error: OSError) -> Completed:
+    return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
 
 
 def watch(
@@ -157,18 +165,9 @@ def watch(
     import time
 
     try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, **env} if env is not None else None,
-            cwd="/" if cwd is None and working_dir.is_gone() else cwd,
-        )
+        process = _started(command, env, "/" if cwd is None and working_dir.is_gone() else cwd)
     except OSError as error:
-        return Completed(code=None, out="", err=f"{command[0]}: {error.strerror or error}")
+        return _not_started(command, error)
     output: tuple[list[str], list[str]] = ([], [])
     lock = threading.Lock()
 

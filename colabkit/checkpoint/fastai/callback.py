@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import notify, warn
-from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.checkpoint.fastai import state
 from colabkit.checkpoint.fastai.best_files import BestFiles
+from colabkit.checkpoint.memory_words import telling_lack_of_memory
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import TIME_OVER, StopSignals
 from colabkit.checkpoint.state import pytree
@@ -315,14 +315,9 @@ class ResumeLearner:
     def _owe(self) -> None:
         """Keep what the validation and the end of the epoch will change; the weights they leave alone."""
         self._end_of_epoch_state = None
-        try:
+        with telling_lack_of_memory(self._given, step=self._step):
             tensors, rest = self._take()
             self._owed_tensors = {name: array.copy() for name, array in tensors.items()}
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self._given.not_taken(error, step=self._step)
-        else:
             self._end_of_epoch_state = rest
 
     def _save_owed(self) -> None:
@@ -334,14 +329,10 @@ class ResumeLearner:
 
     def _submit(self, take: Callable[[], tuple[dict[str, Any], dict[str, Any]]], *, wait: bool) -> None:
         learn = self.learn
-        try:
+        with telling_lack_of_memory(self._given, step=self._step):
             tensors, rest = take()
             tensors = state.capture_model(learn) | tensors
             self._given.submit(Snapshot(step=self._step, tensors=tensors, meta=self._meta(learn, rest)))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self._given.not_taken(error, step=self._step)  # training may have the memory that a copy has not
         self._saved_step = self._step
         if wait:
             self._given.written()

@@ -54,7 +54,35 @@ _Found = tuple[Link, Entry]
 _SHARE = 'ask its owner for "Share", "Anyone with the link", or sign in with an account that may open it: '
 
 
-class DriveFile:
+class _OfLink:
+    """What a link to Drive tells without a question.
+
+    Attributes:
+        link: Which.
+    """
+
+    link: Link
+
+    @property
+    def identity(self) -> str:
+        """Its id; of a document also what it is exported as."""
+        return self.link.identity
+
+    @property
+    def shown(self) -> str:
+        """The address of its page."""
+        return self.link.page
+
+    @property
+    def name(self) -> str:
+        """Only Drive knows its name."""
+        return ""
+
+    def here(self, *, ask: bool = True) -> None:
+        """A mounted Drive has paths, not ids."""
+
+
+class DriveFile(_OfLink):
     """A file or a document on Drive.
 
     Args:
@@ -73,24 +101,6 @@ class DriveFile:
         self._account = account
         self._find = find
         self._copy = ""
-
-    @property
-    def identity(self) -> str:
-        """Its id, and what it is exported as."""
-        return self.link.identity
-
-    @property
-    def shown(self) -> str:
-        """The address of its page."""
-        return self.link.page
-
-    @property
-    def name(self) -> str:
-        """Only Drive knows its name."""
-        return ""
-
-    def here(self, *, ask: bool = True) -> None:
-        """A mounted Drive has paths, not ids."""
 
     def remote(self) -> RemoteFile:
         """Find out where it can be had.
@@ -286,7 +296,7 @@ def _not_shared(link: Link, why: str) -> AccessError:
     return AccessError(f"{link.page} is not public", why=why, hint=_SHARE + gdrive.SIGN_IN)
 
 
-class DriveFolder:
+class DriveFolder(_OfLink):
     """A folder on Drive, with all folders inside it.
 
     Args:
@@ -299,24 +309,6 @@ class DriveFolder:
         self.at_once = AT_ONCE
         self.pause = PAUSE
         self._find = find
-
-    @property
-    def identity(self) -> str:
-        """Its id."""
-        return self.link.identity
-
-    @property
-    def shown(self) -> str:
-        """The address of its page."""
-        return self.link.page
-
-    @property
-    def name(self) -> str:
-        """Only Drive knows its name."""
-        return ""
-
-    def here(self, *, ask: bool = True) -> None:
-        """A mounted Drive has paths, not ids."""
 
     def entries(self) -> tuple[str, Sequence[Entry]]:
         """List the folder and those inside it.

@@ -8,9 +8,7 @@ import os
 
 import pytest
 
-from colabkit.checkpoint.format import naming
-from colabkit.checkpoint.mirror import remote_store
-from colabkit.storage import open_storage
+from tests.support.whole_states import whole_states
 
 if not hasattr(os, "fork"):
     pytest.skip("this system does not fork", allow_module_level=True)
@@ -101,13 +99,6 @@ run.close()
 status = run.status()
 print(json.dumps([forked.is_set(), bool(pids - {os.getpid()}), status.confirmed_step, status.error]), flush=True)
 """  # where a pool is still open the interpreter terminates it
-
-
-def whole_states(folder, mirror):
-    """Read all states of a run, here and in its mirror; gives their steps."""
-    here = naming.candidates(folder / naming.FOLDER)
-    there = remote_store.candidates(open_storage(mirror), folder.with_name("fresh"), tries=0)
-    return [[candidate.load().meta["step"] for candidate in place] for place in (here, there)]
 
 
 @pytest.mark.slow

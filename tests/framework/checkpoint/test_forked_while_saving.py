@@ -7,9 +7,7 @@ import os
 
 import pytest
 
-from colabkit.checkpoint.format import naming
-from colabkit.checkpoint.mirror import remote_store
-from colabkit.storage import open_storage
+from tests.support.whole_states import whole_states
 
 if not hasattr(os, "fork"):
     pytest.skip("this system does not fork", allow_module_level=True)
@@ -76,13 +74,6 @@ for x in run.loop([1, 2, 3], model={"n": 1}):
 run.close()
 print(run.status().saved_step, flush=True)
 """  # the interpreter, which ends here, terminates the worker and waits for it
-
-
-def whole_states(folder, mirror):
-    """Read all states of a run, here and in its mirror; gives their steps."""
-    here = naming.candidates(folder / naming.FOLDER)
-    there = remote_store.candidates(open_storage(mirror), folder.with_name("fresh"), tries=0)
-    return [[candidate.load().meta["step"] for candidate in place] for place in (here, there)]
 
 
 def test_a_fork_in_the_middle_of_a_save_writes_nothing(python, tmp_path):

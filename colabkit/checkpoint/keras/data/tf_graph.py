@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit.checkpoint.keras.data import tf_random, tf_rows, tf_variables
+from colabkit.checkpoint.keras.data.tf_rows import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,7 +118,7 @@ class PipelineGraph:
         while node is not None and node.input:
             if node.op in _BATCHES and self._is_const(node.input[1]):
                 return {**description, "batch_size": self._value(node.input[1])}
-            node = self._nodes.get(_bare(node.input[0]))
+            node = self._nodes.get(bare(node.input[0]))
         return description
 
     def caveats(self) -> Iterator[str]:
@@ -140,7 +141,7 @@ class PipelineGraph:
 
     def _cache_files(self) -> Iterator[str]:
         for node in self._graph.node:
-            below = self._nodes.get(_bare(node.input[1])) if node.op in _CACHES else None
+            below = self._nodes.get(bare(node.input[1])) if node.op in _CACHES else None
             if below is not None and below.op == "Const":
                 yield from (name.decode() for name in below.attr["value"].tensor.string_val if name)
 
@@ -179,7 +180,7 @@ class PipelineGraph:
         """
 
         def search(name: str, *, repeated: bool, buffered: bool) -> bool:
-            node = self._nodes.get(_bare(name))
+            node = self._nodes.get(bare(name))
             if node is None:
                 return False
             if node.op in _SEEDS and repeated and buffered:
@@ -195,7 +196,7 @@ class PipelineGraph:
         for node in self._graph.node:
             if node.op in ("TensorSliceDataset", "TensorDataset", "SparseTensorSliceDataset"):
                 for name in node.input:
-                    below = self._nodes.get(_bare(name))
+                    below = self._nodes.get(bare(name))
                     if below is not None and below.op == "Const":
                         _add_tensor(digest, below.attr["value"].tensor)
             elif node.op in ("RangeDataset", "ShardDataset", "TakeDataset", "SkipDataset"):
@@ -209,7 +210,7 @@ class PipelineGraph:
 
         digest, matched = hashlib.sha256(), False
         for node in self._graph.node:
-            for below in map(self._nodes.get, map(_bare, node.input if node.op == "TensorSliceDataset" else ())):
+            for below in map(self._nodes.get, map(bare, node.input if node.op == "TensorSliceDataset" else ())):
                 if below is None or below.op != "Const" or below.attr["dtype"].type != _STRING:
                     continue
                 texts = (
@@ -236,7 +237,7 @@ class PipelineGraph:
     def _drawn(self) -> set[str]:
         """Name the constants that hold seeds, and what variables hold, which is kept."""
         seeds = {name for node in self._seeded for name in self._seed_inputs(node)}
-        return seeds | {_bare(node.input[1]) for node in self._graph.node if node.op == "AssignVariableOp"}
+        return seeds | {bare(node.input[1]) for node in self._graph.node if node.op == "AssignVariableOp"}
 
     # ---- building it again ----
 
@@ -257,7 +258,7 @@ class PipelineGraph:
         assert self._upper is not None  # noqa: S101 - for the type checker
         self._set_seeds(self._upper, seeds, inner)
         with tf.device("CPU:0"):
-            whole = self._fixed.get(_bare(self._output))  # where the cache comes last
+            whole = self._fixed.get(bare(self._output))  # where the cache comes last
             variant = _run(self._upper, self._output, self._fixed, links=self._links) if whole is None else whole
         dataset = dataset_ops._VariantDataset(variant, self._spec)
         options = tf.data.Options()
@@ -283,7 +284,7 @@ class PipelineGraph:
         self._nodes = {node.name: node for node in graph.node}
         self._output = next(node.input[0] for node in graph.node if node.op == "_Retval")
         self._set_seeds(graph, seeds, inner)
-        cuts, upper, waiting = [], set(), [_bare(self._output)]
+        cuts, upper, waiting = [], set(), [bare(self._output)]
         while waiting:
             name = waiting.pop()
             if name in upper or name in cuts:
@@ -293,7 +294,7 @@ class PipelineGraph:
                 cuts.append(name)
             else:
                 upper.add(name)
-                waiting.extend(_bare(each) for each in node.input)
+                waiting.extend(bare(each) for each in node.input)
         with tf.device("CPU:0"):
             self._fixed = {name: _run(self._part(self._reachable(name)), name, {}, links=self._links) for name in cuts}
         self._upper = self._part(upper)
@@ -312,7 +313,7 @@ class PipelineGraph:
     def _is_large_source(self, node: Any) -> bool:
         if node.op not in ("TensorSliceDataset", "TensorDataset"):
             return False
-        size: int = sum(self._nodes[_bare(name)].ByteSize() for name in node.input)
+        size: int = sum(self._nodes[bare(name)].ByteSize() for name in node.input)
         return size > _LARGE
 
     def _reachable(self, name: str) -> set[str]:
@@ -322,7 +323,7 @@ class PipelineGraph:
             each = waiting.pop()
             if each not in reached:
                 reached.add(each)
-                waiting.extend(_bare(below) for below in self._nodes[each].input)
+                waiting.extend(bare(below) for below in self._nodes[each].input)
         return reached
 
     def _part(self, names: set[str]) -> Any:
@@ -400,7 +401,7 @@ class PipelineGraph:
 
     def _seed_inputs(self, node: Any) -> list[str]:
         at = self._seed_at(node)
-        return [_bare(name) for name in node.input[at : at + 2]]
+        return [bare(name) for name in node.input[at : at + 2]]
 
     def _inner_seeds(self, function: Any, node: Any) -> list[int]:
         nodes = {each.name: each for each in function.node_def}
@@ -408,11 +409,11 @@ class PipelineGraph:
         return [int(_number(each)) if each is not None and each.op == "Const" else -1 for each in constants]
 
     def _is_const(self, name: str) -> bool:
-        node = self._nodes.get(_bare(name))
+        node = self._nodes.get(bare(name))
         return node is not None and node.op == "Const"
 
     def _value(self, name: str) -> int:
-        return _number(self._nodes[_bare(name)])
+        return _number(self._nodes[bare(name)])
 
 
 def readable(dataset: Any) -> bool:
@@ -455,7 +456,7 @@ def _run(graph: Any, output: str, given: dict[str, Any], *, links: Mapping[str, 
         mapped = {f"{name}:0": variant for name, variant in zip(names, variants, strict=True)}
         here: Any = tf.compat.v1.get_default_graph()
         mapped |= {f"{name}:0": here.capture(handle) for name, handle in links.items()}
-        return tf.graph_util.import_graph_def(graph, input_map=mapped, return_elements=[f"{_bare(output)}:0"], name="")
+        return tf.graph_util.import_graph_def(graph, input_map=mapped, return_elements=[f"{bare(output)}:0"], name="")
 
     signature = [tf.TensorSpec((), tf.variant) for _ in names]
     made = tf.compat.v1.wrap_function(make, signature)(*given.values())
@@ -473,7 +474,7 @@ def _fix_below(nodes: dict[str, Any], cache: Any) -> None:
     """Let what is below a cache come in one order, since the cache keeps one: whenever it is filled it is the same."""
     waiting, seen = list(cache.input[:1]), set()
     while waiting:
-        node = nodes.get(_bare(waiting.pop()))
+        node = nodes.get(bare(waiting.pop()))
         if node is None or node.name in seen:
             continue
         seen.add(node.name)
@@ -481,10 +482,6 @@ def _fix_below(nodes: dict[str, Any], cache: Any) -> None:
             if attribute in node.attr:
                 node.attr[attribute].b = False
         waiting.extend(node.input)
-
-
-def _bare(name: str) -> str:
-    return name.lstrip("^").split(":", 1)[0]
 
 
 def _number(node: Any) -> int:

@@ -82,7 +82,7 @@ def find(graph: Any) -> list[Rows]:
             consts = _below(node, nodes)
             (uneven if consts is None else together).append(list(_slices(node, nodes)) if consts is None else consts)
         elif node.op == "TensorDataset" and len(node.input) == 1:
-            below = nodes.get(_bare(node.input[0]))
+            below = nodes.get(bare(node.input[0]))
             if below is not None and _is_a_shuffled_range(below):
                 together.append([below])
     groups = [Rows(consts) for consts in _merged(together) if _is_a_list(consts)]
@@ -108,11 +108,11 @@ def others_of(graph: Any, groups: Sequence[Rows], *, besides: set[str]) -> str:
     given = set()
     for node in graph.node:
         if "f" in node.attr:
-            given |= set(map(_bare, node.input))
+            given |= set(map(bare, node.input))
         elif node.op in _CACHES:
-            besides.add(_bare(node.input[1]))
+            besides.add(bare(node.input[1]))
         elif node.op in _TABLES:  # a table tells its words in any order
-            words, numbers = (nodes.get(_bare(name)) for name in node.input[1:3])
+            words, numbers = (nodes.get(bare(name)) for name in node.input[1:3])
             if words is not None and numbers is not None and words.op == numbers.op == "Const":
                 besides |= {words.name, numbers.name}
                 pairs = sorted(zip(*(map(repr, _value(each).tolist()) for each in (words, numbers)), strict=True))
@@ -142,15 +142,15 @@ def _below(node: Any, nodes: dict[str, Any]) -> list[Any] | None:
     if node is None:
         return None
     if node.op == "TensorSliceDataset":
-        consts = [nodes.get(_bare(name)) for name in node.input]
+        consts = [nodes.get(bare(name)) for name in node.input]
         return consts if all(each is not None and each.op == "Const" for each in consts) else None
     if node.op in _ONE_FOR_ONE:
-        return _below(nodes.get(_bare(node.input[0])), nodes)
+        return _below(nodes.get(bare(node.input[0])), nodes)
     if node.op != "ZipDataset":
         return None
     parts: list[Any] = []
     for name in node.input:
-        part = _below(nodes.get(_bare(name)), nodes)
+        part = _below(nodes.get(bare(name)), nodes)
         if part is None:
             return None
         parts += part
@@ -166,9 +166,9 @@ def _slices(node: Any, nodes: dict[str, Any]) -> Iterator[Any]:
             continue
         seen.add(each.name)
         if each.op == "TensorSliceDataset":
-            yield from filter(None, (nodes.get(_bare(name)) for name in each.input))
+            yield from filter(None, (nodes.get(bare(name)) for name in each.input))
         else:
-            waiting.extend(nodes.get(_bare(name)) for name in each.input)
+            waiting.extend(nodes.get(bare(name)) for name in each.input)
 
 
 def _merged(together: list[list[Any]]) -> list[list[Any]]:
@@ -253,5 +253,11 @@ def _count(node: Any) -> int:
     return count
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """Return the name of the node that an input names.
+
+    Example:
+        >>> bare("^shuffle:0")
+        'shuffle'
+    """
     return name.lstrip("^").split(":", 1)[0]

@@ -10,6 +10,7 @@ from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit._patches import keras_steps
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.fit.setup import KIND, MODEL_GROUPS, FitSetup, OfCallback
+from colabkit.checkpoint.memory_words import telling_lack_of_memory
 from colabkit.checkpoint.state import pytree
 from colabkit.checkpoint.state.pytree import Snapshot
 
@@ -109,12 +110,8 @@ class FitSaver(OfCallback):
         progress, began = self._parts.progress, time.monotonic()
         if self._fit is not None:
             keras_steps.wait_for_callbacks(self._fit)  # what they change is part of the state
-        try:
+        with telling_lack_of_memory(self._run, step=progress.step):
             self._run.submit(self._take(ended=ended))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self._run.not_taken(error, step=progress.step)  # training may have the memory that a copy has not
         self._parts.clock.saved_step = progress.step
         if wait:
             self._run.written()
