@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colabkit.checkpoint.loop.rows import check_samples, fingerprint
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.class_names import by_class_name
 from colabkit.checkpoint.state.torch import to_torch
@@ -269,7 +270,9 @@ def identity(dls: Any) -> dict[str, Any]:
     samples = getattr(train, "n", None)
     if samples is None and hasattr(dataset, "__len__"):
         samples = len(dataset)
-    return {"samples": samples, "batch_size": batch_size, "steps": steps, "items": _digest(dataset)}
+    items = _digest(dataset)
+    lists = fingerprint(dataset) if items is None else {}
+    return {"samples": samples, "batch_size": batch_size, "steps": steps, "items": items, "rows": lists}
 
 
 def _digest(dataset: Any) -> str | None:
@@ -305,12 +308,18 @@ def check_same_data(run: str, saved: Mapping[str, Any], now: Mapping[str, Any]) 
     Raises:
         RunMismatchError: The message names what differs.
     """
-    changed = [f"{name}: {saved[name]} -> {now[name]}" for name in now if saved.get(name, now[name]) != now[name]]
+    check_samples(run, {"rows": saved.get("rows", {})}, {"rows": now["rows"]}, refuse=True)
+    changed = [
+        f"{name}: {saved[name]} -> {now[name]}"
+        for name in now
+        if name != "rows" and saved.get(name, now[name]) != now[name]
+    ]
     if changed:
         raise RunMismatchError(
             f"the run {run} was trained on other data",
             why="; ".join(changed),
-            hint="pass the same data and batch size, or check_data=False, or open a run under another name",
+            hint="pass the same data and batch size; a split without a seed is another one in each process: "
+            "RandomSplitter(seed=0), seed=0 beside valid_pct. Or check_data=False, or open a run under another name",
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit._internal.log import warn
-from colabkit.checkpoint.loop import parts
+from colabkit.checkpoint.loop import parts, rows
 from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.errors import CheckpointError, DataError
 
@@ -255,6 +255,7 @@ class LoaderSource(Source):
             "drop_last": getattr(loader, "drop_last", None),
             "sampler": type(sampler).__name__,
             "content": digest(loader.dataset),
+            "rows": rows.fingerprint(loader.dataset, sampler, getattr(sampler, "sampler", None)),
         }
         if hasattr(sampler, "num_replicas"):
             settings |= {"world size": sampler.num_replicas, "rank": sampler.rank}
@@ -314,6 +315,11 @@ class LoaderSource(Source):
             for each in (owner, sampler):
                 if (tell := getattr(each, "set_epoch", None)) is not None:
                     tell(epoch)
+        return self.open()
+
+    def open(self) -> Iterator[Any]:
+        """Open the loader anew, with the order of its samples in sight where this process draws it."""
+        loader = self.data
         if getattr(loader, "persistent_workers", False) and getattr(loader, "_iterator", None) is not None:
             loader._iterator._shutdown_workers()
             loader._iterator = None
@@ -351,7 +357,7 @@ class LoaderSource(Source):
             return iter(self.data), done
         by, size = shared_by or 1, self._batch_size
         among = (self.replicas or 1) if shared_by is not None else 1
-        if self._order is None or "order" not in position:
+        if self._order is None or "samples" not in position:
             before = position.get("batch_size")
             if before and size and (before != size or by != among):
                 done, shared_by = -(-done * before * by // (size * among)), by  # another size: no batch is the same
@@ -359,7 +365,7 @@ class LoaderSource(Source):
             self._last = None
             return batches, done
         order = self._order
-        wanted = -(-position.get("samples", 0) * by // among)
+        wanted = -(-position["samples"] * by // among)
         while order.samples < wanted and next(order, None) is not None:
             pass
         if order.samples > wanted:
@@ -367,7 +373,7 @@ class LoaderSource(Source):
                 "the batches have another size: %s samples that were not trained on are skipped",
                 order.samples - wanted,
             )
-        elif shared_by is None and order.checksum != position["order"]:
+        elif shared_by is None and order.checksum != position.get("order", order.checksum):
             warn(
                 "the sampler does not give the same order again, as it draws random numbers while it goes: the place "
                 "(batch %s) is kept, but the order differs. To be exact, draw them all in its __iter__, or by a "

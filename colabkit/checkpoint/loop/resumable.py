@@ -13,6 +13,7 @@ from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
+from colabkit.checkpoint.loop.rows import check_samples
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import StopSignals
 from colabkit.checkpoint.state import pytree, rng
@@ -293,24 +294,12 @@ class Resumable:
     def _check(self, meta: dict[str, Any], *, ignored: Iterable[str] = ()) -> None:
         """Refuse other data; tell of other settings and versions."""
         assert self._parts is not None  # noqa: S101 - made at the start
-        before = meta["data"]
         skipped = {*ignored}
         if not self._alone or meta.get("workers", 1) > 1:
             skipped |= _OF_A_WORKER
         if self._workers is not None and meta.get("workers", 1) != self._workers.count:
             skipped |= {"steps"}
-        changed = [
-            f"{key}: {before[key]} -> {now}"
-            for key, now in self._data.items()
-            if key in before and before[key] != now and key.rpartition(": ")[2] not in skipped
-        ]
-        if changed and self._check_data:
-            raise RunMismatchError(
-                f"the run {self._run.name} was trained on other data, or in other batches",
-                why="; ".join(changed),
-                hint="pass what it was begun with, or check_data=False to go on with this, or open a run under another "
-                "name",
-            )
+        check_samples(self._run.name, meta["data"], self._data, ignored=frozenset(skipped), refuse=self._check_data)
         for text in self._parts.changed_settings(meta.get("settings", {})):
             self._warn(
                 "%s keeps its own settings, which are in the optimizer's state; set the new one while it trains: %s",

@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import random
 import signal
 import sys
 import warnings
@@ -115,6 +116,63 @@ class Dies(data.Dataset):
         return X[at], Y[at]
 
 
+NAMES = [f"/content/digits/{at:02}.png" for at in range(40)]
+
+
+class Pictures(data.Dataset):
+    """Files with labels, as people write it."""
+
+    def __init__(self, files, labels):
+        self.files, self.labels, self.cache = files, labels, [None] * len(files)
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, at):
+        self.cache[at] = at
+        return X[int(self.files[at][-6:-4])], Y[self.labels[at]]
+
+
+def pictures(draw, folder="/content/digits"):
+    """Choose 32 of 40 files, by a draw that nobody gives a seed."""
+    files = [f"{folder}/{at % 2}/{at:02}.png" for at in range(40)]
+    draw.shuffle(files)
+    return shuffled(Pictures(files[:32], list(range(32))))
+
+
+def shuffled(dataset, **options):
+    return data.DataLoader(dataset, 8, **{"shuffle": True, **options})
+
+
+def drawn_anew():
+    """Split, choose and shuffle without a seed, as another process does it."""
+    whole = data.TensorDataset(X, Y)
+    rows = [np.random.default_rng(seed).permutation(40)[:32] for seed in (1, 2)]
+    choices = {
+        "a split drawn anew": [shuffled(data.Subset(whole, each.tolist())) for each in rows],
+        "an array of rows drawn anew": [shuffled(data.Subset(whole, each)) for each in rows],
+        "a sampler drawn anew": [
+            shuffled(whole, shuffle=False, sampler=data.SubsetRandomSampler(each.tolist())) for each in rows
+        ],
+        "files drawn anew": [pictures(random.Random(seed)) for seed in (1, 2)],
+        "files in another order": [
+            shuffled(Pictures(files, list(range(40)))) for files in (NAMES, [*NAMES[20:], *NAMES[:20]])
+        ],
+        "files in another folder": [pictures(random.Random(1), folder) for folder in ("/content/a", "/kaggle/b/c")],
+        "the same data made twice": [pictures(random.Random(1)) for _ in range(2)],
+        "rows of a joined dataset": [
+            shuffled(data.ConcatDataset([data.Subset(whole, range(8)), data.Subset(whole, each[:24].tolist())]))
+            for each in rows
+        ],
+    }
+    for name, (first, second) in choices.items():
+        begin(name, batches=first)
+        told(name, lambda name=name, second=second: begin(name, batches=second, stop=0))
+    begin("drawn anew, allowed", batches=choices["a split drawn anew"][0])
+    allowed = {"batches": choices["a split drawn anew"][1], "check_data": False}
+    told("drawn anew, allowed", lambda: begin("drawn anew, allowed", stop=0, **allowed))
+
+
 class Unsavable:
     def state_dict(self):
         return {"hook": print}
@@ -175,6 +233,7 @@ def main():
     told("ends epoch", lambda: ck.open_run(ROOT / "v10").loop(data.DataLoader(NoLength(), 8)).ends_epoch)
     told("stream", loop_of("v11", data.DataLoader(NoLength(), 8)))
     told("persistent", loop_of("v12", loader(num_workers=1, persistent_workers=True)))
+    drawn_anew()
     begin("lazy sampler", batches=loader(shuffle=False, sampler=Lazy()))
     told("lazy sampler", lambda: begin("lazy sampler", batches=loader(shuffle=False, sampler=Lazy()), stop=0))
 

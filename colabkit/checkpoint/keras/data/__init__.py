@@ -23,6 +23,7 @@ _SOURCES = {
     "PyDatasetAdapter": "pydataset.Batches",
     "TFDatasetAdapter": "tfdata.TfDataPipeline",
     "GeneratorDataAdapter": "streams.GeneratorData",
+    "TorchDataLoaderAdapter": "loader.LoaderData",
 }
 
 

@@ -36,6 +36,25 @@ import torch
 pairs = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
 loader = torch.utils.data.DataLoader(pairs, batch_size=8{options})
 """
+NOISY = """
+import torch
+class Noisy(torch.utils.data.Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+    def __len__(self):
+        return len(self.x)
+    def __getitem__(self, at):
+        noise = torch.randn(6) * 0.1 + float(np.random.normal(0, 0.1))
+        return torch.tensor(self.x[at]) + noise, int(self.y[at])
+loader = torch.utils.data.DataLoader(Noisy(x, y), batch_size=8, shuffle=True, num_workers={workers})
+"""
+SPLIT = """
+import os
+import torch
+pairs = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
+part, held = torch.utils.data.random_split(pairs, [37, 11], generator=torch.Generator().manual_seed({seed}))
+loader = torch.utils.data.DataLoader(part, batch_size=8, shuffle=True)
+"""
 FLOW = """
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 pictures = np.random.default_rng(0).random((48, 8, 8, 3), "float32")
@@ -266,5 +285,24 @@ CASES = {
         fit(LOADER.format(options=", shuffle=True"), "loader", "epochs=3").replace(
             "model.fit(loader, epochs=3, callbacks=[run.resume()])", "run.fit(model, loader, epochs=3)"
         ),
+    ),
+    "DataLoader, shuffled, without dropout": (
+        ALL,
+        fit(LOADER.format(options=", shuffle=True"), "loader", "epochs=3", build="classifier()"),
+    ),
+    "DataLoader, shuffled, in workers": (
+        TORCH,
+        fit(LOADER.format(options=", shuffle=True, num_workers=2"), "loader", "epochs=3"),
+    ),
+    "DataLoader that augments by torch and NumPy": (ALL, fit(NOISY.format(workers=0), "loader", "epochs=3")),
+    "DataLoader that augments in a worker": (TORCH, fit(NOISY.format(workers=1), "loader", "epochs=3")),
+    "DataLoader, batches left over, a split with a seed": (ALL, fit(SPLIT.format(seed=1), "loader", "epochs=3")),
+    "DataLoader of a split drawn anew": (
+        ALL,
+        fit(SPLIT.format(seed="int.from_bytes(os.urandom(4))"), "loader", "epochs=3"),
+    ),
+    "DataLoader, validated on another": (
+        TORCH,
+        fit(LOADER.format(options=", shuffle=True"), "loader", "epochs=3, validation_data=loader"),
     ),
 }
