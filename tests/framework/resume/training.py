@@ -7,6 +7,7 @@ begin and the end of an epoch, of a step, of a step of the validation, of the tr
 # ruff: noqa: ARG005, BLE001, D102, PLW2901, S102, S307
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import linecache
@@ -198,12 +199,15 @@ def in_a_fork(script, folder, out, *, limit=240.0, wait=True, kill_at=0, kill_af
     """
     out = Path(out)
     out.unlink(missing_ok=True)
+    stacks = out.with_suffix(".stacks")
     pid = os.fork()
     if pid == 0:
         try:
             with open(os.devnull, "w") as sink:
                 os.dup2(sink.fileno(), 1)
                 os.dup2(sink.fileno(), 2)
+            hangs = open(stacks, "w")  # noqa: SIM115 - the process ends with it
+            faulthandler.dump_traceback_later(limit * 0.9, file=hangs)
             train(script, folder, out, wait=wait, kill_at=kill_at)
         finally:
             os._exit(0)
@@ -221,4 +225,4 @@ def in_a_fork(script, folder, out, *, limit=240.0, wait=True, kill_at=0, kill_af
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return {"error": f"no end after {limit:g} s"}
+    return {"error": f"no end after {limit:g} s", "trace": stacks.read_text()[-3000:]}
