@@ -1,5 +1,6 @@
 """keep=: fetched once for all sessions, never half, never another's, never an older version in silence."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -60,8 +61,11 @@ def test_a_later_session_takes_it_from_there(server, session, tmp_path, caplog):
     assert fetch_details(server.url("digits.csv"), keep=keep).path.name == "digits.csv"
 
 
-def test_a_new_version_is_fetched_and_kept_in_its_place(server, session, tmp_path):
-    """The server's tag changed: the old one is not served, and goes away."""
+@pytest.mark.parametrize("copied_first", [True, False])
+def test_a_new_version_is_fetched_and_kept_in_its_place(server, session, tmp_path, monkeypatch, copied_first):
+    """The server's tag changed: the old one is not served, and goes away; also where its copy was begun meanwhile."""
+    if not copied_first:  # as of a large file
+        monkeypatch.setattr("colabkit.transfer.keeping._QUICK_COPY", 0)
     file = server.put("digits.csv", b"old")
     keep = tmp_path / "keep"
     fetch(server.url("digits.csv"), keep=keep)
@@ -89,7 +93,9 @@ def test_a_source_that_is_gone_or_away_is_taken_from_there(server, session, tmp_
     assert fetch(server.url("digits.csv"), keep=keep).read_bytes() == b"7"
 
 
-@pytest.mark.parametrize("harm", ["flipped", "cut", "gone", "no manifest", "a manifest of another"])
+@pytest.mark.parametrize(
+    "harm", ["flipped", "flipped, of an older version", "cut", "gone", "no manifest", "a manifest of another"]
+)
 def test_what_is_damaged_there_is_fetched_again(server, session, tmp_path, harm):
     """Nothing wrong is ever served, and the next session finds a good one."""
     server.put("digits.csv", b"7,0,0")
@@ -97,8 +103,12 @@ def test_what_is_damaged_there_is_fetched_again(server, session, tmp_path, harm)
     fetch(server.url("digits.csv"), keep=keep)
     manifest = next(keep.glob("*.json"))
     data = next(path for path in keep.iterdir() if path.suffix != ".json")
-    if harm == "flipped":
+    if harm.startswith("flipped"):
         data.write_bytes(b"7,0,1")
+        content = json.loads(manifest.read_text())
+        if "older" in harm:  # it had the sha256 alone
+            del content["crc32c"]
+        manifest.write_text(json.dumps(content))
     elif harm == "cut":
         data.write_bytes(b"7,")
     elif harm == "gone":
