@@ -214,8 +214,8 @@ class Keeper:
         with map_os_errors(place):
             place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_name(f".{key(kept.object)}{TEMP_MARKER}keep-{os.getpid()}-{threading.get_ident()}")
-        known = Checksum(algorithm=_ALGORITHM, digits=kept.sha256)
-        expected = Checksum(algorithm=_QUICK, digits=kept.crc32c) if kept.crc32c else known
+        recorded = Checksum(algorithm=_ALGORITHM, digits=kept.sha256)
+        expected = Checksum(algorithm=_QUICK, digits=kept.crc32c) if kept.crc32c else recorded
         try:
             if not self._is_quick(kept) and version.result() not in ("", kept.version):
                 return None
@@ -245,13 +245,13 @@ class Keeper:
         finally:
             part.unlink(missing_ok=True)
         if options.use_cache:
-            cache.note(source.identity, to, place, source.shown, known)
+            cache.note(source.identity, to, place, source.shown, recorded)
         self._tell(source.shown, kept)
         return Fetched(
             path=place,
             source=self._source_text(source),
             from_cache=False,
-            checksum=str(known),
+            checksum=str(recorded),
             size=place.stat().st_size,
         )
 
