@@ -68,7 +68,7 @@ def open_source(text: str) -> ParsedSource:
     function = _function(match[0]) if match is not None else ""
     call = _CALLS[function]
     arguments = _arguments(text.strip().lstrip("!% "), function)
-    given: dict[str, Any] = {}
+    nodes: dict[str, ast.expr] = {}
     for name, node in arguments:
         key = call.names[name] if isinstance(name, int) and name < len(call.names) else name
         if key == "*" or key in call.ignored:
@@ -79,7 +79,8 @@ def open_source(text: str) -> ParsedSource:
                 why="it may change which bytes arrive",
                 hint="leave it out if it does not matter, or write ck.fetch(SOURCE, to=PLACE)",
             )
-        given[str(key)] = _value(node, function)
+        nodes[str(key)] = node
+    given = _values(nodes, function, call)
     return call.read({name: value for name, value in given.items() if value is not None})
 
 
@@ -106,17 +107,40 @@ def _parsed(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def _value(node: ast.expr, function: str) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        pass
-    display = ast.unparse(node)[:60]
+def _values(nodes: dict[str, ast.expr], function: str, call: Call) -> dict[str, Any]:
+    values, variables = {}, []
+    for name, node in nodes.items():
+        try:
+            values[name] = ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            variables.append(ast.unparse(node)[:60])
+    if not variables:
+        return values
     raise AddressError(
-        f"the pasted {function}() holds the variable {display}",
+        f"the pasted {function}() holds the variable {', '.join(variables)}",
         why="a pasted call is read, never run, so its value is not known here",
-        hint=f"pass it itself: ck.fetch({display}, to=PLACE), or an f-string of what it is part of",
+        hint=_as_a_text(nodes, function, call),
     )
+
+
+def _as_a_text(nodes: dict[str, ast.expr], function: str, call: Call) -> str:
+    """Give the line to write: the call as an f-string, in which each variable stands in braces."""
+    if call.read in (_web, _web_here, _requests):
+        address, *place = [ast.unparse(nodes[name]) for name in call.names if name in nodes]
+        where = f", to={place[0]}" if place else ', to="."' if call.read is _web_here else ""
+        return f"write it as: ck.fetch({address}{where})"
+    arguments: list[str] = []
+    for name, node in nodes.items():
+        try:
+            text = repr(ast.literal_eval(node)).replace("{", "{{").replace("}", "}}")
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            text = ast.unparse(node)
+            text = text[1:] if isinstance(node, ast.JoinedStr) else f"'{{{text}}}'"
+        arguments.append(text if name == call.names[0] and not arguments else f"{name}={text}")
+    line = f"{function}({', '.join(arguments)})"
+    if {'"', "\\", "\n"} & set(line) or any(isinstance(node, ast.Dict | ast.Set) for node in nodes.values()):
+        return "give its parts names, and write it as an f-string: " + f"ck.fetch(f\"{function}('{{name}}')\")"
+    return f'write it as an f-string: ck.fetch(f"{line}")'
 
 
 # ---- the functions ----

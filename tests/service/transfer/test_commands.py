@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import re
 import subprocess
 import tarfile
@@ -316,7 +317,8 @@ def test_a_call_of_another_library_is_read(text, shown, to, placing):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("gdown.download(url, output)", r"variable url(.|\n)*ck\.fetch\(url"),
+        ("gdown.download(url, output)", r"variable url, output(.|\n)*ck\.fetch\(f\"gdown"),
+        ("urlretrieve(url, DATA / name)", r"variable url, DATA / name(.|\n)*ck\.fetch\(url, to=DATA / name\)"),
         ('load_dataset("imdb", split="train")', r'ck\.fetch\("hf:datasets/imdb"\)'),
         ('hf_hub_download("ada/net", filename=name)', "variable name"),
         ('gdown.download("https://drive.google.com/uc?id=1", cookies="x")', "'cookies'"),
@@ -353,6 +355,28 @@ _KINDS = {
     "others": "gdown_cli aria2c hf_cli git_clone git_lfs unpack",
     "calls": "gdown_py kagglehub hf_snapshot opendatasets keras_get_file wget_py urlretrieve",
 }
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "to"),
+    [
+        ("gdown.download(id=fid, output=out + os.sep, quiet=False)", f"{ID}/view", "data/"),
+        (f'gdown.download("https://drive.google.com/uc?id={ID}", name)', f"{ID}/view", "a.csv"),
+        ('od.download("https://www.kaggle.com/datasets/ada/x", data_dir=out)', "ada/x", "data"),
+        ("kagglehub.dataset_download(handle)", "ada/digits", None),
+        ("kagglehub.model_download(f'google/gemma/Flax/{variant}')", "google/gemma/Flax/2b", None),
+        ('snapshot_download("ada/digits", local_dir=out, repo_type="dataset")', "hf:datasets/ada/digits", "data"),
+        ("tf.keras.utils.get_file(name, ROOT + name, cache_dir='.', cache_subdir='')", "https://x.org/a.csv", "./"),
+    ],
+)
+def test_a_call_with_variables_tells_the_line_that_does_the_same(line, address, to):
+    """The hint is a line of Python; what it gives to fetch is read, with the values in their places."""
+    values = {"fid": ID, "out": "data", "name": "a.csv", "handle": "ada/digits", "variant": "2b"}
+    with pytest.raises(AddressError) as caught:
+        open_source(line)
+    written = caught.value.hint.partition("ck.fetch(")[2].removesuffix(")")
+    order = open_source(eval(written, {**values, "os": os, "ROOT": "https://x.org/"}))  # noqa: S307 - of this file
+    assert (address in order.source.shown, order.to) == (True, to)
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the collection of lines from public notebooks is not on this machine")
