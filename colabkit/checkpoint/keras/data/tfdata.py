@@ -141,15 +141,21 @@ class SeededDataset:
         self.restore_variables(tensors)
         return iterator
 
-    def read_again(self, number: int, batches: int, tensors: Mapping[str, Array]) -> Any:
+    def read_again(self, number: int, batches: int, tensors: Mapping[str, Array], *, why: str) -> Any:
         """Open it as it was opened for the n-th time, and read what was read.
 
         Args:
             number: How often it was opened before.
             batches: How many were read.
             tensors: What `capture` gave.
+            why: Why its place was not read from the state.
         """
-        notify("reading %s batches of the tf.data pipeline again: its cache is written in the first pass", batches)
+        notify("reading %s batches of the tf.data pipeline again: %s", batches, why)
+        if self.variables():
+            warn(
+                "the layers in the tf.data pipeline draw as batches are read ahead, so a continued run is not the same "
+                "bit for bit where batches are read again"
+            )
         iterator = self.open(number)
         for _ in range(batches):
             next(iterator, None)
@@ -296,12 +302,19 @@ class TfDataPipeline(Source):
         if self._each_epoch and not done:
             self._seeded.opens = opens
             return
-        if not files or self._seeded.fills_a_file:  # a cache was written, or is written anew
+        why = ""
+        if not files or self._seeded.fills_a_file:
+            why = "its cache is written in the first pass"
+        elif _forgets_an_end(files):
+            why = "one of the data sets that it samples from has ended, which TensorFlow forgets"
+        if why:
             read = done if self._each_epoch else steps
             if not opens or (opens > 1 and not self._each_epoch):
+                if files:
+                    warn("the pass over the tf.data pipeline begins anew: %s", why)
                 self._seeded.opens = opens
                 return
-            self._live = iterator = self._seeded.read_again(opens - 1, read, tensors)
+            self._live = iterator = self._seeded.read_again(opens - 1, read, tensors, why=why)
         else:
             self._live = iterator = self._seeded.reopen(max(0, opens - 1), files, tensors)
         if self._owned:
@@ -360,6 +373,27 @@ def _write_iterator(iterator: Any) -> dict[str, Array]:
     with tempfile.TemporaryDirectory() as folder:
         tf.train.Checkpoint(iterator=iterator).write(f"{folder}/iterator")
         return {f"data/{path.name}": np.fromfile(path, np.uint8) for path in Path(folder).iterdir()}
+
+
+_SAMPLED = re.compile(rb"\|([\w:\[\]]*DirectedInterleave\w*(?:\[\d+\])?):data_input_impl_empty\[0\]")
+
+
+def _forgets_an_end(files: Mapping[str, Array]) -> bool:
+    """Say whether an iterator stands where some, and not all, data sets of a `sample_from_datasets` have ended.
+
+    TensorFlow restores which of them have, and counts all of them as going on: where the last one ends it looks for the
+    next element for ever. `choose_from_datasets` is made of the same.
+
+    Source:
+        `RestoreInternal` in tensorflow/core/kernels/data/experimental/directed_interleave_dataset_op.cc, up to 2.21
+    """
+    content = b"".join(array.tobytes() for array in files.values())
+    for place in set(_SAMPLED.findall(content)):
+        inputs = {int(at) for at in re.findall(re.escape(place) + rb":data_input_impl_empty\[(\d+)\]", content)}
+        going_on = {int(at) for at in re.findall(re.escape(place) + rb"\[(\d+)\]", content)}
+        if 0 < len(inputs & going_on) < len(inputs):
+            return True
+    return False
 
 
 def _read_iterator(iterator: Any, files: Mapping[str, Array]) -> None:

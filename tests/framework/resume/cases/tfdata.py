@@ -96,6 +96,17 @@ CASES = {
         TF,
         fit("tf.data.Dataset.sample_from_datasets([ds.take(24), ds.skip(24)], [0.5, 0.5]).batch(8)"),
     ),
+    "tf.data sampled from several, of which one ends early": (
+        TF,
+        fit("tf.data.Dataset.sample_from_datasets([ds.take(8), ds.skip(8)], [0.8, 0.2]).batch(8)"),
+    ),
+    "tf.data chosen from several, of which one ends early": (
+        TF,
+        fit(
+            "tf.data.Dataset.choose_from_datasets([ds.take(8), ds.skip(8)], tf.data.Dataset.range(2).repeat(), "
+            "stop_on_empty_dataset=False).batch(8)"
+        ),
+    ),
     "tf.data not deterministic": (
         TF,
         fit(
