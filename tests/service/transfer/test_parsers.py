@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colabkit._engine import partial_file
+from colabkit._engine import journal
 from colabkit._engine.pool import _without
 from colabkit._http import error_page, url
 from colabkit._http import headers as _headers
@@ -116,7 +116,7 @@ def test_an_address_is_read_or_refused_and_its_password_never_shown(text, passwo
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12))
 def test_spans_are_the_set_of_their_positions(pairs):
     """Adding in any order is the union; what is missing is the complement; nothing is counted twice."""
-    spans = partial_file.RangeSet()
+    spans = journal.RangeSet()
     model = set()
     for start, length in pairs:
         spans.add(start, start + length)
@@ -160,11 +160,11 @@ def test_a_sidecar_is_consistent_or_nothing(value):
     except ValueError:
         return
     try:
-        known = partial_file._sidecar(json.loads(text), "this boot")
+        known = journal._sidecar(json.loads(text), "this boot")
     except (ValueError, TypeError, KeyError):
         return
     if known is not None:
-        assert partial_file.RangeSet(known.done).count <= known.size
+        assert journal.RangeSet(known.done).count <= known.size
         assert known.done == sorted(known.done)
 
 
