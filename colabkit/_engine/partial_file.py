@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import os
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from colabkit._engine.journal import _FORMAT, RangeSet, boot_id, read_sidecar
+from colabkit._engine.journal import Journal, PartialState, RangeSet
 from colabkit._http.headers import Validator
-from colabkit._internal.disk.files import begin_flush, map_os_errors, open_locked, write_json, write_quickly
+from colabkit._internal.disk.files import begin_flush, map_os_errors, open_locked
 from colabkit.errors import ColabKitError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SAVE_EVERY = 0.05
-_SYNC_EVERY = 1.0
-"""Seconds between two saves of the sidecar at the least, and between two that wait for the disk."""
 _STRETCH = 4 << 20
 """Bytes that are handed to the disk as soon as a writer has passed them, so that the flush at the end waits less."""
 
@@ -31,13 +25,13 @@ class ClosedError(Exception):
 
 
 class PartialFile:
-    """The growing file and its sidecar.
+    """The growing file; its journal tells a later process which bytes are there.
 
     It is kept from other processes, and from other parts in this one, until it is closed. Writers are threads; after
     `close()` none of them can touch the file any more, however late it wakes up.
 
     Args:
-        path: The growing file; the sidecar lies beside it.
+        path: The growing file; its journal lies beside it.
         identity: A hash of what is asked for.
 
     Attributes:
@@ -58,35 +52,22 @@ class PartialFile:
         self._lock = threading.Condition()
         self._writers = 0
         self.generation = 0
-        self._closed = self._claims = False
-        self._next_save = self._next_sync = 0.0
-        self._synced: list[tuple[int, int]] = []
-        self._boot = boot_id()
+        self._closed = False
         self._published = False
         self._descriptor = open_locked(path)
+        self._journal = Journal(path, self._descriptor)
         self._load()
-
-    @functools.cached_property
-    def sidecar_path(self) -> Path:
-        """Where the sidecar lies."""
-        return self.path.with_name(self.path.name + ".json")
-
-    @functools.cached_property
-    def _new_sidecar(self) -> Path:
-        return self.path.with_name(self.path.name + ".json.new")
 
     def _load(self) -> None:
         size = os.fstat(self._descriptor).st_size
-        if not size and not os.path.lexists(f"{self.path}.json"):
+        if not size and not self._journal.exists:
             return  # as nearly always: nothing is there to be told or forgotten
-        self._claims = True
-        known = read_sidecar(self.sidecar_path)
-        if known is None or known.identity != self.identity or size != known.size:
+        state = self._journal.read()
+        if state is None or state.identity != self.identity or size != state.size:
             self.reset()
             return
-        self.size, self.validator, self.name, self.resumable = known.size, known.validator, known.name, True
-        self._spans = RangeSet(known.done)
-        self._synced = known.done
+        self.size, self.validator, self.name, self.resumable = state.size, state.validator, state.name, True
+        self._spans = RangeSet(state.done)
 
     def hide(self) -> None:
         """Let nobody else on this machine read the file, now and under its final name."""
@@ -103,8 +84,7 @@ class PartialFile:
             self._lock.wait_for(lambda: self._writers == 0)
             self._spans = RangeSet()
             self.size, self.validator, self.name, self.resumable = None, Validator(), "", False
-        if self._claims:
-            self.sidecar_path.unlink(missing_ok=True)  # first: a crash between the two must not leave a false claim
+        self._journal.withdraw()
         with map_os_errors(self.path):
             os.ftruncate(self._descriptor, 0)
 
@@ -113,9 +93,7 @@ class PartialFile:
         with map_os_errors(self.path):
             os.ftruncate(self._descriptor, size)
         self.size, self.validator, self.name, self.resumable = size, validator, name, True
-        self._next_save = time.monotonic() + _SAVE_EVERY
-        self._next_sync = self._next_save + _SYNC_EVERY
-        self._synced = []
+        self._journal.begin()
 
     @property
     def count(self) -> int:
@@ -171,49 +149,23 @@ class PartialFile:
         return os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def save_if_due(self) -> None:
-        """Save the sidecar often enough that a kill costs little, seldom enough that it costs no speed."""
-        begun = time.monotonic()
-        if not self.resumable or begun < self._next_save:
-            return
-        sync = begun >= self._next_sync
-        self.save(sync=sync)
-        ended = time.monotonic()
-        self._next_save = ended + max(_SAVE_EVERY, 10 * (ended - begun))
-        if sync:
-            self._next_sync = ended + max(_SYNC_EVERY, 10 * (ended - begun))
+        """Save the journal often enough that a kill costs little, seldom enough that it costs no speed."""
+        if self.resumable:
+            self._journal.save_if_due(self._state)
 
-    def save(self, *, sync: bool = True) -> None:
-        """Claim the bytes that are there.
+    def save(self) -> None:
+        """Flush the bytes that are there to the disk and claim them."""
+        self._journal.save(self._state())
 
-        Args:
-            sync: Flush them to the disk first; without it the claim holds until the machine starts anew.
-        """
+    def _state(self) -> PartialState:
         with self._lock:
             written = self._spans.pairs()
-        if sync:
-            with map_os_errors(self.path):
-                os.fsync(self._descriptor)
-            self._synced = written
-        value = {
-            "format": _FORMAT,
-            "identity": self.identity,
-            "size": self.size,
-            "etag": self.validator.etag,
-            "modified": self.validator.modified,
-            "version": self.validator.version,
-            "name": self.name,
-            "boot": self._boot,
-            "written": written,
-            "synced": self._synced,
-        }
-        self._claims = True
-        if sync:
-            write_json(self.sidecar_path, value)
-        else:
-            write_quickly(self.sidecar_path, json.dumps(value).encode(), by=self._new_sidecar)
+        return PartialState(
+            identity=self.identity, size=self.size or 0, validator=self.validator, name=self.name, done=written
+        )
 
     def finish(self, size: int) -> None:
-        """Flush the complete file; the sidecar has served."""
+        """Flush the complete file; the journal has served."""
         with map_os_errors(self.path):
             if os.fstat(self._descriptor).st_size != size:
                 os.ftruncate(self._descriptor, size)
@@ -228,8 +180,7 @@ class PartialFile:
         """Give the complete file its final name; then the next fetch to that place may begin a part of its own."""
         os.replace(self.path, path)
         self._published = True
-        if self._claims:
-            self._forget_sidecar()
+        self._journal.remove()
 
     def close(self, *, keep: bool) -> None:
         """Shut out all writers and leave a resumable part, or nothing.
@@ -246,7 +197,7 @@ class PartialFile:
             if self._published:
                 pass  # what has its name now may be the next one
             elif keep and self.resumable and self._spans.count > 0:
-                with contextlib.suppress(ColabKitError):  # a full disk: the last sidecar still tells the truth
+                with contextlib.suppress(ColabKitError):  # a full disk: the last claim still tells the truth
                     self.save()
             else:
                 self._discard()  # as long as it is ours
@@ -254,14 +205,9 @@ class PartialFile:
             os.close(self._descriptor)
 
     def _discard(self) -> None:
-        if self._claims:
-            self._forget_sidecar()
+        self._journal.remove()
         with contextlib.suppress(OSError):  # Windows refuses to delete an open file; it may stay
             self.path.unlink()
-
-    def _forget_sidecar(self) -> None:
-        for path in (self._new_sidecar, self.sidecar_path):
-            path.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":
