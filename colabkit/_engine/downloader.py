@@ -9,7 +9,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from colabkit._engine.pool import FURTHEST, REAL_PROGRESS, SMALLEST, RangeDownloader, StallDetector, check_part
+from colabkit._engine.concurrency import FURTHEST
+from colabkit._engine.pool import REAL_PROGRESS, RangeDownloader, StallDetector, check_part
+from colabkit._engine.range_queue import SMALLEST
 from colabkit._http import coding as _coding
 from colabkit._http import error_page, headers
 from colabkit._http.client import HTTPClient
@@ -23,8 +25,8 @@ from colabkit.errors import ColabKitError, DiskFullError, IntegrityError, Offlin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from colabkit._engine.concurrency import ConnectionBudget
     from colabkit._engine.partial_file import PartialFile
-    from colabkit._engine.pool import ConnectionBudget
     from colabkit._engine.source import Source
     from colabkit._http.client import Response
     from colabkit._http.types import RemoteFile, RequestSpec

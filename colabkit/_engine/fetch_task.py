@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from colabkit._engine.concurrency import ConnectionBudget
     from colabkit._engine.downloader import DownloadResult
     from colabkit._engine.partial_file import PartialFile
-    from colabkit._engine.pool import ConnectionBudget
     from colabkit._engine.source import Source
     from colabkit._http.client import HTTPClient
     from colabkit._internal.disk.checksum import Checksum

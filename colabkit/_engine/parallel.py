@@ -76,7 +76,7 @@ def fetch_many(
             of the list, a large file has several.
         pause: Seconds to wait after each, for servers that count requests.
     """
-    from colabkit._engine.pool import ConnectionBudget
+    from colabkit._engine.concurrency import ConnectionBudget
 
     spare = ConnectionBudget(max(0, AT_ONCE - min(at_once, len(items)))) if options.connections is None else None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from colabkit._engine.concurrency import _LEAST, _MORE, _PROBE, _TRIAL, _WORTH, FIRST, FURTHEST, MOST
 from colabkit._engine.partial_file import ClosedError
+from colabkit._engine.range_queue import LARGEST, SMALLEST, ByteRange, _without
 from colabkit._http.errors import retries_exhausted
 from colabkit._http.types import (
     ChangedError,
@@ -23,30 +24,13 @@ from colabkit.errors import TransferError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from colabkit._engine.concurrency import ConnectionBudget
     from colabkit._engine.partial_file import PartialFile
     from colabkit._engine.source import Source
     from colabkit._http.client import HTTPClient, Response
     from colabkit._http.types import RequestSpec
     from colabkit._internal.retry import Backoff
 
-SMALLEST = 1 << 20
-LARGEST = 32 << 20
-"""Bounds of a piece: large enough that asking costs little, small enough that the last ones end together."""
-
-FIRST = 8
-MOST = 16
-FURTHEST = 24
-"""Connections beside the one that began; when these have shown that ranges work; and where each one more brings more,
-as from a server that gives every connection the same share."""
-
-_PROBE = 0.1
-_TRIAL = 0.25
-_MORE = 4
-_WORTH = 0.5
-"""Seconds until the second number, seconds for each step beyond it, its connections, and how much of their fair share
-they must have brought for the next step."""
-_LEAST = 0.1
-"""How much faster all together must be than one alone."""
 _MOST_RENEWALS = 3
 _TICK = 0.05
 _WINDOW = 20.0
@@ -75,31 +59,6 @@ class StallDetector:
                 raise TransientError(f"the server sent only {self._bytes:,} bytes in {elapsed:.0f} s")
             self._begun += elapsed
             self._bytes = 0
-
-
-class ConnectionBudget:
-    """Connections that several files share: each has one of its own, and takes more as long as some are left.
-
-    Args:
-        count: How many there are.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._left = threading.Semaphore(count)
-
-    def take(self) -> bool:
-        """Take one, if there is one."""
-        return self._left.acquire(blocking=False)
-
-    def give(self) -> None:
-        """Give one back."""
-        self._left.release()
-
-
-@dataclass
-class ByteRange:
-    at: int
-    stop: int
 
 
 class RangeDownloader:
@@ -451,17 +410,3 @@ def check_part(answer: Response, part: PartialFile, start: int) -> None:
         raise ChangedError
     if answer.start != start or answer.stop is None or answer.stop <= start:
         raise WrongPartError("the server sent a different part than the one requested")
-
-
-def _without(spans: list[tuple[int, int]], gone: tuple[int, int]) -> list[tuple[int, int]]:
-    """Take one span out of others.
-
-    Example:
-        >>> _without([(0, 10), (20, 30)], (0, 4))
-        [(4, 10), (20, 30)]
-    """
-    left = []
-    for start, stop in spans:
-        pairs = ((start, min(stop, gone[0])), (max(start, gone[1]), stop))
-        left += [(low, high) for low, high in pairs if low < high]
-    return left

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colabkit._engine import journal
-from colabkit._engine.pool import _without
+from colabkit._engine.range_queue import _without
 from colabkit._http import error_page, url
 from colabkit._http import headers as _headers
 from colabkit._internal.disk import checksum
