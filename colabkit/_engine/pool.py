@@ -6,9 +6,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from colabkit._engine.concurrency import _LEAST, _MORE, _PROBE, _TRIAL, _WORTH, FIRST, FURTHEST, MOST
+from colabkit._engine.concurrency import Concurrency, FileConnections
 from colabkit._engine.partial_file import ClosedError
-from colabkit._engine.range_queue import LARGEST, SMALLEST, ByteRange, _without
+from colabkit._engine.range_queue import ByteRange, RangeQueue
 from colabkit._http.errors import retries_exhausted
 from colabkit._http.types import (
     ChangedError,
@@ -61,8 +61,53 @@ class StallDetector:
             self._bytes = 0
 
 
+class CurrentAddress:
+    """The address that answers now; when it expires, the source gives a new one of the same version.
+
+    Its methods are called under the lock of the pool: of the connections that are refused together, one asks.
+
+    Args:
+        source: Is asked for a new address.
+        target: The address that answered, and the headers that may be sent there.
+    """
+
+    def __init__(self, source: Source, target: RequestSpec) -> None:
+        self.source = source
+        self.target = target
+        self._expired_at = -1
+        self._renewals = 0
+
+    def follow(self, asked: RequestSpec, reached: RequestSpec) -> None:
+        """Ask from now on where a redirect led."""
+        if self.target is asked:
+            self.target = reached
+
+    def renew(self, refused: RequestSpec, error: ExpiredError, count: int) -> None:
+        """Ask the source for a fresh address, as signed ones expire; three times without progress is a refusal.
+
+        Args:
+            refused: The address that was refused.
+            error: What was answered.
+            count: The bytes that are there.
+
+        Raises:
+            AccessError: It is refused for good.
+            ChangedError: Another version is there now.
+        """
+        if self.target is not refused:
+            return  # another connection was refused too, and has asked already
+        self._renewals = 1 if count != self._expired_at else self._renewals + 1
+        self._expired_at = count
+        if self._renewals >= _MOST_RENEWALS:
+            raise error.error
+        renewed = self.source.remote().target
+        if renewed.version != refused.version:
+            raise ChangedError
+        self.target = renewed
+
+
 class RangeDownloader:
-    """Fetches the missing bytes of a part.
+    """Fetches the missing bytes of a part, over as many connections as help, which share one budget of tries.
 
     It begins with an answer that somebody else asked for. If that one holds the rest of the file, it is the lead: the
     others take pieces from its end, and where they cannot have any it goes on alone.
@@ -75,76 +120,58 @@ class RangeDownloader:
 
     Args:
         client: Sends the requests.
-        source: Is asked for a new address when the present one expires.
+        address: Where to ask.
         part: The growing file, with its size and version known.
-        target: The address that answered, and the headers that may be sent there.
+        response: The first answer, whose body is still to be read.
+        rate: The bytes a second of that answer, if it holds the rest of the file; 0 if it does not.
         connections: The number the user chose, or None.
         spare: Where connections beyond the first are taken from; None has any number of them.
-        backoff: The budget of tries, shared by all connections.
+        backoff: The budget of tries.
     """
 
     def __init__(
         self,
         client: HTTPClient,
-        source: Source,
+        address: CurrentAddress,
         part: PartialFile,
-        target: RequestSpec,
+        response: Response,
         *,
+        rate: float,
         connections: int | None,
         spare: ConnectionBudget | None,
         backoff: Backoff,
     ) -> None:
         self._client = client
-        self._source = source
+        self._address = address
         self._part = part
         self._generation = part.generation
-        self._target = target
         self._size = part.size or 0
-        self._most = connections or FURTHEST
-        self._limit = connections or FIRST
-        self._spare = spare
-        self._crowded = False
+        self._first = (ByteRange(response.start, min(response.stop or self._size, self._size)), response)
+        self._rate_alone = rate
+        self._queue = RangeQueue(part, self._first[0], leads=rate > 0)
+        self._concurrency = Concurrency(connections, part.count)
+        self._connections = FileConnections(spare)
         self._backoff = backoff
+        self._pause_until = 0.0
         self._state = threading.Condition()
         self._stopped = threading.Event()
-        self._todo: list[tuple[int, int]] = []
-        self._working = 0
-        self._own_is_busy = False
         self._open: dict[int, Response] = {}
-        self._pieces: dict[int, ByteRange] = {}
-        self._lead: ByteRange | None = None
-        self._lead_stop = 0
-        self._rate_alone = 0.0
-        self._alone = False
         self._refused = False
         self._helped = False
         self._fatal: BaseException | None = None
-        self._pause_until = 0.0
-        self._stumbled_at = part.count
-        self._expired_at = -1
-        self._renewals = 0
-        self._probed = time.monotonic()
-        self._probed_at = part.count
-        self._last = (0, 0.0)  # the connections of the trial before, and its bytes a second
 
-    def run(self, answer: Response, watch: Callable[[], None], *, rate: float | None = None) -> None:
+    def run(self, watch: Callable[[], None]) -> None:
         """Work until all bytes are there.
 
         Args:
-            answer: The first answer, whose body is still to be read.
             watch: Called twenty times a second from this thread.
-            rate: The bytes a second of that answer, if it holds the rest of the file.
 
         Raises:
             ChangedError: The remote file is another version now, or its server gives no parts after all.
             ColabKitError: It cannot be done; the bytes that are there stay.
         """
-        span = (answer.start, min(answer.stop or self._size, self._size))
-        self._todo = _without(self._part.missing(), span)
-        first = ByteRange(*span)
-        if rate is not None:
-            self._lead, self._lead_stop, self._rate_alone = first, first.stop, rate
-        self._spawn(first, answer, own=True)
+        self._connections.take()
+        self._spawn(*self._first)
         try:
             while not self._over():
                 self._scale_up()
@@ -153,8 +180,8 @@ class RangeDownloader:
                     self._state.wait_for(self._over, timeout=_TICK)
         finally:
             self._stopped.set()
-            for open_answer in list(self._open.values()):
-                open_answer.abandon()
+            for open_response in list(self._open.values()):
+                open_response.abandon()
         if self._fatal is not None:
             raise self._fatal
 
@@ -162,148 +189,79 @@ class RangeDownloader:
         return self._fatal is not None or self._part.count >= self._size
 
     def _scale_up(self) -> None:
-        now = time.monotonic()
         with self._state:
-            if self._limit < self._most and not self._crowded:
-                self._probe(now)
-            if not self._working and not self._todo:
-                self._todo, self._alone = self._part.missing(), False  # whatever became of it, it is still to come
-            if self._alone:
-                return
-            pieces = sum(-(-(stop - start) // SMALLEST) for start, stop in self._todo)
-            if self._lead is not None:
-                pieces += max(0, (self._lead.stop - self._lead.at) // SMALLEST - 1)
-            wanted = min(self._limit - self._working, pieces)
-        for _ in range(wanted):
-            own = not self._own_is_busy
-            if not own and self._spare is not None and not self._spare.take():
-                return
-            self._spawn(None, None, own=own)
+            queue = self._queue
+            if not self._concurrency.adapt(self._part.count, self._rate_alone if queue.lead else 0.0):
+                queue.lead_alone = True
+            if not self._connections.count:
+                queue.look_again()
+            more = min(self._concurrency.limit - self._connections.count, queue.worth_connections())
+        for _ in range(more):
+            with self._state:
+                if not self._connections.take():
+                    return
+            self._spawn(None, None)
 
-    def _probe(self, now: float) -> None:
-        """Allow more connections where those of the last step were worth it."""
-        seconds = now - self._probed
-        if seconds < (_PROBE if self._limit < MOST else _TRIAL):
-            return
-        count = self._part.count
-        (before, rate_before), rate = self._last, (count - self._probed_at) / seconds
-        self._last, self._probed, self._probed_at = (self._limit, rate), now, count
-        if self._limit < MOST:
-            self._limit = min(self._most, MOST, self._limit * 2)
-        elif self._lead is not None and rate < self._rate_alone * (1 + _LEAST):
-            self._alone = True  # one connection is as fast as all of them
-        elif rate > rate_before * (1 + _WORTH * (self._limit / before - 1)):
-            self._limit = min(self._most, self._limit + _MORE)
-        else:
-            self._most = self._limit
-
-    def _spawn(self, piece: ByteRange | None, answer: Response | None, *, own: bool) -> None:
+    def _spawn(self, piece: ByteRange | None, response: Response | None) -> None:
+        """Start a worker on a connection that was taken for it."""
         with self._state:
-            self._working += 1
-            self._own_is_busy |= own
-            first = self._working == 1
-        if start_thread(lambda: self._work(piece, answer, own), name="colabkit-fetch") is not None:
+            only = self._connections.count == 1
+        if start_thread(lambda: self._work(piece, response), name="colabkit-fetch") is not None:
             return
-        if first:
-            self._work(piece, answer, own)  # where no thread can be started, all comes over one connection
+        if only:
+            self._work(piece, response)  # where no thread can be started, all comes over one connection
         else:
-            self._leave(own)
+            self._leave()
 
-    def _work(self, piece: ByteRange | None, answer: Response | None, own: bool) -> None:
-        me = threading.get_ident()
+    def _work(self, piece: ByteRange | None, response: Response | None) -> None:
         try:
             while not self._stopped.is_set():
-                piece = piece or self._take()
+                if piece is None:
+                    with self._state:
+                        piece = self._queue.take(self._concurrency.expected)
                 if piece is None:
                     return
-                self._pieces[me], broke = piece, None
+                broke = None
                 try:
-                    self._carry(piece, answer)
+                    self._download_range(piece, response)
                 except TransientError as error:
                     broke = error
                 finally:
-                    self._pieces.pop(me, None)
-                    self._give_back(piece)
-                if broke is not None and not self._handle_transient(broke, began=answer is not None):
+                    with self._state:
+                        self._queue.give_back(piece)
+                if broke is not None and not self._handle_transient(broke, began=response is not None):
                     return
-                piece = answer = None
+                piece = response = None
         except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
             self._fail(error)
         finally:
-            self._leave(own)
+            self._leave()
 
-    def _leave(self, own: bool) -> None:
-        if not own and self._spare is not None:
-            self._spare.give()
+    def _leave(self) -> None:
         with self._state:
-            self._own_is_busy &= not own
-            self._working -= 1
+            self._connections.give()
             self._state.notify_all()
 
-    def _take(self) -> ByteRange | None:
-        """Cut the next piece: a fair share of what is left, so that slow and fast connections end together."""
-        with self._state:
-            lead = self._lead
-            if self._alone or not (self._todo or lead):
-                return None
-            left = sum(stop - start for start, stop in self._todo) + (lead.stop - lead.at if lead else 0)
-            connections = max(self._limit, min(self._most, MOST))  # there will soon be as many
-            share = min(LARGEST, max(SMALLEST, left // (2 * connections) // SMALLEST * SMALLEST))
-            if not self._todo:
-                if lead is None or lead.stop - lead.at < share + 2 * SMALLEST:
-                    return None
-                stop, lead.stop = lead.stop, (lead.stop - share) // SMALLEST * SMALLEST
-                return ByteRange(lead.stop, stop)
-            start, stop = self._todo.pop(0)
-            if stop - start > share + SMALLEST // 2:
-                self._todo.insert(0, (start + share, stop))
-                stop = start + share
-            return ByteRange(start, stop)
-
-    def _give_back(self, piece: ByteRange) -> None:
-        with self._state:
-            if piece is self._lead:
-                # Alone it passed over what helpers had brought: what is still missing is looked up.
-                self._lead, self._alone = None, False
-                self._todo = self._part.missing()
-                for other in list(self._pieces.values()):
-                    self._todo = _without(self._todo, (other.at, other.stop))
-            elif piece.at < piece.stop and not (self._alone and self._lead):
-                self._todo = sorted([*self._todo, (piece.at, piece.stop)])
-                while self._lead is not None and self._todo and self._todo[0][0] == self._lead.stop:
-                    self._lead.stop = self._todo.pop(0)[1]  # it comes past there anyway
-
-    def _go_alone(self, piece: ByteRange | None, *, refused: bool = True) -> bool:
-        """Let the lead bring all, as others are refused or break; False where there is no lead."""
-        with self._state:
-            self._refused |= refused
-            if self._lead is None or self._lead is piece:
-                return False
-            self._alone = True
-            self._lead.stop = self._lead_stop
-            self._todo = []
-        return True
-
-    def _carry(self, piece: ByteRange, answer: Response | None) -> None:
-        if answer is None:
+    def _download_range(self, piece: ByteRange, response: Response | None) -> None:
+        if response is None:
             try:
-                answer = self._ask(piece)
+                response = self._request(piece)
             except ReplacedError:
                 raise
             except (ChangedError, TransferError):
-                if self._go_alone(piece):
+                if self._leave_to_lead(piece, refused=True):
                     return
-                if self._lead_stop and not self._helped:
+                if self._queue.had_lead and not self._helped:
                     raise NoRangesError from None
                 raise
-            if answer is None:
+            if response is None:
                 return
         me = threading.get_ident()
-        self._open[me] = answer
+        self._open[me] = response
         stalls = StallDetector()
         try:
             while piece.at < piece.stop:
-                data = answer.read()
+                data = response.read()
                 if not data:
                     return  # the server sent a shorter part than it could have; the rest is asked for anew
                 if self._stopped.is_set():
@@ -314,14 +272,15 @@ class RangeDownloader:
                 stalls.add(len(data))
         finally:
             self._open.pop(me, None)
-            answer.close()
+            response.close()
         with self._state:
             self._state.notify_all()
 
-    def _ask(self, piece: ByteRange) -> Response | None:
-        target = self._target
+    def _request(self, piece: ByteRange) -> Response | None:
+        """Ask for a piece; None where the address had expired, and is another one now."""
+        target = self._address.target
         try:
-            answer, reached = self._client.get(
+            response, reached = self._client.get(
                 target,
                 first=piece.at,
                 last=piece.stop - 1,
@@ -329,65 +288,51 @@ class RangeDownloader:
                 read_timeout=min(60.0, 10.0 * (1 + self._backoff.failures)),
             )
         except ExpiredError as error:
-            self._renew(target, error)
+            with self._state:
+                self._address.renew(target, error, self._part.count)
             return None
         with self._state:
-            if self._target is target:
-                self._target = reached
+            self._address.follow(target, reached)
         try:
-            check_part(answer, self._part, piece.at)
+            check_part(response, self._part, piece.at)
         except BaseException:
-            answer.close()
+            response.close()
             raise
         self._helped = True
-        return answer
+        return response
+
+    def _leave_to_lead(self, piece: ByteRange | None, *, refused: bool) -> bool:
+        with self._state:
+            self._refused |= refused
+            return self._queue.leave_to_lead(piece)
 
     def _handle_transient(self, error: TransientError, *, began: bool) -> bool:
         """Decide after a failure: wait and go on (True), or leave the work to the other connections (False)."""
         with self._state:
-            count = self._part.count
-            if count - self._stumbled_at >= REAL_PROGRESS:
-                self._backoff.renew()
-                self._stumbled_at = count
-            if error.crowded and not began and self._working > 1:
-                self._crowded = True
-                self._limit = max(1, self._working - 1)
+            self._backoff.renew_after(self._part.count, REAL_PROGRESS)
+            if error.crowded and not began and self._connections.count > 1:
+                self._concurrency.reduce(self._connections.count - 1)
                 if error.retry_after is not None:
                     self._pause_until = max(self._pause_until, time.monotonic() + min(error.retry_after, 5.0))
                 return False
             now = time.monotonic()
             if now >= self._pause_until:  # connections that break together are one failure, not many
-                if self._refused and not self._helped and self._lead is None:
+                if self._refused and not self._helped and self._queue.lead is None:
                     raise NoRangesError  # the lead was the only way in
                 wait = self._backoff.wait(error.retry_after)
                 if isinstance(error, WrongPartError) and self._backoff.failures > 1:
                     raise NoRangesError
                 hopeless = wait is None or (not self._helped and self._backoff.failures > 1)
-                if hopeless and not began and self._go_alone(None, refused=not error.line):
+                if hopeless and not began and self._leave_to_lead(None, refused=not error.line):
                     return False
                 if wait is None:
                     raise retries_exhausted(
-                        f"cannot fetch {self._source.shown}: tried {self._backoff.failures} times", error
+                        f"cannot fetch {self._address.source.shown}: tried {self._backoff.failures} times", error
                     )
                 self._pause_until = now + wait
             pause = self._pause_until - now
         self._stopped.wait(pause)
         return True
-
-    def _renew(self, refused: RequestSpec, error: ExpiredError) -> None:
-        """Ask the source for a fresh address, as signed ones expire; three times without progress is a refusal."""
-        with self._state:
-            if self._target is not refused:
-                return  # another connection was refused too, and has asked already
-            count = self._part.count
-            self._renewals = 1 if count != self._expired_at else self._renewals + 1
-            self._expired_at = count
-            if self._renewals >= _MOST_RENEWALS:
-                raise error.error
-            renewed = self._source.remote().target
-            if renewed.version != refused.version:
-                raise ChangedError
-            self._target = renewed
 
     def _fail(self, error: BaseException) -> None:
         with self._state:

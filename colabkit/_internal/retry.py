@@ -11,7 +11,7 @@ _CHANCE = random.Random()  # noqa: S311 - spreads load, guards nothing
 
 @dataclass(kw_only=True)
 class Backoff:
-    """A budget of tries whose waits double, renewed by whoever sees progress.
+    """A budget of tries whose waits double, renewed where something gets done in between.
 
     Args:
         tries: Failures in a row that are forgiven.
@@ -35,6 +35,7 @@ class Backoff:
     patience: float = 120.0
     jitter: float = 0.25
     failures: int = field(default=0, init=False)
+    _progress: float = field(default=0.0, init=False)
 
     def wait(self, requested: float | None = None) -> float | None:
         """Count one failure and return the seconds to wait, or None when the budget is used up.
@@ -53,3 +54,18 @@ class Backoff:
     def renew(self) -> None:
         """Forget the failures: something got done since."""
         self.failures = 0
+
+    def renew_after(self, progress: float, least: float) -> None:
+        """Forget the failures if enough got done since the last time.
+
+        Args:
+            progress: What is done by now.
+            least: How much more that must be.
+        """
+        if progress - self._progress >= least:
+            self._progress = progress
+            self.renew()
+
+    def start_over(self) -> None:
+        """Begin with nothing done again, and with the tries that are left."""
+        self._progress = 0.0
