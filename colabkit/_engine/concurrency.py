@@ -74,16 +74,18 @@ class Concurrency:
     Args:
         chosen: The number that the user chose, or None.
         count: The bytes that are there at the beginning.
+        rate_alone: The bytes a second of the first answer while it was the only one, if it is the lead.
 
     Attributes:
         limit: How many there may be now.
     """
 
-    def __init__(self, chosen: int | None, count: int) -> None:
+    def __init__(self, chosen: int | None, count: int, *, rate_alone: float) -> None:
         self.limit = chosen or FIRST
         self._most = chosen or FURTHEST
         self._looked_at = time.monotonic()
         self._count = count
+        self._rate_alone = rate_alone
         self._last = (0, 0.0)  # the connections of the step before, and its bytes a second
 
     @property
@@ -91,12 +93,12 @@ class Concurrency:
         """How many there will soon be."""
         return max(self.limit, min(self._most, MOST))
 
-    def adapt(self, count: int, rate_alone: float) -> bool:
+    def adapt(self, count: int, *, leads: bool) -> bool:
         """Allow more where those of the last step were worth it.
 
         Args:
             count: The bytes that are there now.
-            rate_alone: The bytes a second of the lead when it was alone; 0 without a lead.
+            leads: The lead still goes on.
 
         Returns:
             Whether more are worth anything: False where the lead alone was as fast as all of them.
@@ -109,7 +111,7 @@ class Concurrency:
         self._last, self._looked_at, self._count = (self.limit, rate), now, count
         if self.limit < MOST:
             self.limit = min(self._most, MOST, self.limit * 2)
-        elif rate < rate_alone * (1 + _LEAST):
+        elif leads and rate < self._rate_alone * (1 + _LEAST):
             return False
         elif rate > rate_before * (1 + _WORTH * (self.limit / before - 1)):
             self.limit = min(self._most, self.limit + _MORE)

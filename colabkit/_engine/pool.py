@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from colabkit._engine.concurrency import Concurrency, FileConnections
 from colabkit._engine.partial_file import ClosedError
 from colabkit._engine.range_queue import ByteRange, RangeQueue
+from colabkit._engine.requester import REAL_PROGRESS
 from colabkit._http.errors import retries_exhausted
 from colabkit._http.types import (
     ChangedError,
@@ -35,8 +36,6 @@ _MOST_RENEWALS = 3
 _TICK = 0.05
 _WINDOW = 20.0
 _SLOWEST = 1024.0
-REAL_PROGRESS = 64 << 10
-"""Bytes that renew the budget of tries; fewer could be a server that will never get done."""
 
 
 class StallDetector:
@@ -144,12 +143,10 @@ class RangeDownloader:
         self._client = client
         self._address = address
         self._part = part
-        self._generation = part.generation
-        self._size = part.size or 0
-        self._first = (ByteRange(response.start, min(response.stop or self._size, self._size)), response)
-        self._rate_alone = rate
+        size = part.size or 0
+        self._first = (ByteRange(response.start, min(response.stop or size, size)), response)
         self._queue = RangeQueue(part, self._first[0], leads=rate > 0)
-        self._concurrency = Concurrency(connections, part.count)
+        self._concurrency = Concurrency(connections, part.count, rate_alone=rate)
         self._connections = FileConnections(spare)
         self._backoff = backoff
         self._pause_until = 0.0
@@ -186,12 +183,12 @@ class RangeDownloader:
             raise self._fatal
 
     def _over(self) -> bool:
-        return self._fatal is not None or self._part.count >= self._size
+        return self._fatal is not None or self._part.count >= (self._part.size or 0)
 
     def _scale_up(self) -> None:
         with self._state:
             queue = self._queue
-            if not self._concurrency.adapt(self._part.count, self._rate_alone if queue.lead else 0.0):
+            if not self._concurrency.adapt(self._part.count, leads=queue.lead is not None):
                 queue.lead_alone = True
             if not self._connections.count:
                 queue.look_again()
@@ -267,7 +264,7 @@ class RangeDownloader:
                 if self._stopped.is_set():
                     return
                 data = data[: max(0, piece.stop - piece.at)]
-                self._part.write(piece.at, data, generation=self._generation)
+                self._part.write(piece.at, data, generation=self._queue.generation)
                 piece.at += len(data)
                 stalls.add(len(data))
         finally:

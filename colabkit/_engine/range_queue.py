@@ -33,12 +33,14 @@ class RangeQueue:
         leads: That answer is the lead.
 
     Attributes:
+        generation: That of the part; bytes of these ranges are written under it.
         lead: What the lead still brings; None once it has ended.
         had_lead: There was one.
         lead_alone: It brings all, and nothing is handed out.
     """
 
     def __init__(self, part: PartialFile, first: ByteRange, *, leads: bool) -> None:
+        self.generation = part.generation
         self._part = part
         self._waiting = _without(part.missing(), (first.at, first.stop))
         self._under_way = {first}
