@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from colabkit._archive import extraction
 from colabkit._archive.target import why_refused
-from colabkit._engine.walk import files_below
+from colabkit._engine.uploads.walk import files_below
 from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors
 from colabkit._internal.display.progress import amount
 from colabkit.errors import AddressError, DiskFullError, NotFoundError, NotWritableError

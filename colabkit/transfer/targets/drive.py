@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from colabkit._engine.parallel import parallel_map
 from colabkit._engine.uploads.body import all_blocks
-from colabkit._engine.walk import LocalFile, files_below
+from colabkit._engine.uploads.walk import LocalFile, files_below
 from colabkit._internal.disk.files import map_os_errors
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.log import notify

@@ -14,7 +14,7 @@ from colabkit._clients.gcs.address import GcsAddress, check_name, parse
 from colabkit._engine.parallel import parallel_map
 from colabkit._engine.uploads.body import FileContent
 from colabkit._engine.uploads.gcs import ABSENT, ONE_REQUEST, GcsUpload, Place, new_journal, upload_file
-from colabkit._engine.walk import LocalFile, files_below
+from colabkit._engine.uploads.walk import LocalFile, files_below
 from colabkit._internal.disk import checksum
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit.errors import AddressError, ExistsError

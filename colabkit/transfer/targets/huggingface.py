@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from colabkit._clients.huggingface import Hub, HubAddress, parse, repo
 from colabkit._engine.uploads.body import all_blocks
-from colabkit._engine.walk import files_below
+from colabkit._engine.uploads.walk import files_below
 from colabkit._internal.disk.files import map_os_errors
 from colabkit._internal.display.few import few
 from colabkit.errors import AccessError, AddressError, ExistsError, IntegrityError, NotFoundError, TransferError

@@ -20,7 +20,7 @@ from colabkit._clients.kaggle import requests as kaggle_requests
 from colabkit._clients.kaggle.handle import parse
 from colabkit._engine.uploads.body import FileContent, all_blocks
 from colabkit._engine.uploads.kaggle import error_of, of_content, of_file
-from colabkit._engine.walk import files_below
+from colabkit._engine.uploads.walk import files_below
 from colabkit._internal.disk.files import map_os_errors
 from colabkit._internal.log import notify
 from colabkit._internal.nearest import suggest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from colabkit._engine import local
 from colabkit._engine.parallel import parallel_map
 from colabkit._engine.uploads.body import all_blocks
-from colabkit._engine.walk import LocalFile, files_below
+from colabkit._engine.uploads.walk import LocalFile, files_below
 from colabkit._internal.disk.files import atomic_write, map_os_errors
 from colabkit._internal.disk.paths import expand
 from colabkit._internal.display.progress import progress as open_progress
