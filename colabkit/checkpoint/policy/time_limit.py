@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from colabkit._internal.display.training_display import duration
+from colabkit._internal.display.training_progress import duration
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.policy import parse_every
 from colabkit.errors import AddressError, DataError
