@@ -13,11 +13,54 @@ from colabkit.port import cell as cells
 from colabkit.port.report import Change, Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from colabkit.port.cell import Cell
+    from colabkit.port.context import Context
 
 _FORGETS = re.compile(
     r"google\.colab\.(?:drive|userdata|files)|(?:kagglehub|gdown|opendatasets|wget|kaggle_secrets)\b.*"
 )
+
+
+class _PortedRun:
+    """The run of the ported trainings: opened once, before the first; where there are several, each is a phase of it.
+
+    Args:
+        read_cells: All cells, as they were.
+        names: What they import and bind.
+    """
+
+    def __init__(self, read_cells: Collection[Cell], names: Context) -> None:
+        self._names = names
+        self._opened = any(re.search(r"\bopen_run\(", cell.source) for cell in read_cells)
+        self._trainings, self._phase = 0, 0
+        for cell in read_cells:
+            self._trainings += sum(isinstance(one, torch_loop.TorchLoop) for one in torch_loop.find(cell, names))
+            self._trainings += sum(not one.reason for one in training.find(cell, names))
+
+    def open_before(self, cell: Cell, statement: ast.stmt) -> list[tuple[int, int, str]] | None:
+        """Return the edit that opens the run before a training, if it is the first; None where no line is free."""
+        start = cell.span(statement)[0]
+        if cell.source[:start].rpartition("\n")[2].strip():
+            return None
+        if self._opened:
+            return []
+        self._opened = True
+        where = json.dumps(self._where(), ensure_ascii=False)
+        return [(start, start, f"{self._names.run} = {self._names.alias}.open_run({where})\n")]
+
+    def next_phase(self) -> str:
+        """Return the name of a training's phase; "" for the only training."""
+        self._phase += 1
+        return f"fit-{self._phase}" if self._trainings > 1 else ""
+
+    def _where(self) -> str:
+        name = re.sub(r"[^\w.-]+", "-", self._names.stem).strip("-.") or "notebook"
+        if self._names.keep:
+            return f"{self._names.keep.rstrip('/')}/runs/{name}"
+        mounts = any(what.startswith("google.colab.drive") for what in self._names.imports.values())
+        return f"drive:runs/{name}" if mounts else f"runs/{name}"
 
 
 class Rewriting:
@@ -39,8 +82,7 @@ class Rewriting:
         self.changes: list[Change] = []
         self.kept: list[Kept] = []
         self.first = ""
-        self._phases, self._fits = self._count_trainings(), 0
-        self._has_run = any(re.search(r"\bopen_run\(", text) for text in texts.values())
+        self._run = _PortedRun(self.cells.values(), self.context)
 
     def run(self) -> None:
         """Rewrite all cells."""
@@ -89,7 +131,7 @@ class Rewriting:
             return True
         if lines is not None:
             self.new[number] = text
-            self.changes.append(self._change(number, "system", cell.source.strip().partition("\n")[0], text))
+            self.changes.append(_change(number, "system", cell.source.strip().partition("\n")[0], text))
         return True
 
     def _read_command(self, text: str) -> commands.Found | None:
@@ -139,7 +181,7 @@ class Rewriting:
             line = cell.source[: command.start].rpartition("\n")[2]
             text = f"\n{line}".join(reading.calls) + (f"  {reading.comment}" if reading.comment else "")
             edits.append((command.start, command.end, text))
-            changes.append(self._change(number, reading.kind, before, text))
+            changes.append(_change(number, reading.kind, before, text))
         return edits, changes
 
     def _calls(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
@@ -150,7 +192,7 @@ class Rewriting:
                 self._keep(number, call.kind, before, call.reason, works=call.works)
                 continue
             edits.append((*cell.span(call.node), call.text))
-            changes.append(self._change(number, call.kind, before, call.text))
+            changes.append(_change(number, call.kind, before, call.text))
         return edits, changes
 
     def _secrets(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
@@ -161,14 +203,6 @@ class Rewriting:
             changes.append(Change(cell=number + 1, kind="secret", before="(a secret in clear)", after=text))
         return edits, changes
 
-    def _count_trainings(self) -> int:
-        loops = sum(
-            isinstance(one, torch_loop.TorchLoop)
-            for cell in self.cells.values()
-            for one in torch_loop.find(cell, self.context)
-        )
-        return loops + sum(not one.reason for cell in self.cells.values() for one in training.find(cell, self.context))
-
     def _trainings(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
         edits: list[tuple[int, int, str]] = []
         changes: list[Change] = []
@@ -177,15 +211,15 @@ class Rewriting:
             if one.reason:
                 self._keep(number, "train", before, one.reason)
                 continue
-            opened = self._open_run(cell, one.statement)
+            opened = self._run.open_before(cell, one.statement)
             if opened is None:
                 self._keep(number, "train", before, "another statement stands before it in its line")
                 continue
             edits += opened
-            phase = self._next_phase()
+            phase = self._run.next_phase()
             edit = training.with_callback(one, cell, self.context, training.callback(one, self.context, phase))
             edits.append(edit)
-            changes.append(self._change(number, "train", before, edit[2].strip(", \n")))
+            changes.append(_change(number, "train", before, edit[2].strip(", \n")))
         return edits, changes
 
     def _weights(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
@@ -197,7 +231,7 @@ class Rewriting:
             text = f"{quote}{name}{quote}"
             if before.strip("\"'") == node.value and before[:1] in "\"'":  # one plain text, as nearly all are
                 edits.append((*cell.span(node), text))
-                changes.append(self._change(number, "weights", before, text))
+                changes.append(_change(number, "weights", before, text))
         for call in weights.unread(cell, self.context, names):
             self._keep(number, "weights", cell.text(call), weights.NOT_READ)
         return edits, changes
@@ -206,12 +240,12 @@ class Rewriting:
         edits: list[tuple[int, int, str]] = []
         changes: list[Change] = []
         for one in torch_loop.find(cell, self.context):
-            opened = self._open_run(cell, one.outer) if isinstance(one, torch_loop.TorchLoop) else None
+            opened = self._run.open_before(cell, one.outer) if isinstance(one, torch_loop.TorchLoop) else None
             if not isinstance(one, torch_loop.TorchLoop) or opened is None:
                 statement = one.outer if isinstance(one, torch_loop.TorchLoop) else one
                 self._keep(number, "train", cell.text(statement).partition("\n")[0], torch_loop.BY_HAND)
                 continue
-            phase = self._next_phase()
+            phase = self._run.next_phase()
             run = self.context.run + (f'.phase("{phase}")' if phase else "")
             name = next(name for name in ("loop", "ck_loop") if name not in self.context.bound or name == "ck_loop")
             state = ", ".join(f"{name}={name}" for name in one.state)
@@ -225,30 +259,8 @@ class Rewriting:
                 first, last = cell.span(one.enumerated)
                 gone_through = cell.text(one.enumerated.args[0]).replace(loader, name, 1)
                 edits.append((first, last, f"enumerate({gone_through}, {torch_loop.start(one, name, cell.text)})"))
-            changes.append(self._change(number, "train", cell.text(one.outer).partition("\n")[0], made))
+            changes.append(_change(number, "train", cell.text(one.outer).partition("\n")[0], made))
         return edits, changes
-
-    def _open_run(self, cell: Cell, statement: ast.stmt) -> list[tuple[int, int, str]] | None:
-        """Return the edit that opens the run before the first training; None where no line is free for it."""
-        start = cell.span(statement)[0]
-        if cell.source[:start].rpartition("\n")[2].strip():
-            return None
-        if self._has_run:
-            return []
-        self._has_run = True
-        opened = f"{self.context.run} = {self.context.alias}.open_run({json.dumps(self._where(), ensure_ascii=False)})"
-        return [(start, start, f"{opened}\n")]
-
-    def _next_phase(self) -> str:
-        self._fits += 1
-        return f"fit-{self._fits}" if self._phases > 1 else ""
-
-    def _where(self) -> str:
-        name = re.sub(r"[^\w.-]+", "-", self.context.stem).strip("-.") or "notebook"
-        if self.context.keep:
-            return f"{self.context.keep.rstrip('/')}/runs/{name}"
-        mounts = any(what.startswith("google.colab.drive") for what in self.context.imports.values())
-        return f"drive:runs/{name}" if mounts else f"runs/{name}"
 
     def _remove_kaggle_json(self) -> None:
         for number, text in kaggle_json.without(self._now(), self.context, self.kind).items():
@@ -296,12 +308,13 @@ class Rewriting:
             lines.append(f"{self.context.alias}.colab_shim()  # google.colab where Colab's own is missing")
         self.first = "\n".join(lines)
 
-    def _change(self, number: int, kind: str, before: str, after: str) -> Change:
-        return Change(cell=number + 1, kind=kind, before=clear_text.masked(before), after=clear_text.masked(after))
-
     def _keep(self, number: int, kind: str, line: str, reason: str, *, works: bool = False) -> None:
         line = clear_text.masked(line)[:300]
         self.kept.append(Kept(cell=number + 1, kind=kind, line=line, reason=reason, works=works))
+
+
+def _change(number: int, kind: str, before: str, after: str) -> Change:
+    return Change(cell=number + 1, kind=kind, before=clear_text.masked(before), after=clear_text.masked(after))
 
 
 def _imports_colab(cell: Cell) -> bool:
