@@ -124,8 +124,8 @@ def test_a_wrong_byte_is_caught_by_the_users_checksum(server, blob, tmp_path):
     data = blob(SIZE)
     server.put("a.bin", data, Fault(kind="flip", at=9 * MIB))
     checksum = "sha256:" + hashlib.sha256(data).hexdigest()
-    with pytest.raises(IntegrityError, match="you said"):
-        fetch(server.url("a.bin"), tmp_path / "a.bin", checksum=checksum)
+    with pytest.raises(IntegrityError, match="you said"):  # a second connection might bring that byte as it is
+        fetch(server.url("a.bin"), tmp_path / "a.bin", checksum=checksum, connections=1)
     assert names(tmp_path) == []
     done = fetch_details(server.url("a.bin"), tmp_path / "a.bin", checksum=checksum)
     assert (done.path.read_bytes() == data, done.checksum, done.from_cache) == (True, checksum, False)
