@@ -19,7 +19,7 @@ from colabkit._internal.log import notify
 from colabkit.errors import ColabKitError, DiskFullError, UnreachableError, UnsupportedError
 from colabkit.runtime import my_drive
 from colabkit.storage.base import check_name, refuse_empty
-from colabkit.storage.local import LocalStorage
+from colabkit.storage.local import LocalStorage, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -197,7 +197,7 @@ class DriveStorage(LocalStorage):
 
     def _check_room(self, name: str, size: int) -> None:
         """Refuse what does not fit: the mount would take it, and it would never reach Drive."""
-        with self._translated(name):
+        with translated(name, self.address):
             self._check_alive()
             status = os.statvfs(self._mount)
         quota, free = status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize

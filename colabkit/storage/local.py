@@ -89,7 +89,7 @@ class LocalStorage:
         self, name: str, source: bytes | StrPath, *, only_if: OnlyIf = None, progress: Progress | None = None
     ) -> Stored:
         path = self._path(name)
-        with self._translated(name):
+        with translated(name, self.address):
             self._begin(path.parent)
             with temp_then_rename(path.parent, path.name) as (file, publish):
                 size, crc = _copy(source, file, progress)
@@ -109,7 +109,7 @@ class LocalStorage:
     def _get(
         self, name: str, path: StrPath, algorithm: str, progress: Progress | None
     ) -> tuple[Stored, Checksum | None]:
-        with self._translated(name), self._open(name) as origin, atomic_write(path) as file:
+        with translated(name, self.address), self._open(name) as origin, atomic_write(path) as file:
             before = os.fstat(origin.fileno())
             size, checksum = _copy_down(origin, file, progress, algorithm)
             if size != before.st_size or not self._is_consistent(before, os.fstat(origin.fileno())):
@@ -117,7 +117,7 @@ class LocalStorage:
         return self._described(name, before), checksum
 
     def read(self, name: str, *, size: int | None = None) -> bytes:
-        with self._translated(name):
+        with translated(name, self.address):
             for _ in range(_TRIES):
                 with self._open(name) as file:
                     before = os.fstat(file.fileno())
@@ -128,24 +128,24 @@ class LocalStorage:
         raise not_stored(name, self.address)
 
     def entry(self, name: str) -> Stored | None:
-        with self._translated(name):
+        with translated(name, self.address):
             try:
                 return self._stored(name, self._content_path(name))
             except NotStoredError:
                 return None
 
     def list(self, prefix: str = "") -> Sequence[Stored]:
-        with self._translated(prefix or "the list"):
+        with translated(prefix or "the list", self.address):
             return sorted(self._walk(prefix), key=lambda stored: stored.name)
 
     def holds(self, name: str, path: Path) -> bool:
         """Say whether an object has the bytes of a local file; both are read for it."""
-        with self._translated(name), map_os_errors(path):
+        with translated(name, self.address), map_os_errors(path):
             return filecmp.cmp(self._content_path(name), path, shallow=False)
 
     def delete(self, name: str) -> None:
         path = self._path(name)
-        with self._translated(name):
+        with translated(name, self.address):
             self._check_alive()
             self._discard(path)
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -310,37 +310,45 @@ class LocalStorage:
                         if self._is_visible(status):
                             yield self._described(check_name(name), status)
 
-    @contextlib.contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in _UNREACHABLE and not isinstance(error, UnreachableError):
-                raise self._unreachable(what, cause) from cause
-            raise
-        except ColabKitError:
-            raise
-        except OSError as error:
-            raise self._translate(what, error) from error
 
-    def _translate(self, what: str, error: OSError) -> StorageError:
-        why = error.strerror or str(error)
-        if error.errno in _UNREACHABLE:
-            return self._unreachable(what, error)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return DiskFullError(f"no room left for {what} in {self.address}", why=why, hint="free some space there")
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            do = "choose a place that you may write to, or another name"
-            return NotWritableError(f"cannot write {what} in {self.address}", why=why, hint=do)
-        return StorageError(f"{self.address} failed at {what}", why=why, hint="check that the disk or mount is healthy")
+@contextlib.contextmanager
+def translated(what: str, address: str) -> Iterator[None]:
+    """Turn what the system says into an error of a storage, which names it.
 
-    def _unreachable(self, what: str, error: OSError) -> UnreachableError:
+    Args:
+        what: The object that it is about.
+        address: The storage, as the user writes it.
+
+    Raises:
+        StorageError: Or one of its kinds.
+    """
+    try:
+        yield
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _UNREACHABLE and not isinstance(error, UnreachableError):
+            raise _translate(what, address, cause) from cause
+        raise
+    except ColabKitError:
+        raise
+    except OSError as error:
+        raise _translate(what, address, error) from error
+
+
+def _translate(what: str, address: str, error: OSError) -> StorageError:
+    why = error.strerror or str(error)
+    if error.errno in _UNREACHABLE:
         return UnreachableError(
-            f"{self.address} does not answer, asked for {what}",
-            why=error.strerror or str(error),
+            f"{address} does not answer, asked for {what}",
+            why=why,
             hint="check that the disk or the mount is healthy, or mount it again",
         )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(f"no room left for {what} in {address}", why=why, hint="free some space there")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        do = "choose a place that you may write to, or another name"
+        return NotWritableError(f"cannot write {what} in {address}", why=why, hint=do)
+    return StorageError(f"{address} failed at {what}", why=why, hint="check that the disk or mount is healthy")
 
 
 def is_hidden(part: str) -> bool:
