@@ -23,18 +23,9 @@ __all__ = ["HOSTS", "Host", "Runtime", "detect"]
 
 HOSTS = (
     "kaggle",  # before Colab: its image is built from Colab's
-    "colab_enterprise",  # before Colab: it carries Colab's marks, too
     "colab",
-    "vertex_workbench",
-    "studio_lab",  # before SageMaker, which it is built on
-    "sagemaker",
-    "lightning",
-    "paperspace",
-    "deepnote",
-    "databricks",
-    "others",
-    "jupyterhub",  # after all that run a hub of their own underneath
-    "local",  # takes what is left
+    "services",
+    "local",  # takes what is left; after all that run a hub of their own underneath
 )
 """The files of the hosts, in the order in which they are asked."""
 

@@ -22,6 +22,30 @@ DRIVE = "/content/drive"
 
 def recognise(place: Probe) -> Host | None:
     """Recognise a Colab machine, in its kernel as well as in a `!python` subprocess."""
+    # Enterprise first: it carries Colab's marks, but Drive and auth refuse there.
+    return _enterprise(place) or _colab(place)
+
+
+def _enterprise(place: Probe) -> Host | None:
+    """Recognise a Colab Enterprise runtime."""
+    if place.env.get("VERTEX_PRODUCT") != "COLAB_ENTERPRISE":
+        return None
+    return Host(
+        host="colab_enterprise",
+        name="Colab Enterprise",
+        evidence=tuple(filter(None, (place.shows("VERTEX_PRODUCT"), place.shows(TAG)))),
+        _frontend=place.frontend(hosted="browser"),
+        work_dir=place.folder("/content") or place.cwd,
+        image=place.env.get(TAG),
+        image_date=image_date(place.env.get(TAG, "")),
+        # The defaults of a runtime template: https://cloud.google.com/colab/docs/idle-shutdown and .../docs/runtimes
+        max_session_hours=18,
+        idle_minutes=180,
+        notes=("Google Drive cannot be mounted here; keep what must last in Cloud Storage (gs://)",),
+    )
+
+
+def _colab(place: Probe) -> Host | None:
     if not (place.env.get(TAG) and place.has(HOSTNAME)):
         return None
     shell = f"the shell is {frontend_rpc.SHELL}" if frontend_rpc.is_kernel(place.shell) else ""

@@ -1,4 +1,4 @@
-"""The user's own machine: VS Code, Jupyter, IPython or a script. The last of the table: it takes what is left."""
+"""Any machine that no service has marked: a JupyterHub, Binder, or the user's own. The last: it takes what is left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,39 @@ from colabkit.runtime.hosts import colab
 
 
 def recognise(place: Probe) -> Host:
-    """Describe the machine by what this process runs in."""
+    """Recognise Binder and a hub; else describe the machine by what this process runs in."""
+    return _hub(place) or _own_machine(place)
+
+
+def _hub(place: Probe) -> Host | None:
+    """Recognise a Binder session, then any JupyterHub."""
+    if place.env.get("BINDER_SERVICE_HOST"):
+        return Host(
+            host="binder",
+            name="Binder",
+            evidence=(place.is_set("BINDER_SERVICE_HOST"),),
+            _frontend=place.frontend(),
+            work_dir=place.cwd,
+            # https://mybinder.readthedocs.io/en/latest/about/user-guidelines.html
+            max_session_hours=6,
+            idle_minutes=10,
+            notes=("nothing is kept when a Binder session ends",),
+        )
+    if place.env.get("JUPYTERHUB_USER"):
+        marks = ("JUPYTERHUB_USER", "JUPYTERHUB_API_URL")
+        return Host(
+            host="jupyterhub",
+            name="JupyterHub",
+            evidence=tuple(filter(None, map(place.is_set, marks))),
+            _frontend=place.frontend(),
+            work_dir=place.cwd,
+            persistent_dir=place.home,
+            ephemeral=False,
+        )
+    return None
+
+
+def _own_machine(place: Probe) -> Host:
     evidence = [_process(place)]
     image = place.env.get(colab.TAG)
     if image:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from colabkit.runtime import HOSTS, detect
-from colabkit.runtime.hosts.others import ROWS
+from colabkit.runtime.hosts.services import ROWS
 from tests.unit.runtime import recorded
 from tests.unit.runtime.contract import HostContract
 
@@ -191,7 +191,7 @@ def test_others(row, tmp_path):
 
 def test_hosts_are_ordered():
     """Kaggle is asked before both Colabs, and the one that takes everything is asked last."""
-    assert HOSTS.index("kaggle") < HOSTS.index("colab_enterprise") < HOSTS.index("colab")
+    assert HOSTS.index("kaggle") < HOSTS.index("colab")
     assert HOSTS[-1] == "local"
 
 
