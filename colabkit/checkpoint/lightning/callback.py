@@ -20,7 +20,7 @@ from colabkit.checkpoint.loop.resumable import Resumable, give_generators, of_th
 from colabkit.checkpoint.lost_files import is_lost
 from colabkit.checkpoint.policy.save_triggers import session_left
 from colabkit.checkpoint.state import pytree, rng
-from colabkit.checkpoint.trainer_view import EVERY, TrainerView, plain
+from colabkit.checkpoint.view.trainer import EVERY, TrainerView, plain
 from colabkit.errors import UnsupportedError
 
 if TYPE_CHECKING:

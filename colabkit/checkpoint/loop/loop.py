@@ -24,7 +24,6 @@ from colabkit._internal.display.show import Shown
 from colabkit._internal.display.training_display import TrainingDisplay
 from colabkit._internal.log import warn
 from colabkit.checkpoint.loop.gradients import PendingGradients
-from colabkit.checkpoint.loop.journal import Journal
 from colabkit.checkpoint.loop.reader import numbers_anew
 from colabkit.checkpoint.loop.resumable import Resumable, give_generators, of_the_epoch, take_generators
 from colabkit.checkpoint.loop.worker_deaths import WorkerDeaths
@@ -35,6 +34,7 @@ from colabkit.checkpoint.policy.signals import TIME_OVER
 from colabkit.checkpoint.policy.time_limit import Forecast
 from colabkit.checkpoint.state import rng
 from colabkit.checkpoint.time_use import FOR_LOADERS, StepClock
+from colabkit.checkpoint.view.journal import Journal
 from colabkit.errors import CheckpointError, ColabKitError, CorruptCheckpointError, DataError
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from colabkit.checkpoint.lost_files import is_lost
 from colabkit.checkpoint.policy.save_triggers import session_left
 from colabkit.checkpoint.policy.signals import TIME_OVER
 from colabkit.checkpoint.state import pytree, rng
-from colabkit.checkpoint.trainer_view import TrainerView
 from colabkit.checkpoint.transformers import trainer_state
 from colabkit.checkpoint.transformers.batches import EpochBatches, Place
+from colabkit.checkpoint.view.trainer import TrainerView
 from colabkit.errors import CorruptCheckpointError, UnsupportedError
 
 if TYPE_CHECKING:

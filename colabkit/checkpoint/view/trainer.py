@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._internal import log
 from colabkit._internal.display.training_display import TrainingDisplay
-from colabkit.checkpoint.loop.journal import Journal
 from colabkit.checkpoint.management.history import saved_words
+from colabkit.checkpoint.view.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
