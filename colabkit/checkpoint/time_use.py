@@ -57,6 +57,27 @@ class TimeUse:
         return self.waiting is not None and self.waiting > _WAITS * self.seconds
 
 
+class TrainingTime:
+    """The seconds of a training, those of earlier processes included."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How many there are so far."""
+        return self._before + time.monotonic() - self._began
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._began = time.monotonic()
+
+    def go_on(self, before: float) -> None:
+        """Add the seconds of earlier processes."""
+        self._before = before
+
+
 class StepClock:
     """Adds up the seconds of steps and of what they wait for.
 

@@ -121,6 +121,40 @@ class BestMetric:
         return {"metric": self.metric, "mode": self.mode, "value": value, **where}
 
 
+class BestSoFar:
+    """The best state of a run, among those that were judged.
+
+    Args:
+        by: By which metric the best is chosen; None for no best state.
+
+    Attributes:
+        note: What makes it the best, as a checkpoint carries it; None while there is none.
+        is_new: Whether the present state is the best one, and not saved yet.
+    """
+
+    def __init__(self, by: BestMetric | None) -> None:
+        self._by = by
+        self.note: dict[str, Any] | None = None
+        self.is_new = False
+
+    @property
+    def metric(self) -> str | None:
+        """The metric by which it is chosen."""
+        return None if self._by is None else self._by.metric
+
+    def judge(self, value: float, *, step: int, epoch: int) -> None:
+        """Compare the present state with it.
+
+        Args:
+            value: What the metric is.
+            step: At how many steps, of all epochs.
+            epoch: In which epoch.
+        """
+        note = None if self._by is None else self._by.judge(value, self.note, step=step, epoch=epoch)
+        if note is not None:
+            self.note, self.is_new = note, True
+
+
 def parse_best(text: str | tuple[str, str] | BestMetric) -> BestMetric:
     """Read by which metric the best is chosen.
 

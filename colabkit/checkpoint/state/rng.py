@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+_EPOCH_START = "begin/"
+
 
 def capture() -> dict[str, Array]:
     """Copy the states into arrays whose names begin with `rng/`."""
@@ -38,6 +40,26 @@ def restore(tensors: Mapping[str, Array]) -> None:
     words = tensors["rng/numpy"]
     np.random.set_state(("MT19937", words[:-2], int(words[-2]), int(words[-1]), float(tensors["rng/numpy_gauss"][0])))
     _restore_torch(tensors)
+
+
+def at_epoch_start(states: Mapping[str, Array]) -> dict[str, Array]:
+    """Name the states with which an epoch began, so that they stand in a checkpoint beside the present ones.
+
+    Example:
+        >>> at_epoch_start({"rng/python": 1})
+        {'begin/rng/python': 1}
+    """
+    return {f"{_EPOCH_START}{name}": array for name, array in states.items()}
+
+
+def of_epoch_start(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the states with which the epoch of a checkpoint began.
+
+    Example:
+        >>> of_epoch_start({"begin/rng/python": 1, "rng/python": 2})
+        {'rng/python': 1}
+    """
+    return {name[len(_EPOCH_START) :]: array for name, array in tensors.items() if name.startswith(_EPOCH_START)}
 
 
 def _capture_torch() -> dict[str, Array]:

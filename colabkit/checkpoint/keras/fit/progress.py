@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit._internal.log import notify, warn
+from colabkit._internal.log import warn
+from colabkit.checkpoint.policy.save_clock import SaveClock
+from colabkit.checkpoint.time_use import TrainingTime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from colabkit.checkpoint.policy import BestMetric, SaveInterval
-    from colabkit.checkpoint.policy.save_triggers import SaveTriggers
 
 _LOOK_EVERY = 0.1  # seconds between two looks at what may call for a save
 
@@ -33,6 +34,7 @@ class Progress:
         epoch_step: `step` at the newest end of an epoch.
         logs: What the last step gave; on JAX it may still be computed.
         metrics: What the last epoch has measured.
+        time: Its seconds.
         best: What makes the best state the best so far; None while there is none.
     """
 
@@ -43,17 +45,7 @@ class Progress:
         self.logs: dict[str, Any] = {}
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] | None = None
-        self._spent = 0.0
-        self._began = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training, earlier processes included."""
-        return self._spent + time.monotonic() - self._began
-
-    def start_clock(self) -> None:
-        """Count the seconds from now on."""
-        self._began = time.monotonic()
+        self.time = TrainingTime()
 
     def restore(self, meta: Mapping[str, Any]) -> None:
         """Go on from the counters of a checkpoint."""
@@ -61,7 +53,7 @@ class Progress:
         self.epoch_step = int(meta.get("epoch_step") or 0)
         self.metrics = dict(meta.get("metrics") or {})
         self.best = meta.get("best")
-        self._spent = meta["seconds"]
+        self.time.go_on(meta["seconds"])
 
     def advance(self, done: int, logs: Any) -> None:
         """Count the steps up to one of the epoch, whose logs these are."""
@@ -87,36 +79,18 @@ class Progress:
         return better is not None
 
 
-class SaveClock:
-    """Says when to save: by the run's interval, and on occasions that no interval foresees.
-
-    Most steps ask for no more than whether a time and a step have come, so that they cost next to nothing.
+class LookClock(SaveClock):
+    """Says when to save, and until when nothing can be due: most steps ask for no more, so they cost next to nothing.
 
     Args:
         run: The run's name, for messages.
         every: How often to save.
-
-    Attributes:
-        saved_step: The step of the newest state that was handed on to be written.
-        triggers: The other occasions; None until the training has begun.
     """
 
     def __init__(self, run: str, every: SaveInterval) -> None:
-        self._run = run
-        self._every = every
+        super().__init__(run, every)
         self.saved_step = 0
-        self.triggers: SaveTriggers | None = None
-        self._saved_at = time.monotonic()
         self._look_at, self._look_at_step = 0.0, 0
-
-    def start(self, triggers: SaveTriggers) -> None:
-        """Count the interval from now on."""
-        self.triggers = triggers
-        self._saved_at = time.monotonic()
-
-    def saved(self) -> None:
-        """Count the interval anew: a state was handed on."""
-        self._saved_at = time.monotonic()
 
     def epoch_begins(self) -> None:
         """Look after the first step of an epoch, whatever was planned."""
@@ -144,12 +118,3 @@ class SaveClock:
             self._look_at_step = min(self._look_at_step, progress.step_in_epoch + due_in)
         if together:
             self._look_at_step = 0
-
-    def due(self, step: int) -> bool:
-        """Whether to save after a step; an occasion is told."""
-        if self._every.due(seconds=time.monotonic() - self._saved_at, steps=step - self.saved_step):
-            return True
-        if self.triggers is None or not (why := self.triggers.now(saved_at=self._saved_at)):
-            return False
-        notify("%s: %s; saving at step %s", self._run, why, step)
-        return True

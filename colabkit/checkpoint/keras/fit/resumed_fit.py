@@ -11,15 +11,16 @@ from colabkit.checkpoint.keras import build
 from colabkit.checkpoint.keras.data.validation import Validation
 from colabkit.checkpoint.keras.fit import loop as fit_loop
 from colabkit.checkpoint.keras.fit.data import FitData
-from colabkit.checkpoint.keras.fit.progress import Progress, SaveClock
+from colabkit.checkpoint.keras.fit.progress import LookClock, Progress
 from colabkit.checkpoint.keras.fit.saver import FitParts, FitSaver
 from colabkit.checkpoint.keras.fit.setup import KIND, MODEL_GROUPS, FitSetup, OfCallback
 from colabkit.checkpoint.keras.fit.states import FitEvent, FitState, FitStates
 from colabkit.checkpoint.keras.host.host_state import HostState
 from colabkit.checkpoint.policy.signals import TIME_OVER
+from colabkit.checkpoint.policy.stopping import wait_until_written
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.time_use import FOR_KERAS, StepClock
-from colabkit.errors import ColabKitError, DivergedError
+from colabkit.errors import DivergedError
 
 if TYPE_CHECKING:
     import keras
@@ -81,7 +82,7 @@ class ResumedFit(OfCallback):
         self._data = FitData(workers.run.name, exact=options.exact)
         self._validation = Validation(workers.run.name, fit.validation_data if fit is not None else None)
         self._progress = Progress(workers.run.name, options.best)
-        self.clock = SaveClock(workers.run.name, workers.run.every)
+        self.clock = LookClock(workers.run.name, workers.run.every)
         self._unbuilt = not build.build(self._model, fit)
         self._host = HostState(callback, others)
         self._setup = FitSetup(callback, others)
@@ -132,7 +133,7 @@ class ResumedFit(OfCallback):
         self._begun_at = self._progress.step
         if self._data.epochs is not None:
             self._data.epochs.time_steps(self.steps_clock)
-        self._progress.start_clock()
+        self._progress.time.start()
         self.clock.start(triggers)
 
     def before_epoch(self) -> None:
@@ -287,10 +288,7 @@ class ResumedFit(OfCallback):
     def _stop(self) -> None:
         self._signals.restore()
         self._model._initial_epoch = None  # see train_ends
-        try:
-            self._run.written()
-        except ColabKitError as error:
-            warn("%s", error)
+        wait_until_written(self._run)
         self._run.end_writing()
         step = self._run.status().saved_step
         self._workers.tell("stopped", f"was stopped at step {step}, which is saved", self._progress.metrics)

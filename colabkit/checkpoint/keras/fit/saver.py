@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from colabkit.checkpoint.keras.data.validation import Validation
     from colabkit.checkpoint.keras.distributed import Watching
     from colabkit.checkpoint.keras.fit.data import FitData
-    from colabkit.checkpoint.keras.fit.progress import Progress, SaveClock
+    from colabkit.checkpoint.keras.fit.progress import LookClock, Progress
     from colabkit.checkpoint.keras.host.host_state import HostState
     from colabkit.checkpoint.run_store import RunStore
 
@@ -45,7 +45,7 @@ class FitParts:
     host: HostState
     setup: FitSetup
     progress: Progress
-    clock: SaveClock
+    clock: LookClock
     validation: Validation
 
 
@@ -149,7 +149,7 @@ class FitSaver(OfCallback):
             "metrics": progress.metrics,
             "best": progress.best,
             "saved_at": time.time(),
-            "seconds": progress.seconds,
+            "seconds": progress.time.seconds,
             "history": self._parts.host.history(),
             "data": self._parts.data.identity(),
             **self._parts.setup.meta(),

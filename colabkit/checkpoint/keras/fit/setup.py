@@ -10,8 +10,9 @@ from colabkit._internal.display.few import few
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.code_fingerprint import fingerprints
+from colabkit.checkpoint.state.checks import require_keys
 from colabkit.checkpoint.state.pytree import versions
-from colabkit.errors import CorruptCheckpointError, RunMismatchError
+from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
     from colabkit.checkpoint.format.file import Checkpoint
@@ -67,8 +68,7 @@ class FitSetup(OfCallback):
             RunMismatchError: It belongs to another model.
         """
         meta = saved.meta
-        if missing := _NEEDED - meta.keys():
-            raise CorruptCheckpointError(f"the checkpoint of {run} lacks {', '.join(sorted(missing))}")
+        require_keys(run, meta, _NEEDED)
         state.build_optimizers(self._model, meta.get("optimizers", {}))
         said = meta["settings"], self._settings
         state.check_same_model(run, meta["layout"], state.layout(self._model), said=said)
