@@ -8,7 +8,6 @@ needs none of Lightning's own ways to restart, which start an epoch anew.
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.lightning import progress
@@ -16,9 +15,11 @@ from colabkit.checkpoint.lightning.reopened import Reopened
 from colabkit.checkpoint.loop.data import LoaderSource, open_source
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.parts import Parts
-from colabkit.checkpoint.loop.resumable import Resumable, give_generators, of_the_epoch, take_generators
+from colabkit.checkpoint.loop.restoring import StateKind
+from colabkit.checkpoint.loop.resumable import Resumable, give_generators, take_generators
 from colabkit.checkpoint.lost_files import is_lost
-from colabkit.checkpoint.policy.save_triggers import session_left
+from colabkit.checkpoint.policy.callers import frame_of_method
+from colabkit.checkpoint.policy.save_clock import NEVER
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.view.trainer import EVERY, TrainerView, plain
 from colabkit.errors import UnsupportedError
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from colabkit.checkpoint.format.file import Checkpoint
     from colabkit.checkpoint.loop.data import Source
+    from colabkit.checkpoint.loop.restoring import SavedState
     from colabkit.checkpoint.policy import BestMetric
     from colabkit.checkpoint.run_store import RunStore
 
-KIND = "lightning"
 _SHARED = ("DDPStrategy",)
 
 
@@ -50,8 +50,9 @@ class ResumeLightning(Resumable):
         stopped: Why the fit ended before its last epoch, in words; empty where it did not.
     """
 
-    _kind, _holds = KIND, "fit"
-    _tree_keys = frozenset({"parts", "gradients", "generators", "begin", "progress"})
+    kind = StateKind(
+        name="lightning", holds="fit", tree=frozenset({"parts", "gradients", "generators", "begin", "progress"})
+    )
 
     def __init__(self, run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> None:
         super().__init__(run, check_data=check_data, best=best, limit=run.limit)
@@ -94,9 +95,10 @@ class ResumeLightning(Resumable):
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Judge whether this state is the best one."""
-        if self._by is None or self._trainer is None or trainer.sanity_checking:
+        metric = self._best.metric
+        if metric is None or self._trainer is None or trainer.sanity_checking:
             return
-        value = trainer.callback_metrics.get(self._by.metric)
+        value = trainer.callback_metrics.get(metric)
         if value is not None:
             self._judge(value, step=self._steps_done(), epoch=trainer.current_epoch)
 
@@ -108,7 +110,7 @@ class ResumeLightning(Resumable):
             return
         if self._done and self._resume is not None:
             self._give(self._resume)
-            self._restore_random(self._resume)
+            self._resume.restore_random()
         else:
             self._inside = False
             self._end_epoch()
@@ -150,7 +152,7 @@ class ResumeLightning(Resumable):
             for key, value in source.identity().items()
         }
         self._data["accumulation"] = trainer.accumulate_grad_batches
-        self._began = self._saved_at = time.monotonic()
+        self._time.start()
         self._resume, self._done, self._inside = None, False, False
         self._tell()
         saved = self._newest()
@@ -166,12 +168,11 @@ class ResumeLightning(Resumable):
         for note in dict.fromkeys(notes):
             self._warn("%s: %s", note)
 
-    def _restore(self, saved: Checkpoint) -> None:
+    def _restore(self, saved: SavedState) -> None:
         meta, trainer = saved.meta, self._trainer
         self._give(saved)
-        self._resume, self._saved_step = saved, meta["step"]
-        self._spent, self._best = meta["seconds"], meta.get("best")
-        self.resumed_from = {"epoch": meta["epoch"], "step": meta["step_in_epoch"]}
+        self._resume = saved
+        self._go_on(saved)
         finished = trainer.fit_loop.done  # or fewer are asked for, and what was trained beyond them stays as it is
         limits = [trainer.max_epochs, trainer.max_steps]
         if finished or (meta["complete"] and limits == [meta["epochs"], meta.get("max_steps", trainer.max_steps)]):
@@ -192,7 +193,7 @@ class ResumeLightning(Resumable):
 
         def start(fetcher: Any) -> None:
             if self._resume is not None and self._resume.meta["complete"]:
-                self._restore_random(self._resume)  # more epochs were asked for: this one draws as the others did
+                self._resume.restore_random()  # more epochs were asked for: this one draws as the others did
             on_run_start(fetcher)
             self._begin_epoch(fetcher)
 
@@ -207,9 +208,9 @@ class ResumeLightning(Resumable):
     def _show(self, trainer: Any) -> None:
         """Follow the training; a bar that says the same as our display rests meanwhile."""
         epochs = trainer.max_epochs if (trainer.max_epochs or 0) > 0 else None
-        self._view = view = TrainerView(self._given_run, epochs=epochs, session_left=session_left())
+        self._view = view = TrainerView(self._given_run, epochs=epochs)
         if self._resume is not None:
-            view.go_on(self._saved_step, self._resume.meta["epoch"])
+            view.journal.go_on(self._save_clock.saved_step, self._resume.meta["epoch"])
         if view.shown and (bar := trainer.progress_bar_callback) is not None:
             bar.disable()
 
@@ -234,34 +235,34 @@ class ResumeLightning(Resumable):
             self._give(saved)  # again: the beginning has changed a part
             if saved.meta["complete"]:
                 progress.begin_another_epoch(trainer)  # more of them were asked for
-            self._gradients.give(self._tree(saved)["gradients"])
+            self._gradients.give(saved.tree()["gradients"])
             if not saved.meta["complete"]:
-                self._restore_random(saved)
+                saved.restore_random()
         if saved is not None and saved.meta["step_in_epoch"]:
             self._go_to(fetcher, saved)
             return
         self._begin = rng.capture(), take_generators(self._generators())
         if saved is None:
             epoch = trainer.current_epoch
-            save = self._saved_step < 0 or self._decide(at_epoch=epoch or None, ask=True)[0]
-            first = self._saved_step < 0
+            save = self._save_clock.saved_step == NEVER or self._decide(at_epoch=epoch or None, ask=True)[0]
+            first = self._save_clock.saved_step == NEVER
             if save:
                 self._save()
             if first:
                 self._run.written()
         self._open(fetcher)
 
-    def _go_to(self, fetcher: Any, saved: Checkpoint) -> None:
-        tree, done = self._tree(saved), saved.meta["step_in_epoch"]
-        begin, self._begin = of_the_epoch(saved), (of_the_epoch(saved), tree["begin"])
+    def _go_to(self, fetcher: Any, saved: SavedState) -> None:
+        tree, done = saved.tree(), saved.meta["step_in_epoch"]
+        self._begin = rng.of_epoch_start(saved.tensors), tree["begin"]
         give_generators(self._generators(), tree["begin"])
-        rng.restore(begin)
+        rng.restore(self._begin[0])
         self._open(fetcher, tree.get("reopened", ()))
         if not self._skip_by_sampler(fetcher, done):
             for _ in range(done):
                 next(fetcher)
         give_generators(self._generators(), tree["generators"])
-        self._restore_random(saved)
+        saved.restore_random()
 
     def _open(self, fetcher: Any, reopened: Iterable[Any] = ()) -> None:
         iter(fetcher)
@@ -324,12 +325,7 @@ class ResumeLightning(Resumable):
         if self._trainer is None:
             return False
         loop = self._trainer.fit_loop
-        frame = frame or sys._getframe(1)
-        while frame is not None:
-            if frame.f_code.co_name == "run" and frame.f_locals.get("self") is loop:
-                return True
-            frame = frame.f_back
-        return False
+        return frame_of_method("run", of=lambda owner: owner is loop, frame=frame) is not None
 
     # ---- saving and restoring ----
 
@@ -355,7 +351,7 @@ class ResumeLightning(Resumable):
         done = trainer.fit_loop.epoch_loop.batch_progress.current.completed if self._inside else 0
         tensors: dict[str, Any] = dict(rng.capture())
         if done:
-            tensors |= self._random_of_the_epoch()
+            tensors |= rng.at_epoch_start(self._begin[0])
         tree = {
             "parts": self._parts.take(),
             "gradients": self._gradients.take(),
@@ -377,9 +373,9 @@ class ResumeLightning(Resumable):
             metrics={name: float(value) for name, value in values.items()},
         )
 
-    def _give(self, saved: Checkpoint) -> None:
+    def _give(self, saved: SavedState) -> None:
         assert self._parts is not None  # noqa: S101 - made when the fit starts
-        tree = self._tree(saved)
+        tree = saved.tree()
         self._parts.give(tree["parts"])
         progress.give(self._trainer, self, tree["progress"])
         for checkpoint in self._trainer.checkpoint_callbacks:

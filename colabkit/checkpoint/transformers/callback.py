@@ -8,7 +8,6 @@ whole. So for the time of one training the callback stands where the loader stan
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from transformers import Trainer, TrainerCallback
@@ -16,24 +15,24 @@ from transformers import trainer as trainer_module
 
 from colabkit.checkpoint.loop.data import LoaderSource
 from colabkit.checkpoint.loop.parts import Parts
+from colabkit.checkpoint.loop.restoring import StateKind
 from colabkit.checkpoint.loop.resumable import Resumable
 from colabkit.checkpoint.lost_files import is_lost
-from colabkit.checkpoint.policy.save_triggers import session_left
+from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.signals import TIME_OVER
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.transformers import trainer_state
 from colabkit.checkpoint.transformers.batches import EpochBatches, Place
 from colabkit.checkpoint.view.trainer import TrainerView
-from colabkit.errors import CorruptCheckpointError, UnsupportedError
+from colabkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from colabkit.checkpoint.format.file import Checkpoint
+    from colabkit.checkpoint.loop.restoring import SavedState
     from colabkit.checkpoint.policy import BestMetric
     from colabkit.checkpoint.run_store import RunStore
 
-KIND = "transformers"
 _BARS = ("ProgressCallback", "NotebookProgressCallback")
 _PROVED = ("Trainer", "Seq2SeqTrainer", "SFTTrainer", "UnslothTrainer", "UnslothSFTTrainer")
 
@@ -59,8 +58,12 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     stateless = True
 
-    _kind, _holds = KIND, "Trainer"
-    _tree_keys = frozenset({"parts", "trainer", "state", "callbacks", "place"})
+    kind = StateKind(
+        name="transformers",
+        holds="Trainer",
+        tree=frozenset({"parts", "trainer", "state", "callbacks", "place"}),
+        meta=frozenset({"max_steps"}),
+    )
 
     def __init__(self, run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> None:
         super().__init__(run, check_data=check_data, best=best, limit=run.limit)
@@ -126,8 +129,9 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Judge whether this state is the best one."""
-        if self._by is not None and self._trainer is not None and self._by.metric in (metrics or {}):
-            self._judge(metrics[self._by.metric], step=state.global_step, epoch=self._epoch)
+        metric = self._best.metric
+        if self._trainer is not None and metric in (metrics or {}):
+            self._judge(metrics[metric], step=state.global_step, epoch=self._epoch)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Save the end, or bring it back where it was reached before."""
@@ -135,7 +139,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
             return
         if self._done and self._resume is not None:
             self._give(self._resume)  # the end of a training logs once more
-            self._restore_random(self._resume)
+            self._resume.restore_random()
         else:
             if self._place.done >= self._steps_in_epoch():
                 self._epoch, self._place = self._epoch + 1, Place()
@@ -159,7 +163,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         loader = trainer.callback_handler.train_dataloader
         source = LoaderSource(getattr(loader, "base_dataloader", loader))
         self._data = source.identity() | {"accumulation": args.gradient_accumulation_steps}
-        self._began = self._saved_at = time.monotonic()
+        self._time.start()
         self._epoch = self._begun = 0
         self._place, self._done, self._resume = Place(), False, None
         if type(trainer).__name__ not in _PROVED:
@@ -176,18 +180,14 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         else:
             self._restore(saved, args, state)
 
-    def _restore(self, saved: Checkpoint, args: Any, state: Any) -> None:
+    def _restore(self, saved: SavedState, args: Any, state: Any) -> None:
         meta = saved.meta
-        if "max_steps" not in meta:
-            raise CorruptCheckpointError(f"the checkpoint of {self._run.name} lacks max_steps")
         if state.max_steps != meta["max_steps"] and not meta["complete"]:
             self._warn("%s: %s steps instead of %s; a schedule over them differs", state.max_steps, meta["max_steps"])
         self._give(saved)
         self._resume = saved
-        self._epoch, self._saved_step = meta["epoch"], meta["step"]
-        self._spent, self._best, self._metrics = meta["seconds"], meta.get("best"), dict(meta.get("metrics", {}))
-        done = meta["step_in_epoch"] // args.gradient_accumulation_steps
-        self.resumed_from = {"epoch": self._epoch, "step": done}
+        self._epoch, self._metrics = meta["epoch"], dict(meta.get("metrics", {}))
+        self._go_on(saved, batches_per_step=args.gradient_accumulation_steps)
         if meta["complete"] and state.max_steps <= meta["max_steps"]:
             self._notify("%s: already trained, %s steps; ask for more epochs or steps to go on", meta["step"])
             self._done, self._epoch = True, sys.maxsize
@@ -198,7 +198,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         else:
             self._notify("%s: continuing at step %s of %s", meta["step"], state.max_steps)
         if not meta["step"] and not self._done:  # as a new training goes on from here, its first evaluation included
-            self._restore_random(saved)
+            saved.restore_random()
             self._resume = None
             return
         self._eval_on_start, args.eval_on_start = args.eval_on_start, False
@@ -228,8 +228,8 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         self._place = Place()
         if saved is not None:
             self._give(saved)  # again: the beginning has changed a part
-            self._restore_random(saved)
-            self._place = Place(self._tree(saved)["place"], saved.tensors)
+            saved.restore_random()
+            self._place = Place(saved.tree()["place"], saved.tensors)
         elif given["epoch"] and self._decide(at_epoch=given["epoch"], ask=True)[0]:
             self._save()
         inside = self._place.done > 0
@@ -273,9 +273,10 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
     def _show(self, trainer: Any, state: Any) -> None:
         """Follow the training; a bar that says the same as our display rests meanwhile."""
         epochs = trainer_state.known(state.num_train_epochs)
-        view = TrainerView(self._given_run, epochs=epochs, session_left=session_left())
+        view = TrainerView(self._given_run, epochs=epochs)
         if self.resumed_from is not None:
-            view.go_on(self._saved_step or -1, self._epoch)  # of step 0 all is logged again, the first evaluation too
+            step = self._save_clock.saved_step or -1  # of step 0 all is logged again, the first evaluation too
+            view.journal.go_on(step, self._epoch)
         if view.shown:
             callbacks = trainer.callback_handler.callbacks
             later = callbacks[callbacks.index(self) :]  # the others have drawn already, and the list is gone through
@@ -346,8 +347,8 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
             metrics=self._metrics,
         )
 
-    def _give(self, saved: Checkpoint) -> None:
-        trainer, tree = self._trainer, self._tree(saved)
+    def _give(self, saved: SavedState) -> None:
+        trainer, tree = self._trainer, saved.tree()
         assert self._parts is not None  # noqa: S101 - made when the training starts
         assert self._attributes is not None  # noqa: S101 - same
         self._parts.give(tree["parts"])
@@ -360,12 +361,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
 def _training_frame(frame: FrameType | None = None) -> FrameType | None:
     """Find the frame in which a Trainer trains, among the callers."""
-    frame = frame or sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "_inner_training_loop" and isinstance(frame.f_locals.get("self"), Trainer):
-            return frame
-        frame = frame.f_back
-    return None
+    return frame_of_method("_inner_training_loop", of=lambda owner: isinstance(owner, Trainer), frame=frame)
 
 
 def _check_supported(trainer: Any, resumed: Any) -> None:

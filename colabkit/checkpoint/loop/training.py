@@ -1,0 +1,252 @@
+"""The training behind a loop: it continues, gives the batches, saves between two steps, and ends.
+
+A step is done when the next batch is asked for; then the state is whole and may be saved, before anything is read.
+
+| phase   | the loop                        | what leads on                                                  |
+|---------|---------------------------------|----------------------------------------------------------------|
+| idle    | is not begun, or has ended      | `start`: between                                               |
+| between | is between two steps or epochs  | a batch is given: in step; `release`: idle                     |
+| in step | waits for the step of the user  | the next batch is asked for, or the loop is left: between      |
+
+`release` comes with the end, a stop, an error, and a break out of a loop that is not nested in `each_epoch`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from colabkit._internal.log import warn
+from colabkit.checkpoint.loop.gradients import PendingGradients
+from colabkit.checkpoint.loop.reader import left_by_break
+from colabkit.checkpoint.loop.state import LoopState
+from colabkit.checkpoint.memory_words import tell_if_out_of_memory
+from colabkit.checkpoint.policy.signals import TIME_OVER
+from colabkit.checkpoint.policy.time_limit import Forecast
+from colabkit.checkpoint.time_use import FOR_LOADERS
+from colabkit.errors import CheckpointError, ColabKitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from colabkit.checkpoint.loop.data import Source
+    from colabkit.checkpoint.loop.parts import Parts
+    from colabkit.checkpoint.policy import BestMetric
+    from colabkit.checkpoint.policy.time_limit import TimeLimit
+    from colabkit.checkpoint.run_store import RunStore
+
+
+class LoopPhase(Enum):
+    """What a loop is doing, as in the table above."""
+
+    IDLE = "idle"
+    BETWEEN = "between"
+    IN_STEP = "in step"
+
+
+class LoopTraining(LoopState):
+    """The training of one loop: its batches, and when it saves.
+
+    Args:
+        run: The run that keeps the checkpoints.
+        source: The data.
+        parts: What is trained, and belongs to it.
+        epochs: How many there are.
+        check_data: Refuse data other than what the run was trained on.
+        best: By which metric the best state is kept.
+        limit: When to save and end before the last epoch; None for never.
+
+    Attributes:
+        phase: What it is doing.
+        is_nested: Whether `each_epoch` stands around the loop: its epochs end behind the batches, not with the last.
+        shows: Whether it may show itself in a notebook; `train` does that itself.
+    """
+
+    def __init__(
+        self,
+        run: RunStore,
+        source: Source,
+        parts: Parts,
+        *,
+        epochs: int,
+        check_data: bool,
+        best: BestMetric | None,
+        limit: TimeLimit | None,
+    ) -> None:
+        super().__init__(run, source, parts, epochs=epochs, check_data=check_data, best=best, limit=limit)
+        self.phase = LoopPhase.IDLE
+        self.is_nested = False
+        self.shows = True
+        self._forecast = Forecast(run.name, limit=limit, lasts=run.is_mirrored)
+
+    # ---- the life of a loop ----
+
+    def start(self) -> None:
+        """Become the writer of the run, and continue it, or save its first state.
+
+        Raises:
+            CheckpointError: The loop runs already, or cannot be resumed as it is given.
+        """
+        self.stopped = ""
+        name = self._run.name
+        if self.phase is not LoopPhase.IDLE:
+            raise CheckpointError(f"the loop of {name} runs already", hint="make another one with run.loop")
+        self._begin_writing()
+        try:
+            self._continue_or_begin()
+        except BaseException:
+            self._run.close()
+            raise
+        self.phase = LoopPhase.BETWEEN
+        self._gradients = PendingGradients(self._parts.optimizers)
+        if self._resume is not None:
+            self._gradients.give(self._resume.tree()["gradients"])
+        if self.shows and self._is_chief:
+            self.view.open_display(epochs=self.place.epochs)
+        self._watch()
+
+    def next_epoch(self) -> bool:
+        """Go to the next epoch, and save or stop where that is due; says whether the loop goes on."""
+        self.view.end_epoch()
+        if self._is_chief:
+            self.step_clock.tell(self._run.name, FOR_LOADERS)
+        place = self.place
+        place.next_epoch()
+        save, stop = self._decide(at_epoch=None if self.is_nested else place.epoch, ask=True)
+        stop = stop and (self._signals.received != TIME_OVER or not place.is_at_end)
+        if stop or (save and not place.is_at_end):
+            self._save()
+        if stop:
+            self._stop()
+        return not self.stopped
+
+    def finish(self) -> None:
+        """Save the end, where it is not saved; let others write."""
+        saved, self._resume = self._resume, None
+        further = saved is not None and self.place.is_within  # a later loop trains on from there
+        is_saved = saved is not None and self._save_clock.saved_step == self.place.step and saved.meta["complete"]
+        if not further and not is_saved:
+            self._save(complete=True)
+        self._meet()
+        self._release()
+        epochs = self.place.epochs
+        self._run.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}", self._measured())
+
+    def release(self) -> None:
+        """Let go of the training; what was saved stays. Twice is harmless."""
+        self._release()
+
+    def _release(self, words: str = "") -> None:  # noqa: ARG002 - its display says how it ended by the epoch
+        if self.phase is LoopPhase.IDLE:
+            return
+        self.phase = LoopPhase.IDLE
+        self._signals.restore()
+        self._batches.close()
+        self._gradients.release()
+        self.view.journal.close()
+        self._run.end_writing()
+        self.view.close("" if self.place.is_at_end else "stopped")  # last, as it tells what is saved
+
+    # ---- one epoch ----
+
+    def epoch_batches(self, reader: Callable[[], Any]) -> Iterator[Any]:
+        """Give the batches of the current epoch that are left, and save between them.
+
+        Args:
+            reader: Gives the generator that the user reads.
+        """
+        place, forecast = self.place, self._forecast
+        forecast.epoch_begins(whole=self._is_chief and not place.step_in_epoch)
+        self.view.begin_epoch(place.epoch, self.source.length, done=place.step_in_epoch)
+        try:
+            self._open_epoch(reader, nested=self.is_nested)
+        except Exception as error:
+            raise self._failed(error, self._batches.failed_to_open) from error
+        self.step_clock.epoch_begins()
+        try:
+            while True:
+                try:
+                    batch = self._batches.fetch()
+                except StopIteration:
+                    break
+                except Exception as error:
+                    raise self._failed(error, self._batches.failed) from error
+                self.source.seen(batch)
+                self._gradients.mark()
+                self._move(LoopPhase.IN_STEP)
+                yield batch
+                self._move(LoopPhase.BETWEEN)
+                place.count_step()
+                self.view.step(place.step_in_epoch)
+                self._after_step()
+                self.step_clock.stepped()
+                if self.stopped:
+                    return
+        except GeneratorExit:
+            self._left()
+            raise
+        place.is_read = True
+        forecast.epoch_ends(place.epochs - place.epoch - 1)
+        if self.is_nested and self._run.every.due_at_epoch(place.epoch + 1):
+            self._save()
+
+    def _after_step(self) -> None:
+        if self.place.step == 1:
+            self._parts.check_moves()
+        save, stop = self._decide()
+        if save:
+            self._save()
+        if stop:
+            self._stop()
+
+    def _left(self) -> None:
+        """Save at a `break`, and at an error behind a step that is whole; a step that is not cannot be saved."""
+        broke, body = left_by_break()
+        if not broke and self.shows:  # `train` says it, and goes on
+            tell_if_out_of_memory(self._given_run, body)
+        place = self.place
+        done = self._gradients.touched or (broke and not self._parts.optimizers)
+        place.is_read = self.is_nested and broke
+        if done:
+            place.count_step()
+        self._move(LoopPhase.BETWEEN)
+        try:
+            if (broke or (done and self._alone)) and self._save_clock.saved_step < place.step:
+                self._save()
+        except ColabKitError as error:
+            warn("%s: the state at the end of the loop is not saved. %s", self._run.name, error)
+        if not (self.is_nested and broke):
+            self._release()
+            if not broke:
+                self._run.tell("failed", f"failed at step {place.step}", self._measured())
+
+    def _failed(self, error: Exception, translate: Callable[[Exception], Exception]) -> Exception:
+        """Save where the data fails, as the state is that after a whole step; let go of everything."""
+        step = self.place.step
+        try:
+            if self._save_clock.saved_step < step and self._alone:
+                self._save()
+        except ColabKitError as second:
+            warn("%s: the state at the error is not saved. %s", self._run.name, second)
+        translated = translate(error)
+        self._release()
+        self._run.tell("failed", f"failed at step {step}: {type(translated).__name__}")
+        return translated
+
+    def _move(self, phase: LoopPhase) -> None:
+        """Go to a phase of a loop that has begun; `start` alone leads out of idle."""
+        if self.phase is not LoopPhase.IDLE:
+            self.phase = phase
+
+    def log(self, values: dict[str, float]) -> None:
+        """Keep what was measured in this step, or at the end of this epoch, and judge the state by it."""
+        place, in_step = self.place, self.phase is LoopPhase.IN_STEP
+        step = place.step + in_step
+        if self._is_chief:
+            self.view.log(step, values, epoch=None if in_step else place.epoch + 1)
+        if self._best.metric in values:
+            self._judge(values[self._best.metric], step=step, epoch=place.epoch)
+
+    def _is_running(self, frame: FrameType | None) -> bool:  # noqa: ARG002 - a generator is not among the callers
+        return self.phase is not LoopPhase.IDLE
