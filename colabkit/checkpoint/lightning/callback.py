@@ -1,18 +1,26 @@
 """The callback itself: `L.Trainer(callbacks=[run.resume_lightning()])`.
 
 Lightning's loop over the batches of an epoch begins with `on_run_start` and calls `advance` for each: there, before
-the batch is asked for, the state is whole. For the time of one fit the callback stands in front of these two, so it
-needs none of Lightning's own ways to restart, which start an epoch anew.
+the batch is asked for, the state is whole. For the time of one fit the callback stands in front of these two
+(`hooks.py`), so it needs none of Lightning's own ways to restart, which start an epoch anew.
+
+| phase    | the fit is                                         | what leads on                                       |
+|----------|----------------------------------------------------|-----------------------------------------------------|
+| between  | between two epochs; at the start, too              | the first batch: within                             |
+| within   | within an epoch, whose state is whole at a batch   | the next epoch begins, or the fit ends: between     |
+| complete | at an end that an earlier process has reached      | nothing: no epoch is left                           |
 """
 
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.lightning import progress
-from colabkit.checkpoint.lightning.reopened import Reopened
-from colabkit.checkpoint.loop.data import LoaderSource, open_source
+from colabkit.checkpoint.lightning.hooks import LoopHooks
+from colabkit.checkpoint.lightning.loaders import FitLoaders
+from colabkit.checkpoint.lightning.view import FitView
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.parts import Parts
 from colabkit.checkpoint.loop.restoring import StateKind
@@ -21,19 +29,25 @@ from colabkit.checkpoint.lost_files import is_lost
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.save_clock import NEVER
 from colabkit.checkpoint.state import pytree, rng
-from colabkit.checkpoint.view.trainer import EVERY, TrainerView, plain
+from colabkit.checkpoint.view.trainer import plain
 from colabkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import FrameType
 
-    from colabkit.checkpoint.loop.data import Source
     from colabkit.checkpoint.loop.restoring import SavedState
     from colabkit.checkpoint.policy import BestMetric
     from colabkit.checkpoint.run_store import RunStore
 
 _SHARED = ("DDPStrategy",)
+
+
+class FitPhase(Enum):
+    """Where a fit is, as in the table above."""
+
+    BETWEEN = "between"
+    WITHIN = "within"
+    COMPLETE = "complete"
 
 
 class ResumeLightning(Resumable):
@@ -56,13 +70,12 @@ class ResumeLightning(Resumable):
 
     def __init__(self, run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> None:
         super().__init__(run, check_data=check_data, best=best, limit=run.limit)
-        self._least: dict[str, Any] = {}
-        self._view: TrainerView | None = None
-        self._shown_epoch: int | None = None
-        self._trainer: Any = None
-        self._sources: list[Source] = []
-        self._reopened = Reopened(self._generators)
-        self._done = self._inside = False
+        self._trainer: Any = None  # while it trains
+        self._phase = FitPhase.BETWEEN
+        self._loaders = FitLoaders(())
+        self._hooks: LoopHooks | None = None
+        self._view: FitView | None = None
+        self._least: dict[str, Any] = {}  # what the Trainer must train at least, where it ends before that
 
     def __repr__(self) -> str:
         return f"<resume {self._run.name}>"
@@ -80,18 +93,19 @@ class ResumeLightning(Resumable):
         except BaseException:
             self._run.close()
             raise
-        self._stand_in_front(trainer)
-        if not self._done and self._is_chief:
-            self._show(trainer)
+        self._hooks = LoopHooks(
+            trainer, before_epoch=self._before_epoch, epoch_begun=self._begin_epoch, before_batch=self._before_batch
+        )
+        if self._phase is not FitPhase.COMPLETE:
+            self._view = FitView(trainer, self._given_run if self._is_chief else None)
+            if self._resume is not None:
+                self._view.go_on(self._save_clock.saved_step, self._resume.meta["epoch"])
         self._watch()
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Show the step, and log what it measured now and then."""
-        if self._view is None:
-            return
-        self._view.step(batch_idx + 1, lambda: progress.of_step(trainer, outputs))
-        if (step := self._steps_done() + 1) % EVERY == 0:  # this one is counted after this hook
-            self._view.log(step, progress.of_step(trainer, outputs))
+        if self._view is not None:  # this one is counted after this hook
+            self._view.step(outputs, in_epoch=batch_idx + 1, step=self._steps_done() + 1)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Judge whether this state is the best one."""
@@ -108,12 +122,13 @@ class ResumeLightning(Resumable):
         self._least = {}
         if self._trainer is None:
             return
-        if self._done and self._resume is not None:
+        if self._phase is FitPhase.COMPLETE and self._resume is not None:
             self._give(self._resume)
             self._resume.restore_random()
         else:
-            self._inside = False
-            self._end_epoch()
+            self._phase = FitPhase.BETWEEN
+            if self._view is not None:
+                self._view.end_epoch(self._steps_done())
             self._save(complete=True)
             self._run.tell(
                 "ended",
@@ -133,40 +148,17 @@ class ResumeLightning(Resumable):
 
     def _start(self, trainer: Any, module: Any) -> None:
         self._trainer = trainer
-        given: dict[str, Any] = {
-            "model": module,
-            "optimizers": list(trainer.optimizers),
-            "schedulers": [config.scheduler for config in trainer.lr_scheduler_configs],
-            "precision": trainer.precision_plugin,
-        }
-        if trainer.datamodule is not None:
-            given["datamodule"] = trainer.datamodule
-        for key, callback in progress.named(trainer, self).items():
-            given |= {f"{key}/{name}": part for name, part in vars(callback).items() if _is_other(part, module)}
-        self._parts = Parts(given, run=self._run.name)
-        loaders = trainer.fit_loop._combined_loader.flattened
-        self._sources = [open_source(loader) for loader in loaders]
-        self._data = {
-            f"loader {at}: {key}": value
-            for at, source in enumerate(self._sources)
-            for key, value in source.identity().items()
-        }
-        self._data["accumulation"] = trainer.accumulate_grad_batches
+        self._parts = Parts(_parts_of(trainer, module, self), run=self._run.name)
+        self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)
+        self._data = self._loaders.identity() | {"accumulation": trainer.accumulate_grad_batches}
         self._time.start()
-        self._resume, self._done, self._inside = None, False, False
-        self._tell()
+        self._resume, self._phase = None, FitPhase.BETWEEN
+        for note in self._loaders.notes():
+            self._warn("%s: %s", note)
         saved = self._newest()
         if saved is not None:
             self._restore(saved)
         self._gradients = PendingGradients(self._parts.optimizers)
-
-    def _tell(self) -> None:
-        notes = [note for source in self._sources for note in source.notes()]
-        lengths = {source.length for source in self._sources}
-        if None in lengths:
-            notes.append("a batch is read ahead where the loader has no length; random numbers of its samples differ")
-        for note in dict.fromkeys(notes):
-            self._warn("%s: %s", note)
 
     def _restore(self, saved: SavedState) -> None:
         meta, trainer = saved.meta, self._trainer
@@ -178,59 +170,26 @@ class ResumeLightning(Resumable):
         if finished or (meta["complete"] and limits == [meta["epochs"], meta.get("max_steps", trainer.max_steps)]):
             text = "trained for" if meta["complete"] else "beyond the epochs that are asked for, with"
             self._notify(f"%s: already {text} %s epochs; ask for more to continue", meta["epoch"])
-            self._done = True
+            self._phase = FitPhase.COMPLETE
             if not finished:
-                self._end_early(trainer)  # as it did, by EarlyStopping for one
+                self._least = progress.end_early(trainer)  # as it did, by EarlyStopping for one
             return
         if meta.get("cut"):
             self._warn("%s: it ended within epoch %s; the rest of that is not trained, a new one begins", meta["epoch"])
         progress.to_the_start_of_the_epoch(trainer)
         self._notify("%s: continuing in epoch %s after step %s", meta["epoch"] + 1, meta["step_in_epoch"])
 
-    def _stand_in_front(self, trainer: Any) -> None:
-        loop = trainer.fit_loop.epoch_loop
-        on_run_start, advance = loop.on_run_start, loop.advance
-
-        def start(fetcher: Any) -> None:
-            if self._resume is not None and self._resume.meta["complete"]:
-                self._resume.restore_random()  # more epochs were asked for: this one draws as the others did
-            on_run_start(fetcher)
-            self._begin_epoch(fetcher)
-
-        def go_on(fetcher: Any) -> None:
-            if self._inside:
-                self._between_batches()
-            self._inside = True
-            advance(fetcher)
-
-        loop.on_run_start, loop.advance = start, go_on
-
-    def _show(self, trainer: Any) -> None:
-        """Follow the training; a bar that says the same as our display rests meanwhile."""
-        epochs = trainer.max_epochs if (trainer.max_epochs or 0) > 0 else None
-        self._view = view = TrainerView(self._given_run, epochs=epochs)
-        if self._resume is not None:
-            view.journal.go_on(self._save_clock.saved_step, self._resume.meta["epoch"])
-        if view.shown and (bar := trainer.progress_bar_callback) is not None:
-            bar.disable()
-
-    def _end_epoch(self) -> None:
-        """Log and show what an epoch has measured, when all hooks of its end have logged."""
-        if self._shown_epoch is not None:
-            measured = progress.of_epoch(self._trainer)  # in all processes, as they may add it up
-            if self._view is not None:
-                self._view.log(self._steps_done(), measured, epoch=self._shown_epoch + 1)
-                self._view.end_epoch()
-        self._shown_epoch = None
+    def _before_epoch(self) -> None:
+        if self._resume is not None and self._resume.meta["complete"]:
+            self._resume.restore_random()  # more epochs were asked for: this one draws as the others did
 
     def _begin_epoch(self, fetcher: Any) -> None:
+        """Begin an epoch, or go on in the middle of one; a new one may be due to be saved."""
         saved, self._resume = self._resume, None
-        trainer, self._inside = self._trainer, False
-        self._end_epoch()
-        self._shown_epoch = trainer.current_epoch
+        trainer, self._phase = self._trainer, FitPhase.BETWEEN
         if self._view is not None:
-            done = saved.meta["step_in_epoch"] if saved is not None else 0
-            self._view.begin_epoch(trainer.current_epoch, trainer.num_training_batches, done=done)
+            self._view.end_epoch(self._steps_done())
+            self._view.begin_epoch(done=saved.meta["step_in_epoch"] if saved is not None else 0)
         if saved is not None:
             self._give(saved)  # again: the beginning has changed a part
             if saved.meta["complete"]:
@@ -241,56 +200,34 @@ class ResumeLightning(Resumable):
         if saved is not None and saved.meta["step_in_epoch"]:
             self._go_to(fetcher, saved)
             return
-        self._begin = rng.capture(), take_generators(self._generators())
+        self._begin = rng.capture(), take_generators(self._loaders.generators())
         if saved is None:
-            epoch = trainer.current_epoch
-            save = self._save_clock.saved_step == NEVER or self._decide(at_epoch=epoch or None, ask=True)[0]
-            first = self._save_clock.saved_step == NEVER
-            if save:
+            is_first = self._save_clock.saved_step == NEVER
+            if is_first or self._decide(at_epoch=trainer.current_epoch or None, ask=True)[0]:
                 self._save()
-            if first:
+            if is_first:
                 self._run.written()
-        self._open(fetcher)
+        self._loaders.open(fetcher)
 
     def _go_to(self, fetcher: Any, saved: SavedState) -> None:
-        tree, done = saved.tree(), saved.meta["step_in_epoch"]
+        """Go on behind the batches of an epoch that an earlier process has trained on."""
+        tree, loaders = saved.tree(), self._loaders
         self._begin = rng.of_epoch_start(saved.tensors), tree["begin"]
-        give_generators(self._generators(), tree["begin"])
+        give_generators(loaders.generators(), tree["begin"])
         rng.restore(self._begin[0])
-        self._open(fetcher, tree.get("reopened", ()))
-        if not self._skip_by_sampler(fetcher, done):
-            for _ in range(done):
-                next(fetcher)
-        give_generators(self._generators(), tree["generators"])
+        loaders.open(fetcher, tree.get("reopened", ()))
+        loaders.skip(fetcher, saved.meta["step_in_epoch"])
+        give_generators(loaders.generators(), tree["generators"])
         saved.restore_random()
 
-    def _open(self, fetcher: Any, reopened: Iterable[Any] = ()) -> None:
-        iter(fetcher)
-        self._reopened = Reopened(self._generators, reopened)
-        self._reopened.watch(fetcher.combined_loader)
-
-    def _skip_by_sampler(self, fetcher: Any, done: int) -> bool:
-        """Pass over batches without reading them, where there is one plain loader that this process reads."""
-        modes = fetcher.combined_loader._iterator
-        single = self._sources[0] if len(self._sources) == 1 else None
-        if not isinstance(single, LoaderSource) or single.data.num_workers or fetcher.length is None:
-            return False
-        order = getattr(modes.iterators[0], "_sampler_iter", None)
-        if order is None:
-            return False
-        for _ in range(done):
-            next(order)
-        modes._idx += done
-        fetcher.fetched += done
-        fetcher.done = fetcher.fetched >= fetcher.length
-        return True
-
-    def _between_batches(self) -> None:
-        save, stop = self._decide()
-        if save:
-            self._save()
-        if stop:
-            self._stop()
+    def _before_batch(self) -> None:
+        if self._phase is FitPhase.WITHIN:
+            save, stop = self._decide()
+            if save:
+                self._save()
+            if stop:
+                self._stop()
+        self._phase = FitPhase.WITHIN
 
     def _release(self, words: str = "") -> None:
         trainer, self._trainer = self._trainer, None
@@ -298,28 +235,18 @@ class ResumeLightning(Resumable):
             return
         self._signals.restore()
         self._gradients.release()
-        loop = trainer.fit_loop.epoch_loop
-        for name in ("on_run_start", "advance"):
-            vars(loop).pop(name, None)
-        vars(loop._results).pop("update_metrics", None)
+        if self._hooks is not None:
+            self._hooks.remove()
         self._run.end_writing()
-        view, self._view, self._shown_epoch = self._view, None, None
+        view, self._view, self._hooks = self._view, None, None
         if view is not None:  # last, as it tells what is saved
-            if view.shown and (bar := trainer.progress_bar_callback) is not None:
-                bar.enable()
             view.close(words)
 
     def _stop(self) -> None:
         trainer = self._trainer
         super()._stop()
-        self._end_early(trainer)
+        self._least = progress.end_early(trainer)
         raise StopIteration  # the end of the data, for the loop over the batches
-
-    def _end_early(self, trainer: Any) -> None:
-        """Let the Trainer end before its last epoch, whatever it must train at least."""
-        self._least = {name: getattr(trainer.fit_loop, name) for name in ("min_epochs", "min_steps")}
-        vars(trainer.fit_loop).update(min_epochs=0, min_steps=None)
-        trainer.should_stop = True
 
     def _is_running(self, frame: FrameType | None) -> bool:
         if self._trainer is None:
@@ -338,29 +265,21 @@ class ResumeLightning(Resumable):
         names = [name for name in ("lightning", "pytorch_lightning") if hasattr(sys.modules.get(name), "__version__")]
         return pytree.versions(**{name: str(sys.modules[name].__version__) for name in names})
 
-    def _generators(self) -> dict[str, Any]:
-        return {
-            f"{at}.{name}": each
-            for at, source in enumerate(self._sources)
-            for name, each in source.generators().items()
-        }
-
     def _save_state(self, *, complete: bool) -> None:
         trainer = self._trainer
         assert self._parts is not None  # noqa: S101 - made when the fit starts
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed if self._inside else 0
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed if self._phase is FitPhase.WITHIN else 0
         tensors: dict[str, Any] = dict(rng.capture())
         if done:
             tensors |= rng.at_epoch_start(self._begin[0])
         tree = {
             "parts": self._parts.take(),
             "gradients": self._gradients.take(),
-            "generators": take_generators(self._generators()),
+            "generators": take_generators(self._loaders.generators()),
             "begin": self._begin[1] if done else {},
-            "reopened": self._reopened.states if done else [],
+            "reopened": self._loaders.reopened if done else [],
             "progress": progress.take(trainer, self),
         }
-        values = {name: value for name, value in trainer.callback_metrics.items() if value.numel() == 1}
         self._submit(
             tree,
             tensors,
@@ -370,7 +289,7 @@ class ResumeLightning(Resumable):
             max_steps=trainer.max_steps,
             complete=complete,
             cut=complete and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch,
-            metrics={name: float(value) for name, value in values.items()},
+            metrics={name: float(value) for name, value in progress.of_epoch(trainer).items()},
         )
 
     def _give(self, saved: SavedState) -> None:
@@ -380,6 +299,21 @@ class ResumeLightning(Resumable):
         progress.give(self._trainer, self, tree["progress"])
         for checkpoint in self._trainer.checkpoint_callbacks:
             is_lost(getattr(checkpoint, "best_model_path", ""), owner=type(checkpoint).__name__)
+
+
+def _parts_of(trainer: Any, module: Any, own: ResumeLightning) -> dict[str, Any]:
+    """Name what a fit trains, and what belongs to it: of callbacks their own modules."""
+    parts: dict[str, Any] = {
+        "model": module,
+        "optimizers": list(trainer.optimizers),
+        "schedulers": [config.scheduler for config in trainer.lr_scheduler_configs],
+        "precision": trainer.precision_plugin,
+    }
+    if trainer.datamodule is not None:
+        parts["datamodule"] = trainer.datamodule
+    for key, callback in progress.named(trainer, own).items():
+        parts |= {f"{key}/{name}": part for name, part in vars(callback).items() if _is_other(part, module)}
+    return parts
 
 
 def _is_other(part: Any, module: Any) -> bool:

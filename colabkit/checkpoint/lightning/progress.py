@@ -70,6 +70,14 @@ def begin_another_epoch(trainer: Any) -> None:
     loop._results.reset()
 
 
+def end_early(trainer: Any) -> dict[str, Any]:
+    """Let a Trainer end before its last epoch, whatever it must train at least; returns that, to be set again."""
+    least = {name: getattr(trainer.fit_loop, name) for name in ("min_epochs", "min_steps")}
+    vars(trainer.fit_loop).update(min_epochs=0, min_steps=None)
+    trainer.should_stop = True
+    return least
+
+
 def named(trainer: Any, own: Any) -> dict[str, Any]:
     """Name the callbacks by what Lightning calls them in its checkpoints."""
     return {one.state_key: one for one in trainer.callbacks if one is not own and not getattr(one, "stateless", False)}
