@@ -64,6 +64,21 @@ class EpochBatches:
         self._boundary = boundary
         self._epoch = 0
 
+    def given_to_trainer(self, epoch: int, *, run: str) -> dict[str, Any]:
+        """Return what the Trainer is told of an epoch: that it begins at the place, which these batches do themselves.
+
+        Args:
+            epoch: Its number.
+            run: The run's name.
+        """
+        done = self._place.done
+        return {
+            "train_dataloader": self,
+            "epochs_trained": epoch,
+            "steps_trained_in_current_epoch": done,
+            "resume_from_checkpoint": run if done else None,
+        }
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 

@@ -11,19 +11,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from transformers import Trainer, TrainerCallback
-from transformers import trainer as trainer_module
 
 from colabkit.checkpoint.loop.data import LoaderSource
 from colabkit.checkpoint.loop.parts import Parts
 from colabkit.checkpoint.loop.restoring import StateKind
 from colabkit.checkpoint.loop.resumable import Resumable
-from colabkit.checkpoint.lost_files import is_lost
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.signals import TIME_OVER
-from colabkit.checkpoint.state import pytree, rng
+from colabkit.checkpoint.state import rng
 from colabkit.checkpoint.transformers import trainer_state
 from colabkit.checkpoint.transformers.batches import EpochBatches, Place
-from colabkit.checkpoint.view.trainer import TrainerView
+from colabkit.checkpoint.transformers.hooks import TrainerHooks, starts_where_it_is
+from colabkit.checkpoint.transformers.view import TrainingLog
 from colabkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from colabkit.checkpoint.loop.restoring import SavedState
     from colabkit.checkpoint.policy import BestMetric
     from colabkit.checkpoint.run_store import RunStore
-
-_BARS = ("ProgressCallback", "NotebookProgressCallback")
-_PROVED = ("Trainer", "Seq2SeqTrainer", "SFTTrainer", "UnslothTrainer", "UnslothSFTTrainer")
 
 
 def make(run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> ResumeTrainer:
@@ -67,14 +63,14 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     def __init__(self, run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> None:
         super().__init__(run, check_data=check_data, best=best, limit=run.limit)
-        self._view: TrainerView | None = None
-        self._bars: list[Any] = []
-        self._between = self._time_agreed = False
-        self._trainer: Any = None
-        self._attributes: trainer_state.Attributes | None = None
-        self._epoch = self._begun = 0
-        self._place = Place()
-        self._done = False
+        self._trainer: Any = None  # while it trains
+        self._hooks: TrainerHooks | None = None
+        self._view: TrainingLog | None = None
+        self._state: trainer_state.TrainerState | None = None  # beside the parts
+        self._epoch = 0
+        self._place = Place()  # in the epoch
+        self._done = False  # nothing was left to train
+        self._time_agreed = False  # among several processes, that it is over
         self._metrics: dict[str, float] = {}
 
     def __repr__(self) -> str:
@@ -97,9 +93,13 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         except BaseException:
             self._run.close()
             raise
-        self._stand_in_front(trainer)
+        self._hooks = TrainerHooks(trainer, passes_over=lambda number: number < self._epoch, run_epoch=self._run_epoch)
+        if self._resume is not None:
+            self._hooks.leave_out_first_evaluation()
         if not self._done and self._is_chief:
-            self._show(trainer, state)
+            self._view = TrainingLog(trainer, self._given_run, self)
+            if self.resumed_from is not None:
+                self._view.go_on(self._save_clock.saved_step, self._epoch)
         self._watch()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -107,7 +107,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         if self._trainer is None:
             return
         if self._view is not None:
-            self._view.step(self._place.done // args.gradient_accumulation_steps)
+            self._view.step(self._place.done)
         over = self._signals.received == TIME_OVER if self._alone else self._time_agreed
         if over and state.global_step < state.max_steps:
             self.stopped = f"its time is over at step {state.global_step}"
@@ -115,8 +115,9 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Take note that what comes is of the whole epoch; in the middle of one, save and let go."""
-        self._between = True
-        if self._trainer is not None and self.stopped and self._place.done < self._steps_in_epoch():
+        if self._view is not None:
+            self._view.epoch_ends()
+        if self._trainer is not None and self.stopped and not self._is_epoch_done:
             self._save()
             self._stop()
 
@@ -124,8 +125,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         """Note the metrics that `colabkit runs` shows."""
         self._metrics |= {name: float(value) for name, value in (logs or {}).items() if isinstance(value, int | float)}
         if self._view is not None:
-            epoch = self._epoch + 1 if self._between else None
-            self._view.log(state.global_step, trainer_state.measured(logs or {}), epoch=epoch)
+            self._view.log(state.global_step, logs or {})
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Judge whether this state is the best one."""
@@ -141,7 +141,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
             self._give(self._resume)  # the end of a training logs once more
             self._resume.restore_random()
         else:
-            if self._place.done >= self._steps_in_epoch():
+            if self._is_epoch_done:
                 self._epoch, self._place = self._epoch + 1, Place()
             self._save(complete=not self.stopped)
             if self.stopped:
@@ -155,23 +155,14 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     def _start(self, trainer: Any, args: Any, state: Any) -> None:
         self._trainer = trainer
-        given = {"model": trainer.model, "optimizer": trainer.optimizer, "scheduler": trainer.lr_scheduler}
-        if (scaler := getattr(trainer.accelerator, "scaler", None)) is not None:
-            given["scaler"] = scaler
-        self._parts = Parts(given, run=self._run.name)
-        self._attributes = trainer_state.Attributes(trainer)
+        self._parts = Parts(trainer_state.parts_of(trainer), run=self._run.name)
+        self._state = trainer_state.TrainerState(trainer)
         loader = trainer.callback_handler.train_dataloader
         source = LoaderSource(getattr(loader, "base_dataloader", loader))
         self._data = source.identity() | {"accumulation": args.gradient_accumulation_steps}
         self._time.start()
-        self._epoch = self._begun = 0
-        self._place, self._done, self._resume = Place(), False, None
-        if type(trainer).__name__ not in _PROVED:
-            self._warn(
-                "%s: exactness is proved for Trainer and SFTTrainer; what a %s keeps beside its numbers is not saved",
-                type(trainer).__name__,
-            )
-        for note in source.notes():
+        self._epoch, self._place, self._done, self._resume = 0, Place(), False, None
+        for note in [*trainer_state.notes(trainer), *source.notes()]:
             self._warn("%s: %s", note)
         saved = self._newest()
         if saved is None:
@@ -200,64 +191,34 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         if not meta["step"] and not self._done:  # as a new training goes on from here, its first evaluation included
             saved.restore_random()
             self._resume = None
-            return
-        self._eval_on_start, args.eval_on_start = args.eval_on_start, False
-
-    def _stand_in_front(self, trainer: Any) -> None:
-        """Pass over epochs that are done, and begin in the middle of one."""
-        run_epoch, handler = trainer._run_epoch, trainer.callback_handler
-        on_epoch_begin = handler.on_epoch_begin
-
-        def begin_epoch(args: Any, state: Any, control: Any) -> Any:
-            self._begun += 1
-            return control if self._begun <= self._epoch else on_epoch_begin(args, state, control)
-
-        def run(**given: Any) -> None:
-            if given["epoch"] >= self._epoch:
-                self._run_epoch(run_epoch, given)
-            elif self._done:
-                trainer.control.should_training_stop = True  # of a stream there are endless epochs to pass over
-
-        handler.on_epoch_begin = begin_epoch
-        trainer._run_epoch = run
-        trainer._load_rng_state = lambda _: None
 
     def _run_epoch(self, run_epoch: Any, given: dict[str, Any]) -> None:
+        """Train an epoch by the Trainer's own method from the place on, or pass over it."""
+        if given["epoch"] < self._epoch:
+            if self._done:
+                self._trainer.control.should_training_stop = True  # of a stream there are endless epochs to pass over
+            return
         saved, self._resume = self._resume, None
-        self._epoch = given["epoch"]
-        self._place = Place()
+        self._epoch, self._place = given["epoch"], Place()
         if saved is not None:
             self._give(saved)  # again: the beginning has changed a part
             saved.restore_random()
             self._place = Place(saved.tree()["place"], saved.tensors)
-        elif given["epoch"] and self._decide(at_epoch=given["epoch"], ask=True)[0]:
+        elif self._epoch and self._decide(at_epoch=self._epoch, ask=True)[0]:
             self._save()
-        inside = self._place.done > 0
-        resume = (lambda: rng.restore(saved.tensors)) if inside and saved is not None else None
+        resume = (lambda: rng.restore(saved.tensors)) if self._place.done and saved is not None else None
         batches = EpochBatches(given["train_dataloader"], self._place, resume=resume, boundary=self._after_batch)
-        given |= {
-            "train_dataloader": batches,
-            "epochs_trained": given["epoch"],
-            "steps_trained_in_current_epoch": self._place.done,
-            "resume_from_checkpoint": self._run.name if inside else None,
-        }
-        original = trainer_module.skip_first_batches
-        trainer_module.skip_first_batches = lambda loader, _: loader  # it begins there by itself
+        given |= batches.given_to_trainer(self._epoch, run=self._run.name)
         if self._view is not None:
-            self._view.end_epoch()
-            self._between = False
-            accumulated = self._trainer.args.gradient_accumulation_steps
-            steps = given["num_update_steps_per_epoch"]
-            self._view.begin_epoch(self._epoch, trainer_state.known(steps), done=self._place.done // accumulated)
+            self._view.begin_epoch(self._epoch, given["num_update_steps_per_epoch"], done=self._place.done)
         try:
-            run_epoch(**given)
+            with starts_where_it_is():
+                run_epoch(**given)
         except BaseException as error:
             if self._trainer is not None:
                 self._run.tell("failed", f"failed: {type(error).__name__}")
             self._release("stopped")
             raise
-        finally:
-            trainer_module.skip_first_batches = original
 
     def _after_batch(self, place: Place) -> None:
         if place.done % self._trainer.args.gradient_accumulation_steps:
@@ -270,38 +231,16 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         elif stop:
             self._stop()
 
-    def _show(self, trainer: Any, state: Any) -> None:
-        """Follow the training; a bar that says the same as our display rests meanwhile."""
-        epochs = trainer_state.known(state.num_train_epochs)
-        view = TrainerView(self._given_run, epochs=epochs)
-        if self.resumed_from is not None:
-            step = self._save_clock.saved_step or -1  # of step 0 all is logged again, the first evaluation too
-            view.journal.go_on(step, self._epoch)
-        if view.shown:
-            callbacks = trainer.callback_handler.callbacks
-            later = callbacks[callbacks.index(self) :]  # the others have drawn already, and the list is gone through
-            self._bars = [one for one in later if type(one).__name__ in _BARS]
-            for bar in self._bars:
-                callbacks.remove(bar)
-        self._view, self._between = view, False
-
     def _release(self, words: str = "") -> None:
         trainer, self._trainer = self._trainer, None
         if trainer is None:
             return
         self._signals.restore()
-        for name in ("_run_epoch", "_load_rng_state"):
-            vars(trainer).pop(name, None)
-        vars(trainer.callback_handler).pop("on_epoch_begin", None)
-        if getattr(self, "_eval_on_start", False):
-            trainer.args.eval_on_start = True
-        if self._bars:  # another list: they take no part in the event that is going on
-            trainer.callback_handler.callbacks = [*trainer.callback_handler.callbacks, *self._bars]
-            self._bars = []
+        if self._hooks is not None:
+            self._hooks.remove()
         self._run.end_writing()
-        view, self._view = self._view, None
+        view, self._view, self._hooks = self._view, None, None
         if view is not None:  # last, as it tells what is saved
-            view.end_epoch()
             view.close(words)
 
     def _is_running(self, frame: FrameType | None) -> bool:
@@ -309,31 +248,24 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     # ---- saving and restoring ----
 
-    def _steps_in_epoch(self) -> int:
-        try:
-            return len(self._trainer.callback_handler.train_dataloader)
-        except TypeError:
-            return sys.maxsize
+    @property
+    def _is_epoch_done(self) -> bool:
+        return self._place.done >= trainer_state.batches_in_epoch(self._trainer)
 
     def _steps_done(self) -> int:
         steps: int = self._trainer.state.global_step
         return steps
 
     def _versions(self) -> dict[str, str]:
-        import accelerate
-        import transformers
-
-        return pytree.versions(transformers=transformers.__version__, accelerate=accelerate.__version__)
+        return trainer_state.versions()
 
     def _save_state(self, *, complete: bool) -> None:
         trainer = self._trainer
         assert self._parts is not None  # noqa: S101 - made when the training starts
-        assert self._attributes is not None  # noqa: S101 - same
+        assert self._state is not None  # noqa: S101 - same
         tree = {
             "parts": self._parts.take(),
-            "trainer": self._attributes.take(),
-            "state": trainer_state.take_state(trainer.state),
-            "callbacks": trainer_state.take_callbacks(trainer.callback_handler.callbacks),
+            **self._state.take(),
             "place": self._place.take(),
         }
         self._submit(
@@ -348,15 +280,11 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         )
 
     def _give(self, saved: SavedState) -> None:
-        trainer, tree = self._trainer, saved.tree()
         assert self._parts is not None  # noqa: S101 - made when the training starts
-        assert self._attributes is not None  # noqa: S101 - same
+        assert self._state is not None  # noqa: S101 - same
+        tree = saved.tree()
         self._parts.give(tree["parts"])
-        self._attributes.give(tree["trainer"])
-        trainer_state.give_state(trainer.state, tree["state"])
-        if is_lost(trainer.state.best_model_checkpoint, owner="the Trainer"):
-            trainer.state.best_model_checkpoint = None  # as its own resume does; looking for it at the end would fail
-        trainer_state.give_callbacks(trainer.callback_handler.callbacks, tree["callbacks"])
+        self._state.give(tree)
 
 
 def _training_frame(frame: FrameType | None = None) -> FrameType | None:

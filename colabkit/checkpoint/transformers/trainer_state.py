@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.lost_files import is_lost
+from colabkit.checkpoint.state import pytree
 from colabkit.checkpoint.state.class_names import by_class_name
 from colabkit.errors import CheckpointError
 
@@ -25,7 +27,69 @@ _STATE = (
 _ALWAYS = ("_tr_loss", "_total_loss_scalar", "_globalstep_last_logged", "_initial_global_step", "current_flos")
 _OF_A_PROCESS = ("epoch", "total_flos", "train_loss")
 _TIMES = ("_runtime", "_per_second")
+_PROVED = ("Trainer", "Seq2SeqTrainer", "SFTTrainer", "UnslothTrainer", "UnslothSFTTrainer")
 _SIMPLE = (bool, int, float, str, dict, list, tuple)
+
+
+def batches_in_epoch(trainer: Any) -> int:
+    """Return how many batches an epoch has; without end, where nobody knows."""
+    try:
+        return len(trainer.callback_handler.train_dataloader)
+    except TypeError:
+        return sys.maxsize
+
+
+def parts_of(trainer: Any) -> dict[str, Any]:
+    """Name what a Trainer trains, and what belongs to it."""
+    parts = {"model": trainer.model, "optimizer": trainer.optimizer, "scheduler": trainer.lr_scheduler}
+    if (scaler := getattr(trainer.accelerator, "scaler", None)) is not None:
+        parts["scaler"] = scaler
+    return parts
+
+
+def notes(trainer: Any) -> list[str]:
+    """Say what of a Trainer of another class cannot be continued exactly."""
+    kind = type(trainer).__name__
+    if kind in _PROVED:
+        return []
+    return [f"exactness is proved for Trainer and SFTTrainer; what a {kind} keeps beside its numbers is not saved"]
+
+
+def versions() -> dict[str, str]:
+    """Name the versions that a state depends on."""
+    import accelerate
+    import transformers
+
+    return pytree.versions(transformers=transformers.__version__, accelerate=accelerate.__version__)
+
+
+class TrainerState:
+    """What a Trainer keeps beside its parts: attributes, counters, and the states of its callbacks.
+
+    Args:
+        trainer: As it is when its training begins.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._attributes = Attributes(trainer)
+
+    def take(self) -> dict[str, Any]:
+        """Return it, for a checkpoint."""
+        return {
+            "trainer": self._attributes.take(),
+            "state": take_state(self._trainer.state),
+            "callbacks": take_callbacks(self._trainer.callback_handler.callbacks),
+        }
+
+    def give(self, saved: Mapping[str, Any]) -> None:
+        """Put back what `take` returned."""
+        state = self._trainer.state
+        self._attributes.give(saved["trainer"])
+        give_state(state, saved["state"])
+        if is_lost(state.best_model_checkpoint, owner="the Trainer"):
+            state.best_model_checkpoint = None  # as its own resume does; looking for it at the end would fail
+        give_callbacks(self._trainer.callback_handler.callbacks, saved["callbacks"])
 
 
 class Attributes:
