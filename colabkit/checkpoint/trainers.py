@@ -8,10 +8,9 @@ from colabkit._internal.log import prepare
 from colabkit._internal.optional import require
 from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.checkpoint.memory_words import out_of_memory
-from colabkit.checkpoint.policy import parse_best
 from colabkit.checkpoint.policy.time_limit import sooner
 from colabkit.checkpoint.run_store import RunStore
-from colabkit.errors import AddressError, CheckpointError, UnsupportedError
+from colabkit.errors import AddressError, UnsupportedError
 
 if TYPE_CHECKING:
     from colabkit.checkpoint.loop.loop import Loop
@@ -65,7 +64,9 @@ class Trainers(RunStore):
         """
         if at not in ("step", "epoch"):
             raise AddressError(f"at={at!r} is not a place to continue at", hint='write at="step" or at="epoch"')
-        return self._callback(seed=seed, check_data=check_data, exact=False, best=best, at=at, time=time)
+        from colabkit.checkpoint.keras import make_callback
+
+        return make_callback(self, seed=seed, check_data=check_data, exact=False, best=best, at=at, time=time)
 
     def fit(
         self,
@@ -96,7 +97,9 @@ class Trainers(RunStore):
             UnsupportedError: The data cannot be continued exactly; the message says why.
             OutOfMemoryError: It does not fit the memory; the message says which state is saved, and what to do.
         """
-        own = self._callback(seed=seed, check_data=True, exact=True, best=best, time=time)
+        from colabkit.checkpoint.keras import make_callback
+
+        own = make_callback(self, seed=seed, check_data=True, exact=True, best=best, time=time)
         callbacks = [*(options.pop("callbacks", None) or []), own]
         try:
             return model.fit(x, y, callbacks=callbacks, **options)
@@ -123,23 +126,9 @@ class Trainers(RunStore):
 
             return torch_best.load(self, model)
         require("keras", extra="train", why="run.load_best() gives weights to Keras models and torch modules")
-        from colabkit.checkpoint.keras import best as _keras_best
+        from colabkit.checkpoint.keras import best as keras_best
 
-        newest = self.newest("keras")
-        if newest is None:
-            raise CheckpointError(f"the run {self.name} has no state yet", hint="train it first")
-        return _keras_best.load(self.name, model, self.best_state(newest), newest.meta["best"])
-
-    def _callback(
-        self, *, seed: int | None, check_data: bool, exact: bool, best: Any, at: str = "step", time: Any = None
-    ) -> Any:
-        require("keras", extra="train", why="run.resume() and run.fit() train Keras models")
-        from colabkit.checkpoint.keras.callback import ResumeCallback
-
-        prepare()
-        by = None if best is None else parse_best(best)
-        limit = sooner(time, self.limit)
-        return ResumeCallback(self, seed=seed, check_data=check_data, exact=exact, best=by, at=at, limit=limit)
+        return keras_best.load(self, model)
 
     # ---- a loop of your own ----
 
