@@ -219,11 +219,7 @@ class Replicator:
             self._busy = False  # whoever was busy has died
             self._thread = start_thread(self._work, name="colabkit-mirror")
             if self._thread is None and self.error is None and not sys.is_finalizing():
-                self.error = CheckpointError(
-                    f"{self._run} is not copied to {self.storage.address} now",
-                    why="no thread can be started: memory or the process limit is exhausted",
-                    hint="nothing, if it passes; run.flush() and run.close() copy without a thread",
-                )
+                self.error = _no_thread(self._run, self.storage.address)
                 warn("%s: training goes on. %s", self._run, self.error)
         self._changed.notify_all()
 
@@ -291,6 +287,14 @@ class Replicator:
         with self._changed:
             self.error = None
             self._schedule.succeeded()
+
+
+def _no_thread(run: str, address: str) -> CheckpointError:
+    return CheckpointError(
+        f"{run} is not copied to {address} now",
+        why="no thread can be started: memory or the process limit is exhausted",
+        hint="nothing, if it passes; run.flush() and run.close() copy without a thread",
+    )
 
 
 def open_mirror(folder: Path, storage: Storage, *, run: str, keep: int) -> Replicator:
