@@ -7,7 +7,6 @@ import os
 import threading
 import time
 import weakref
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk.holder import described
@@ -19,7 +18,7 @@ from colabkit.checkpoint.mirror import remote_store
 from colabkit.checkpoint.mirror.replicator import Replicator, open_mirror
 from colabkit.checkpoint.restore_selector import RestoreSelector
 from colabkit.checkpoint.run_lock import RunLock, lock_of
-from colabkit.checkpoint.status import Status
+from colabkit.checkpoint.status import Status, status_of
 from colabkit.checkpoint.writer import Writer
 from colabkit.errors import ColabKitError, RunBusyError, StorageError
 
@@ -96,29 +95,12 @@ class RunStore:
 
     def status(self) -> Status:
         """Say where the run stands."""
-        mirror = self._mirror
-        error = self._writer.error or (mirror.error or mirror.lease.lost if mirror is not None else None)
-        entries: list[naming.LocalCheckpoint] = []
         try:
-            entries = self.checkpoints()
-        except StorageError as failed:
-            error = error or failed
-        status = Status(
-            dir=self.dir,
-            saved_step=self._writer.saved_step,
-            checkpoints=len(entries),
-            bytes=sum(entry.size for entry in entries),
-            error=str(error) if error else None,
-        )
-        if mirror is None:
-            return status
-        return replace(
-            status,
-            mirror=mirror.storage.address,
-            mirrored_step=mirror.jobs.mirrored_step,
-            confirmed_step=mirror.jobs.confirmed_step,
-            pending=mirror.pending,
-        )
+            entries: list[naming.LocalCheckpoint] = self.checkpoints()
+            unreadable = None
+        except StorageError as error:
+            entries, unreadable = [], error
+        return status_of(self.dir, entries, writer=self._writer, mirror=self._mirror, unreadable=unreadable)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything that was saved is on disk, and in the mirror with all files of the run's folder.

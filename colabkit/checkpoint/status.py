@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.display.progress import amount
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from colabkit._internal.display.show import Facts
+    from colabkit.checkpoint.format.naming import LocalCheckpoint
+    from colabkit.checkpoint.mirror.replicator import Replicator
+    from colabkit.checkpoint.writer import Writer
+    from colabkit.errors import ColabKitError
 
 
 _LONGEST = 200  # letters of a state that is shown whole
@@ -113,3 +117,39 @@ class Status(Shown):
             ("error", self.error),
             ("folder", self.dir),
         ]
+
+
+def status_of(
+    folder: Path,
+    entries: Sequence[LocalCheckpoint],
+    *,
+    writer: Writer,
+    mirror: Replicator | None,
+    unreadable: ColabKitError | None,
+) -> Status:
+    """Put together where a run stands.
+
+    Args:
+        folder: The run's.
+        entries: Its checkpoint files.
+        writer: Writes them.
+        mirror: Copies them; None for a run that is only here.
+        unreadable: Why the files cannot be listed; None where they can.
+    """
+    error = writer.error or (mirror.error or mirror.lease.lost if mirror is not None else None) or unreadable
+    status = Status(
+        dir=folder,
+        saved_step=writer.saved_step,
+        checkpoints=len(entries),
+        bytes=sum(entry.size for entry in entries),
+        error=str(error) if error else None,
+    )
+    if mirror is None:
+        return status
+    return replace(
+        status,
+        mirror=mirror.storage.address,
+        mirrored_step=mirror.jobs.mirrored_step,
+        confirmed_step=mirror.jobs.confirmed_step,
+        pending=mirror.pending,
+    )
