@@ -195,7 +195,7 @@ class LoopState(Resumable):
             "begin": self._begin[1] if inside else {},
             "position": self.source.position() if inside else {},
         }
-        metrics, first = self._measured(), self.source.first
+        metrics, first = dict(self._measured()), self.source.first  # a copy: the state is written later
         self._submit(tree, tensors, **self.place.meta(), complete=complete, metrics=metrics, first=first)
 
     def _steps_done(self) -> int:

@@ -276,7 +276,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
             epochs=trainer.state.num_train_epochs,
             max_steps=trainer.state.max_steps,
             complete=complete,
-            metrics=self._metrics,
+            metrics=dict(self._metrics),  # a copy: the state is written later
         )
 
     def _give(self, saved: SavedState) -> None:
