@@ -1,0 +1,86 @@
+"""What is saved of a learner in one fit, and how it is put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from colabkit.checkpoint.fastai import state
+from colabkit.checkpoint.state import pytree, rng
+from colabkit.checkpoint.state.loose import LooseState
+from colabkit.errors import RunMismatchError
+
+if TYPE_CHECKING:
+    from colabkit.checkpoint.fastai.best_files import BestFiles
+    from colabkit.checkpoint.format.file import Checkpoint
+
+
+class LearnerState:
+    """The state of a learner beside its model, in one fit: optimizer, callbacks, random states, loose attributes.
+
+    In the middle of an epoch the random states of its beginning are part of it: with them a later process reads the
+    data up to the place.
+
+    Args:
+        learn: The learner, as it is when the fit begins.
+        own: The callback that saves, which is no part of it.
+        best_files: The files that callbacks keep of their best state.
+
+    Attributes:
+        learn: The learner.
+        others: Its other callbacks.
+        data: What identifies its data.
+    """
+
+    def __init__(self, learn: Any, own: Any, best_files: BestFiles) -> None:
+        self.learn = learn
+        self.others = [callback for callback in learn.cbs if callback is not own]
+        self.data = state.identity(learn.dls)
+        self._best_files = best_files
+        self._loose = LooseState(learn.model)
+        self._begin: dict[str, Any] = {}
+
+    def epoch_begins(self) -> None:
+        """Note the random states with which an epoch begins."""
+        self._begin = state.generators(self.learn.dls)
+
+    def go_to_epoch_start(self, saved: Checkpoint) -> None:
+        """Put back the random states with which the epoch of a checkpoint began."""
+        self._begin = rng.of_epoch_start(saved.tensors)
+        state.restore_generators(self.learn.dls, self._begin)
+
+    def take(self, *, within_epoch: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return its arrays, which may be changed later, and the rest of it."""
+        tensors: dict[str, Any] = dict(state.generators(self.learn.dls))
+        if within_epoch:
+            tensors |= rng.at_epoch_start(self._begin)
+        rest = state.capture_rest(self.learn, self.others)
+        rest |= {
+            "loose": state.encode(self._loose.changed()),
+            "best_files": self._best_files.capture(self.others),
+        }
+        return tensors, pytree.flatten(rest, "fastai", tensors)
+
+    def give(self, saved: Checkpoint, *, run: str, with_files: bool = False) -> None:
+        """Put back what a checkpoint holds.
+
+        Args:
+            saved: The checkpoint.
+            run: The run's name.
+            with_files: Put back the files of the best state, too.
+
+        Raises:
+            RunMismatchError: It does not fit this learner.
+        """
+        try:
+            rest = pytree.unflatten(saved.meta["state"], saved.tensors)
+            state.apply(self.learn, self.others, saved.tensors, rest)
+            if with_files:
+                self._best_files.restore(self.others, rest.get("best_files", {}))
+            self._loose.restore(state.decode(rest.get("loose", {})))
+            state.restore_generators(self.learn.dls, saved.tensors)
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
+            raise RunMismatchError(
+                f"the checkpoint of {run} does not fit this learner",
+                why=f"{type(error).__name__}: {error}",
+                hint="build the learner and its optimizer as they were, or open a run under another name",
+            ) from error
