@@ -75,6 +75,21 @@ class Kept:
     crc32c: str = ""
 
 
+def _kept_of(manifest: bytes, identity: str) -> Kept | None:
+    """Read a manifest; anything that is not exactly one of this source counts as none."""
+    try:
+        value = json.loads(manifest)
+        if (value["format"], value["identity"]) != (_FORMAT, key(identity)) or value["kind"] not in ("file", "folder"):
+            return None
+        fields = {name: value[name] for name in ("object", "kind", "name", "version", "sha256", "kept")}
+        fields["crc32c"] = value.get("crc32c", "")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    if not all(isinstance(field, str) for field in fields.values()) or safe_name(fields["name"]) != fields["name"]:
+        return None
+    return Kept(**fields)
+
+
 def keeper(place: StrPath | None) -> Keeper | None:
     """Return what keeps things at a place, or at the one that the environment names; None for none.
 
@@ -169,23 +184,10 @@ class Keeper:
     # ---- what is there ----
 
     def _find(self, base: str, identity: str) -> Kept | None:
-        """Read the manifest of a source; anything that is not exactly one counts as none."""
+        """Read the manifest of a source; None where there is none, or the place does not answer."""
         try:
-            value = json.loads(self._storage.read(f"{base}.json"))
-            if (value["format"], value["identity"]) != (_FORMAT, key(identity)) or value["kind"] not in (
-                "file",
-                "folder",
-            ):
-                return None
-            fields = {name: value[name] for name in ("object", "kind", "name", "version", "sha256", "kept")}
-            fields["crc32c"] = value.get("crc32c", "")
-            if (
-                not all(isinstance(field, str) for field in fields.values())
-                or safe_name(fields["name"]) != fields["name"]
-            ):
-                return None
-            return Kept(**fields)
-        except (NotStoredError, ValueError, TypeError, KeyError, RecursionError):
+            return _kept_of(self._storage.read(f"{base}.json"), identity)
+        except NotStoredError:
             return None
         except ColabKitError as error:
             warn(
