@@ -18,6 +18,16 @@ pytest.importorskip("keras", reason='Keras is missing; pip install "keras>=3.11"
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "tests" / "support" / "doubles" / "trainings.py"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_anew(compiled_once):
+    """Compile in each process, as users do: this is the test of what is the same then."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        yield
+
+
 FAST = {
     "tensorflow": ["in the validation", "callbacks with a state", "tf.data", "pydataset"],
     "jax": ["with the end of an epoch owed", "callbacks with a state"],
