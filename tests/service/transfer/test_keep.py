@@ -17,7 +17,7 @@ from colabkit.testing import DriveFolder
 from colabkit.testing.google_drive import FakeDrive
 from colabkit.testing.kaggle import TOKEN, FakeKaggle, packed
 from colabkit.testing.web import FakeWeb
-from colabkit.transfer import fetch, fetch_details, keeping
+from colabkit.transfer import fetch, fetch_details, keeping, kept_storage
 from colabkit.transfer.sources.registry import open_source
 
 FILES = {"train.csv": b"7,0,0", "images/7.png": b"seven"}
@@ -301,13 +301,13 @@ def test_in_the_background_it_is_kept_when_the_process_ends(server, session, tmp
 def test_a_folder_that_changes_on_its_way_is_not_kept(session, gcs, tmp_path, monkeypatch, caplog):
     """A later session must not take for the source's what somebody has written over."""
     gcs.put("bucket", "dir/train.csv", b"7,0,0")
-    real = keeping.put_tree
+    real = kept_storage.put_tree
 
     def put_and_change(storage, name, path):
         real(storage, name, path)
         (path / "train.csv").write_bytes(b"changed")
 
-    monkeypatch.setattr(keeping, "put_tree", put_and_change)
+    monkeypatch.setattr(kept_storage, "put_tree", put_and_change)
     fetch("gs://bucket/dir/", keep=tmp_path / "keep")
     assert "is here, but not kept" in caplog.text
     assert [path for path in (tmp_path / "keep").rglob("*") if path.suffix in (".json", ".zip")] == []
