@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.loop.rows import check_samples, fingerprint
+from colabkit.checkpoint.loop.data.rows import check_samples, fingerprint
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.class_names import by_class_name
 from colabkit.checkpoint.state.torch import to_torch

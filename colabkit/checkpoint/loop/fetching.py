@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.worker_deaths import WorkerDeaths
+from colabkit.checkpoint.loop.data.worker_deaths import WorkerDeaths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from colabkit._internal.log import notify, warn
 from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
+from colabkit.checkpoint.loop.data.rows import check_samples
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
-from colabkit.checkpoint.loop.rows import check_samples
 from colabkit.checkpoint.policy import BestSoFar
 from colabkit.checkpoint.policy.save_clock import SaveClock
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left

@@ -9,8 +9,8 @@ import keras
 from colabkit._internal.log import warn
 from colabkit.checkpoint.keras.data import Source
 from colabkit.checkpoint.loop.data import LoaderSource
+from colabkit.checkpoint.loop.data.rows import check_samples
 from colabkit.checkpoint.loop.resumable import give_generators, take_generators
-from colabkit.checkpoint.loop.rows import check_samples
 from colabkit.checkpoint.state import pytree, rng
 
 if TYPE_CHECKING:

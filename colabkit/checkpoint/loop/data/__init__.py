@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit._internal.log import warn
-from colabkit.checkpoint.loop import parts, rows
+from colabkit.checkpoint.loop import parts
+from colabkit.checkpoint.loop.data import rows
 from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.errors import CheckpointError, DataError
 
