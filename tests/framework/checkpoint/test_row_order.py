@@ -10,8 +10,8 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is missing; pip install tensorflow")
 
-from colabkit.checkpoint.keras.data.tf_graph import PipelineGraph  # noqa: E402 - imports Keras
-from colabkit.checkpoint.keras.data.tfdata import SeededDataset  # noqa: E402 - as above
+from colabkit.checkpoint.keras.data.tf.graph import PipelineGraph  # noqa: E402 - imports Keras
+from colabkit.checkpoint.keras.data.tf.pipeline import SeededDataset  # noqa: E402 - as above
 from colabkit.checkpoint.keras.data.validation import Validation  # noqa: E402 - as above
 
 FILES = [f"/here/pictures/{label}/{number}{'0' * 130 * (number % 2)}.png" for label in "ab" for number in range(8)]

@@ -6,7 +6,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is missing; pip install tensorflow")
 
-from colabkit.checkpoint.keras.data import tfdata  # noqa: E402 - imports Keras
+from colabkit.checkpoint.keras.data.tf import pipeline as tfdata  # noqa: E402 - imports Keras
 
 PIPELINES = {
     "sampled": lambda a, b: tf.data.Dataset.sample_from_datasets([a, b], [0.5, 0.5], seed=1).batch(4),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SOURCES = {
     "ArrayDataAdapter": "arrays.ArrayData",
     "PyDatasetAdapter": "pydataset.Batches",
-    "TFDatasetAdapter": "tfdata.TfDataPipeline",
+    "TFDatasetAdapter": "tf.pipeline.TfDataPipeline",
     "GeneratorDataAdapter": "streams.GeneratorData",
     "TorchDataLoaderAdapter": "loader.LoaderData",
 }
@@ -172,7 +172,7 @@ def source_of(fit: Fit | None, *, seed: int, saved: Mapping[str, Any]) -> Source
         source = Source(fit, seed=seed, saved=saved)
         source.why_inexact = f"nothing is known of how to continue data of this kind ({kind.removesuffix('Adapter')})"
         return source
-    module, name = place.split(".")
+    module, _, name = place.rpartition(".")
     make = getattr(importlib.import_module(f"colabkit.checkpoint.keras.data.{module}"), name)
     made: Source = make(fit, seed=int(saved.get("seed", seed)), saved=saved)
     return made

@@ -14,8 +14,8 @@ from colabkit._internal.process.threads import Later
 from colabkit.checkpoint.keras.code_fingerprint import is_the_users
 from colabkit.checkpoint.keras.data.arrays import fingerprint
 from colabkit.checkpoint.keras.data.dataset_state import DatasetState
-from colabkit.checkpoint.keras.data.tf_graph import PipelineGraph, readable
-from colabkit.checkpoint.keras.data.tfdata import SeededDataset, orders_in, reason
+from colabkit.checkpoint.keras.data.tf.graph import PipelineGraph, readable
+from colabkit.checkpoint.keras.data.tf.pipeline import SeededDataset, orders_in, reason
 
 if TYPE_CHECKING:
     from colabkit.checkpoint.format.file import Checkpoint

@@ -18,8 +18,9 @@ import keras
 import numpy as np
 
 from colabkit._internal.log import notify, warn
-from colabkit.checkpoint.keras.data import Source, tf_cache
-from colabkit.checkpoint.keras.data.tf_graph import PipelineGraph, readable
+from colabkit.checkpoint.keras.data import Source
+from colabkit.checkpoint.keras.data.tf import cache as tf_cache
+from colabkit.checkpoint.keras.data.tf.graph import PipelineGraph, readable
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.keras.data.tf_nodes import number_in
-from colabkit.checkpoint.keras.data.tf_rows import bare
+from colabkit.checkpoint.keras.data.tf.nodes import number_in
+from colabkit.checkpoint.keras.data.tf.rows import bare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from colabkit.checkpoint.keras.data.tf_nodes import GraphNodes
+    from colabkit.checkpoint.keras.data.tf.nodes import GraphNodes
 
 # Where the two seeds of an op are among its inputs, and where its generator of seeds for each pass is.
 SEEDS = {"ShuffleDatasetV3": (2, 4), "ShuffleAndRepeatDatasetV2": (2, 5), "RandomDatasetV2": (0, 2)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.keras.data.tf_rows import bare
+from colabkit.checkpoint.keras.data.tf.rows import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

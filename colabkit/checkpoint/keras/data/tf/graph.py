@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.keras.data import tf_description, tf_random, tf_rows, tf_variables
-from colabkit.checkpoint.keras.data.tf_nodes import GraphNodes
-from colabkit.checkpoint.keras.data.tf_rows import bare
-from colabkit.checkpoint.keras.data.tf_seeds import SEEDS, GraphSeeds
+from colabkit.checkpoint.keras.data.tf import description as tf_description
+from colabkit.checkpoint.keras.data.tf import random as tf_random
+from colabkit.checkpoint.keras.data.tf import rows as tf_rows
+from colabkit.checkpoint.keras.data.tf import variables as tf_variables
+from colabkit.checkpoint.keras.data.tf.nodes import GraphNodes
+from colabkit.checkpoint.keras.data.tf.rows import bare
+from colabkit.checkpoint.keras.data.tf.seeds import SEEDS, GraphSeeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.keras.data import tf_random, tf_rows
-from colabkit.checkpoint.keras.data.tf_seeds import SEEDS
+from colabkit.checkpoint.keras.data.tf import random as tf_random
+from colabkit.checkpoint.keras.data.tf import rows as tf_rows
+from colabkit.checkpoint.keras.data.tf.seeds import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from colabkit.checkpoint.keras.data.tf_nodes import GraphNodes
+    from colabkit.checkpoint.keras.data.tf.nodes import GraphNodes
 
 _BUFFERS = ("Prefetch", "Shuffle", "Parallel", "MapAndBatch")
 _BATCHES = ("BatchDataset", "BatchDatasetV2", "ParallelBatchDataset", "PaddedBatchDatasetV2")

@@ -1,0 +1,1 @@
+"""What continues a `tf.data` pipeline: its graph, its seeds, its variables, its caches."""
