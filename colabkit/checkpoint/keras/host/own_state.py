@@ -8,6 +8,7 @@ new process made it: a moment of a clock, and the path of a file that is gone.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from colabkit.checkpoint.keras.host.own_values import (
     is_path_that_is_gone,
     mark_of,
     plain,
+    set_attribute,
     setting_of,
     unplain,
 )
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _NEW = object()
+_SETTING = "setting-"
 
 
 class OwnState:
@@ -67,6 +70,7 @@ class OwnState:
             if part is not None and (inspect.isfunction(part) or is_the_users(type(part))):
                 self._others[name] = part
         self._others |= {f"callback-{name}": each for name, each in callbacks.items() if _is_looked_at(each)}
+        self._of_keras = list(_settings_of_keras(model)) if _runs_eagerly(model) else []
         self._at_first: dict[str, Any] = {}
         self._settings: dict[str, str] = {}
         self._taken: set[str] = set()  # what holds weights of the model as it was before it was restored
@@ -79,6 +83,8 @@ class OwnState:
         """Remember what they are before the training."""
         for place in self._places():
             self._at_first[place.name] = mark_of(place.value)
+            if place.name.startswith(_SETTING):
+                continue  # what the code has set otherwise is told with the setup
             is_name = place.name.endswith((".name", "._name"))  # Keras counts them on in one process
             if not is_name and (text := setting_of(place.value)):
                 self._settings[place.name] = text
@@ -183,6 +189,10 @@ class OwnState:
         place.value.owner.load_state_dict(as_torch(value))
 
     def _places(self, owners: dict[str, Any] | None = None) -> Iterator[Place]:
+        for name, owner, keys in self._of_keras:
+            for key in keys:
+                spoken = f"{getattr(owner, 'name', name)}.{key}"
+                yield Place(f"{name}.{key}", spoken, getattr(owner, key), functools.partial(set_attribute, owner, key))
         known = {id(variable) for variable in self._known()}
         walk = Walk(self._model, known, {} if owners is None else owners)
         for number, (name, part) in enumerate([*self._layers.items(), *self._others.items()]):
@@ -190,6 +200,31 @@ class OwnState:
                 yield place
                 if walk.count > MOST:
                     return
+
+
+def _runs_eagerly(model: Any) -> bool:
+    """Say whether a setting counts that changes as the model trains; in a graph it stays what it was at first."""
+    return keras.backend.backend() == "torch" or bool(getattr(model, "run_eagerly", False))
+
+
+def _settings_of_keras(model: Any) -> Iterator[tuple[str, Any, list[str]]]:
+    """Name the layers, the optimizer, the losses and metrics that are Keras' own, with the numbers they are made of.
+
+    A callback may change them, such as the rate of a dropout.
+    """
+    parts = [(f"layer-{number}", layer) for number, layer in enumerate(model._flatten_layers(include_self=False))]
+    parts += [("optimizer", getattr(model, "optimizer", None))]
+    parts += [(f"compiled-{number}", part) for number, part in enumerate(compiled_parts(model))]
+    for name, part in parts:
+        if not hasattr(part, "get_config") or not hasattr(part, "__dict__") or is_the_users(type(part)):
+            continue
+        try:
+            keys = list(part.get_config())
+        except Exception:  # noqa: BLE001, S112 - built in another way than Keras builds it
+            continue
+        numbers = [key for key in keys if isinstance(vars(part).get(key), bool | int | float)]
+        if numbers:
+            yield _SETTING + name, part, numbers
 
 
 def _is_looked_at(callback: Any) -> bool:

@@ -279,7 +279,7 @@ CASES = {
         ),
     ),
     "own callback: dropout that grows by itself": (
-        TF,
+        ("tensorflow", "torch"),
         fit(
             "own",
             own("""
