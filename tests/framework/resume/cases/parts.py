@@ -365,7 +365,7 @@ CASES = {
     "own metric with weights": (
         ALL,
         script(
-            "class Seen(keras.metrics.Metric):\n    def __init__(self):\n        super().__init__(name='seen')\n        self.count = self.add_weight(name='count', initializer='zeros')\n    def update_state(self, target, guess, sample_weight=None):\n        self.count.assign(self.count + ops.mean(guess))\n    def result(self):\n        return self.count\nmodel = classifier()\nmodel.compile('adam', model.loss, metrics=[Seen()], weighted_metrics=['accuracy'])\n"
+            "class Seen(keras.metrics.Metric):\n    def __init__(self):\n        super().__init__(name='seen')\n        self.count = self.add_weight(name='count', initializer='zeros')\n    def update_state(self, target, guess, sample_weight=None):\n        self.count.assign(self.count + ops.mean(guess))\n    def result(self):\n        return self.count + 0.0\nmodel = classifier()\nmodel.compile('adam', model.loss, metrics=[Seen()], weighted_metrics=['accuracy'])\n"
         ),
     ),
     "more metrics": (
