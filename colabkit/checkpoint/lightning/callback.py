@@ -22,9 +22,9 @@ from colabkit.checkpoint.lightning.hooks import LoopHooks
 from colabkit.checkpoint.lightning.loaders import FitLoaders
 from colabkit.checkpoint.lightning.view import FitView
 from colabkit.checkpoint.loop.gradients import PendingGradients
-from colabkit.checkpoint.loop.parts import Parts
+from colabkit.checkpoint.loop.parts import Parts, give_generators, take_generators
 from colabkit.checkpoint.loop.restoring import StateKind
-from colabkit.checkpoint.loop.resumable import Resumable, give_generators, take_generators
+from colabkit.checkpoint.loop.resumable import Resumable
 from colabkit.checkpoint.lost_files import is_lost
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.save_clock import NEVER

@@ -38,6 +38,7 @@ def make_loop(
     from colabkit.checkpoint.loop.data import open_source
     from colabkit.checkpoint.loop.loop import Loop
     from colabkit.checkpoint.loop.parts import Parts
+    from colabkit.checkpoint.loop.state import LoopOptions
     from colabkit.checkpoint.policy import parse_best
 
     prepare()
@@ -47,7 +48,10 @@ def make_loop(
         )
     by = None if best is None else parse_best(best)
     loop = Loop(
-        run, open_source(data), Parts(state, run=run.name), epochs=epochs, check_data=check_data, best=by, limit=limit
+        run,
+        open_source(data),
+        Parts(state, run=run.name),
+        LoopOptions(epochs=epochs, check_data=check_data, best=by, limit=limit),
     )
     loop.prepare(trackers=trackers, show=show)
     return loop

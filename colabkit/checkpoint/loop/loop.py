@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from colabkit._internal.display.show import Facts
     from colabkit.checkpoint.loop.data import Source
     from colabkit.checkpoint.loop.parts import Parts
-    from colabkit.checkpoint.policy import BestMetric
-    from colabkit.checkpoint.policy.time_limit import TimeLimit
+    from colabkit.checkpoint.loop.state import LoopOptions
     from colabkit.checkpoint.run_store import RunStore
     from colabkit.checkpoint.time_use import TimeUse
     from colabkit.tracking import Tracker
@@ -35,20 +34,10 @@ class Loop(Shown):
             in a new run.
     """
 
-    def __init__(
-        self,
-        run: RunStore,
-        source: Source,
-        parts: Parts,
-        *,
-        epochs: int,
-        check_data: bool,
-        best: BestMetric | None,
-        limit: TimeLimit | None = None,
-    ) -> None:
+    def __init__(self, run: RunStore, source: Source, parts: Parts, options: LoopOptions) -> None:
         self._run = run
         self._parts = parts
-        self._training = LoopTraining(run, source, parts, epochs=epochs, check_data=check_data, best=best, limit=limit)
+        self._training = LoopTraining(run, source, parts, options)
         self._reading: Any = None  # a weak reference to the generator that the user reads
 
     def prepare(self, *, trackers: Sequence[Tracker | str], show: bool) -> None:

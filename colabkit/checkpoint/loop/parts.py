@@ -332,6 +332,18 @@ def give_generator(value: Any, saved: Any) -> None:
         value.set_state(torch.from_numpy(np.array(saved)))
 
 
+def take_generators(generators: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the states of random generators, by their names."""
+    return {place: take_generator(each, place) for place, each in generators.items()}
+
+
+def give_generators(generators: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Put back what `take_generators` returned."""
+    for place, each in generators.items():
+        if place in saved:
+            give_generator(each, saved[place])
+
+
 # ---- plain values, arrays, trees ----
 
 

@@ -13,7 +13,6 @@ from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
 from colabkit.checkpoint.loop.data.rows import check_samples
 from colabkit.checkpoint.loop.gradients import PendingGradients
-from colabkit.checkpoint.loop.parts import give_generator, take_generator
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
 from colabkit.checkpoint.policy import BestSoFar
 from colabkit.checkpoint.policy.save_clock import SaveClock
@@ -28,7 +27,7 @@ from colabkit.checkpoint.time_use import TrainingTime
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from types import FrameType
 
     from colabkit.checkpoint.loop.parts import Parts
@@ -276,15 +275,3 @@ class Resumable:
             now,
             before,
         )
-
-
-def take_generators(generators: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the states of random generators, by their names."""
-    return {place: take_generator(each, place) for place, each in generators.items()}
-
-
-def give_generators(generators: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
-    """Put back what `take_generators` returned."""
-    for place, each in generators.items():
-        if place in saved:
-            give_generator(each, saved[place])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.loop.fetching import BatchFetcher
+from colabkit.checkpoint.loop.parts import give_generators, take_generators
 from colabkit.checkpoint.loop.place import LoopPlace
 from colabkit.checkpoint.loop.reader import numbers_anew
 from colabkit.checkpoint.loop.restoring import StateKind
-from colabkit.checkpoint.loop.resumable import Resumable, give_generators, take_generators
+from colabkit.checkpoint.loop.resumable import Resumable
 from colabkit.checkpoint.state import rng
 from colabkit.checkpoint.time_use import StepClock
 from colabkit.checkpoint.view.training import TrainingView
@@ -26,6 +28,23 @@ if TYPE_CHECKING:
     from colabkit.checkpoint.run_store import RunStore
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """What `run.loop` was asked for.
+
+    Attributes:
+        epochs: How many there are.
+        check_data: Refuse data other than what the run was trained on.
+        best: By which metric the best state is kept.
+        limit: When to save and end before the last epoch; None for never.
+    """
+
+    epochs: int
+    check_data: bool
+    best: BestMetric | None
+    limit: TimeLimit | None
+
+
 class LoopState(Resumable):
     """What is saved of a loop: the user's parts, the place in the data, and the random states.
 
@@ -35,10 +54,7 @@ class LoopState(Resumable):
         run: The run that keeps the checkpoints.
         source: The data.
         parts: What is trained, and belongs to it.
-        epochs: How many there are.
-        check_data: Refuse data other than what the run was trained on.
-        best: By which metric the best state is kept.
-        limit: When to save and end before the last epoch; None for never.
+        options: What was asked for.
 
     Attributes:
         place: How far the loop has come.
@@ -54,19 +70,9 @@ class LoopState(Resumable):
     )
     _parts: Parts
 
-    def __init__(
-        self,
-        run: RunStore,
-        source: Source,
-        parts: Parts,
-        *,
-        epochs: int,
-        check_data: bool,
-        best: BestMetric | None,
-        limit: TimeLimit | None,
-    ) -> None:
-        super().__init__(run, check_data=check_data, best=best, limit=limit)
-        self.place = LoopPlace(epochs)
+    def __init__(self, run: RunStore, source: Source, parts: Parts, options: LoopOptions) -> None:
+        super().__init__(run, check_data=options.check_data, best=options.best, limit=options.limit)
+        self.place = LoopPlace(options.epochs)
         self.view = TrainingView(run)
         self.step_clock = StepClock(lambda: self._saving)
         self._saving = 0.0  # seconds

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from colabkit.checkpoint.loop.data import Source
     from colabkit.checkpoint.loop.parts import Parts
-    from colabkit.checkpoint.policy import BestMetric
-    from colabkit.checkpoint.policy.time_limit import TimeLimit
+    from colabkit.checkpoint.loop.state import LoopOptions
     from colabkit.checkpoint.run_store import RunStore
 
 
@@ -52,10 +51,7 @@ class LoopTraining(LoopState):
         run: The run that keeps the checkpoints.
         source: The data.
         parts: What is trained, and belongs to it.
-        epochs: How many there are.
-        check_data: Refuse data other than what the run was trained on.
-        best: By which metric the best state is kept.
-        limit: When to save and end before the last epoch; None for never.
+        options: What was asked for.
 
     Attributes:
         phase: What it is doing.
@@ -63,22 +59,12 @@ class LoopTraining(LoopState):
         shows: Whether it may show itself in a notebook; `train` does that itself.
     """
 
-    def __init__(
-        self,
-        run: RunStore,
-        source: Source,
-        parts: Parts,
-        *,
-        epochs: int,
-        check_data: bool,
-        best: BestMetric | None,
-        limit: TimeLimit | None,
-    ) -> None:
-        super().__init__(run, source, parts, epochs=epochs, check_data=check_data, best=best, limit=limit)
+    def __init__(self, run: RunStore, source: Source, parts: Parts, options: LoopOptions) -> None:
+        super().__init__(run, source, parts, options)
         self.phase = LoopPhase.IDLE
         self.is_nested = False
         self.shows = True
-        self._forecast = Forecast(run.name, limit=limit, lasts=run.is_mirrored)
+        self._forecast = Forecast(run.name, limit=options.limit, lasts=run.is_mirrored)
 
     # ---- the life of a loop ----
 

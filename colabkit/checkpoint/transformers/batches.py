@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.loop.data import LoaderSource
-from colabkit.checkpoint.loop.resumable import give_generators, take_generators
+from colabkit.checkpoint.loop.parts import give_generators, take_generators
 from colabkit.checkpoint.state import rng
 
 if TYPE_CHECKING:

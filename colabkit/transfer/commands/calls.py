@@ -119,11 +119,11 @@ def _values(nodes: dict[str, ast.expr], function: str, call: Call) -> dict[str, 
     raise AddressError(
         f"the pasted {function}() holds the variable {', '.join(variables)}",
         why="a pasted call is read, never run, so its value is not known here",
-        hint=_as_a_text(nodes, function, call),
+        hint=_as_a_text(nodes, values, function, call),
     )
 
 
-def _as_a_text(nodes: dict[str, ast.expr], function: str, call: Call) -> str:
+def _as_a_text(nodes: dict[str, ast.expr], values: dict[str, Any], function: str, call: Call) -> str:
     """Give the line to write: the call as an f-string, in which each variable stands in braces."""
     if call.read in (_web, _web_here, _requests):
         address, *place = [ast.unparse(nodes[name]) for name in call.names if name in nodes]
@@ -131,9 +131,9 @@ def _as_a_text(nodes: dict[str, ast.expr], function: str, call: Call) -> str:
         return f"write it as: ck.fetch({address}{where})"
     arguments: list[str] = []
     for name, node in nodes.items():
-        try:
-            text = repr(ast.literal_eval(node)).replace("{", "{{").replace("}", "}}")
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        if name in values:
+            text = repr(values[name]).replace("{", "{{").replace("}", "}}")
+        else:
             text = ast.unparse(node)
             text = text[1:] if isinstance(node, ast.JoinedStr) else f"'{{{text}}}'"
         arguments.append(text if name == call.names[0] and not arguments else f"{name}={text}")

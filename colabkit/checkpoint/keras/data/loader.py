@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from colabkit._internal.log import warn
 from colabkit.checkpoint.keras.data import Source
+from colabkit.checkpoint.keras.data.streams import watched
 from colabkit.checkpoint.loop.data import LoaderSource
 from colabkit.checkpoint.loop.data.rows import check_samples
-from colabkit.checkpoint.loop.resumable import give_generators, take_generators
+from colabkit.checkpoint.loop.parts import give_generators, take_generators
 from colabkit.checkpoint.state import pytree, rng
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ class LoaderData(Source):
         self._identity = self._loader.identity()
         self._at_open: tuple[dict[str, Array], dict[str, Any]] = rng.capture(), self._states()
         self._begun: Iterator[Any] | None = None
-        self._told = False
         self._adapter._dataloader = _Opening(self, loader)
         if keras.backend.backend() == "jax" and keras.distribution.distribution() is None:
             # Without Keras' look-ahead, which takes one batch more than was trained.
@@ -75,23 +74,23 @@ class LoaderData(Source):
         if begun is None:
             self._at_open = rng.capture(), self._states()
             begun = self._loader.open()
-        return self._handed(begun)
+        batches = self._handed(begun)
+        if not self._reads_ahead:
+            return batches
+        return watched(
+            batches,
+            "the samples of the DataLoader draw from a global random generator while batches are read ahead, so a "
+            "continued run is not the same bit for bit; with num_workers=1 it is",
+        )
 
     def _handed(self, batches: Iterator[Any]) -> Iterator[Any]:
         while True:
-            before = rng.fingerprint() if self._reads_ahead and not self._told else None
             try:
                 batch = next(batches)
             except StopIteration:
                 return
             except Exception as error:
                 raise self._loader.failed(error, batches) from error
-            if before is not None and rng.fingerprint() != before:
-                self._told = True
-                warn(
-                    "the samples of the DataLoader draw from a global random generator while batches are read ahead, "
-                    "so a continued run is not the same bit for bit; with num_workers=1 it is"
-                )
             self._loader.seen(batch)
             yield batch
 

@@ -116,7 +116,11 @@ class GeneratorData(Source):
         batches = begun or self._counted(self._generator())
         if keras.backend.backend() == "torch":
             return batches
-        return _watched(batches)
+        return watched(
+            batches,
+            "the generator draws from the global random generator while batches are read ahead, so a continued run is "
+            "not the same bit for bit; let it draw from numpy.random.default_rng(seed)",
+        )
 
     def _counted(self, batches: Iterator[Any]) -> Iterator[Any]:
         """Pass batches on, and note what they are: after each of them, what all of them were."""
@@ -188,18 +192,20 @@ def _add(digest: Any, batch: Any) -> None:
             digest.update(np.ascontiguousarray(flat[:: max(1, flat.size // _SAMPLE)]).tobytes())
 
 
-def _watched(batches: Iterator[Any]) -> Iterator[Any]:
-    """Pass batches on, and warn when they are made from the global random generator: they are read ahead."""
+def watched(batches: Iterator[Any], words: str) -> Iterator[Any]:
+    """Pass batches on, and warn once when they are made from a global random generator: they are read ahead.
+
+    Args:
+        batches: The batches.
+        words: The warning.
+    """
     told = False
     while True:
-        before = rng.fingerprint()
+        before = None if told else rng.fingerprint()
         batch = next(batches, _END)
         if batch is _END:
             return
-        if not told and rng.fingerprint() != before:
+        if before is not None and rng.fingerprint() != before:
             told = True
-            warn(
-                "the generator draws from the global random generator while batches are read ahead, so a continued "
-                "run is not the same bit for bit; let it draw from numpy.random.default_rng(seed)"
-            )
+            warn(words)
         yield batch
