@@ -97,6 +97,7 @@ HABITS = (
     "adapters:6",
     "scaled_and_clipped:9",
     "noisy_collate_in_workers:4",
+    "drawing_dataset_in_workers:4",
 )
 
 needs_torch = pytest.mark.skipif(

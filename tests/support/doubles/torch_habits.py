@@ -349,6 +349,26 @@ def noisy_collate_in_lasting_workers(run, kill):
     return simple(run, kill, loader(collate_fn=noisy, num_workers=2, persistent_workers=True), epochs=2)
 
 
+class Drawing(data.Dataset):
+    """Samples with noise of a generator of its own."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self):
+        return SAMPLES
+
+    def __getitem__(self, at):
+        return X[at] + torch.tensor(self.rng.normal(0, 0.1, X[at].shape), dtype=torch.float32), Y[at]
+
+
+@case
+def drawing_dataset_in_workers(run, kill):
+    sampler = data.WeightedRandomSampler(torch.ones(SAMPLES), SAMPLES)
+    again = any(run.dir.glob("checkpoints/step-*"))  # without a seed it would be another generator in each process
+    return simple(run, kill, loader(Drawing(int(again)), shuffle=False, sampler=sampler, num_workers=1), epochs=2)
+
+
 def seed_worker(number):
     """As torch's page on reproducibility says."""
     seed = torch.initial_seed() % 2**32

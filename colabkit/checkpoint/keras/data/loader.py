@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from colabkit._internal.log import notify
 from colabkit.checkpoint.keras.data import Source
 from colabkit.checkpoint.keras.data.streams import watched
 from colabkit.checkpoint.loop.data import LoaderSource
@@ -56,7 +57,7 @@ class LoaderData(Source):
         if keras.backend.backend() == "jax" and keras.distribution.distribution() is None:
             # Without Keras' look-ahead, which takes one batch more than was trained.
             self.fit.iterator._get_iterator = self._adapter.get_jax_iterator
-        self.caveat = next(iter(self._loader.notes()), None)
+        self.caveat = next(iter(self._loader.inexact()), None)
 
     def identity(self) -> dict[str, Any]:
         """Tell the loader's settings, and which samples it reads."""
@@ -64,6 +65,9 @@ class LoaderData(Source):
 
     def check(self, run: str, *, in_epoch: bool, check_data: bool) -> None:
         """As of any data; refuse other samples."""
+        for note in self._loader.notes():
+            if note != self.caveat:
+                notify("%s: %s", run, note)
         super().check(run, in_epoch=in_epoch, check_data=check_data)
         if self.saved.get("kind") == self.kind:
             check_samples(run, self.saved, self._identity, ignored=_OF_THE_BATCHES, refuse=check_data)

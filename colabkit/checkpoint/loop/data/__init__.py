@@ -263,12 +263,8 @@ class LoaderSource(Source):
         return settings
 
     def notes(self) -> list[str]:
-        """Say what cannot be continued exactly."""
-        loader, remarks = self.data, []
-        if loader.num_workers and not getattr(loader, "in_order", True):
-            remarks.append(
-                "in_order=False: batches come as the workers are ready, so their order is another one each time"
-            )
+        """Say what cannot be continued exactly, and what is done in another way than without a run."""
+        loader, remarks = self.data, self.inexact()
         if loader.num_workers and loader.persistent_workers:
             remarks.append(
                 "the worker processes of the DataLoader start anew in each epoch, with their seeds in the run"
@@ -278,15 +274,6 @@ class LoaderSource(Source):
                     "the dataset has a random generator of its own, which begins anew in each worker and epoch; draw "
                     "from torch's, NumPy's or Python's global one instead"
                 )
-        if not self._plain and not loader.num_workers and not self._streams:
-            remarks.append(
-                f"a {type(loader).__name__} reads a batch ahead, so samples that are changed by random numbers in this "
-                "process are not the same again; with num_workers=1 they are"
-            )
-        if self._own_state and loader.num_workers:
-            remarks.append(
-                "the place in the stream is kept by the loader; random numbers that its workers draw are not"
-            )
         if self._streams and _loses_its_buffer(loader.dataset):
             remarks.append(
                 "the state of this stream is without its shuffle buffer, so it is read again up to its place"
@@ -298,15 +285,33 @@ class LoaderSource(Source):
             )
         return remarks
 
+    def inexact(self) -> list[str]:
+        """Say what is not the same again in a process that goes on."""
+        loader, reasons = self.data, []
+        if loader.num_workers and not getattr(loader, "in_order", True):
+            reasons.append(
+                "in_order=False: batches come as the workers are ready, so their order is another one each time"
+            )
+        if not self._plain and not loader.num_workers and not self._streams:
+            reasons.append(
+                f"a {type(loader).__name__} reads a batch ahead, so samples that are changed by random numbers in this "
+                "process are not the same again; with num_workers=1 they are"
+            )
+        if self._own_state and loader.num_workers:
+            reasons.append(
+                "the place in the stream is kept by the loader; random numbers that its workers draw are not"
+            )
+        return reasons
+
     def generators(self) -> dict[str, Any]:
-        """Return those of the loader, its samplers and, where this process reads it, its dataset."""
+        """Return those of the loader, its samplers and its dataset, of which workers have a copy as it is here."""
         loader = self.data
         by_place = {}
         if (own := getattr(loader, "generator", None)) is not None:
             by_place["generator"] = own
         for name in ("sampler", "batch_sampler"):
             by_place |= find_generators(getattr(loader, name, None), name)
-        return by_place | find_generators(loader.dataset, "dataset") if not loader.num_workers else by_place
+        return by_place | find_generators(loader.dataset, "dataset")
 
     def begin(self, epoch: int) -> Iterator[Any]:
         """Begin an epoch, with samplers and datasets that shuffle by its number told of it."""

@@ -295,6 +295,12 @@ CASES = {
         fit(LOADER.format(options=", shuffle=True, num_workers=2"), "loader", "epochs=3"),
     ),
     "DataLoader that augments by torch and NumPy": (ALL, fit(NOISY.format(workers=0), "loader", "epochs=3")),
+    "DataLoader that augments in a lasting worker, by run.fit": (
+        TORCH,
+        fit(NOISY.format(workers="1, persistent_workers=True"), "loader", "epochs=3").replace(
+            "model.fit(loader, epochs=3, callbacks=[run.resume()])", "run.fit(model, loader, epochs=3)"
+        ),
+    ),
     "DataLoader that augments in a worker": (TORCH, fit(NOISY.format(workers=1), "loader", "epochs=3")),
     "DataLoader, batches left over, a split with a seed": (ALL, fit(SPLIT.format(seed=1), "loader", "epochs=3")),
     "DataLoader of a split drawn anew": (
