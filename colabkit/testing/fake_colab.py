@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import shutil
 import sys
-import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from colabkit import config
-from colabkit.runtime.hosts import colab
 from colabkit.testing._colab.kernel import PATIENCE, Kernel
+from colabkit.testing._colab.machine import Machine
 from colabkit.testing._colab.page import Page
-from colabkit.testing._drive_mount import daemon
-from colabkit.testing.drive_folder import DriveFolder
-from colabkit.testing.web import FakeWeb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from colabkit._types import StrPath
     from colabkit.testing.web import World
-
-_USER = "user-consent"
-_DOUBLES = Path(__file__).parent / "doubles" / "colab"
 
 Frontend = Literal["browser", "vscode", "cli", "silent", "headless"]
 """Who shows the notebook. VS Code and the `colab` command answer `request_auth` only; a silent one answers nothing,
@@ -36,15 +24,6 @@ and a headless run does not even allow prompts."""
 
 Consent = Literal["granted", "refused", "silent"]
 """What the user does when asked for credentials; silent is a dialog that nobody clicks."""
-
-MOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
-    "policy": ("The domain policy has disabled Drive File Stream", "DriveFS is disabled by policy"),
-    "timeout": ("", "QueryManager timed out during the initial read of the root folder"),
-    "quota": ("", "fetch of root failed: QUOTA_EXCEEDED"),
-    "unseen": ("", "fatal: ended before anybody looked"),
-    "stops": ("Drive File Stream encountered a problem and has stopped", "fatal: database is corrupt"),
-}
-"""What Drive's program says and what it logs, by the fault that ends it at its start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +47,6 @@ class FakeColab:
     `DriveFolder`. `secrets`, `consent`, `frontend`, `delay`, `uploads` and `mount_fault` may be changed between cells.
 
     Attributes:
-        root: The root of the machine's files: `root/content` is its `/content`.
-        mountpoint: Where its Drive is to be mounted.
         drive: What is behind the mount: the cloud, the trash, the faults.
         requests: What the kernel asked the frontend so far.
         displays: What the cells showed beside plain text so far.
@@ -122,23 +99,38 @@ class FakeColab:
         drive: Mapping[str, Any] | None = None,
         web: Sequence[World] = (),
     ) -> None:
-        self._temporary = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix="colab-") if folder is None else folder).absolute()
-        self.root = self.folder / "root"
-        self.mountpoint = self.root / "content" / "drive"
-        self.drive = DriveFolder(self.folder / "drive", mountpoint=self.mountpoint, **(drive or {}))
+        more = {"VERTEX_PRODUCT": "COLAB_ENTERPRISE"} if enterprise else {}
+        self._machine = Machine(
+            folder,
+            drive=drive or {},
+            fault=mount_fault,
+            colabtools=colabtools,
+            web=web,
+            env={**more, **(env or {})},
+        )
+        self.drive = self._machine.drive
         self.frontend, self.consent, self.secrets = frontend, consent, dict(secrets or {})
         self.delay = delay
         self.requests: list[Request] = []
-        self._answers, self._javascript, self._env = answers, javascript, dict(env or {})
-        self._enterprise, self._python = enterprise, python
-        self._double = _DOUBLES if colabtools is None else Path(colabtools).absolute()
-        self._fault = mount_fault
+        self._answers, self._javascript, self._python = answers, javascript, python
         self._page = Page(uploads=uploads)
         self.displays, self.viewed, self.downloads = self._page.displays, self._page.viewed, self._page.downloads
         self._kernel = Kernel(self._page, self._reply_to)
-        self._web, self._open = tuple(web), ExitStack()
-        self._proxy: dict[str, str] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is kept."""
+        return self._machine.folder
+
+    @property
+    def root(self) -> Path:
+        """The root of the machine's files: `root/content` is its `/content`."""
+        return self._machine.root
+
+    @property
+    def mountpoint(self) -> Path:
+        """Where its Drive is to be mounted."""
+        return self._machine.mountpoint
 
     @property
     def secrets_asked(self) -> list[str]:
@@ -157,80 +149,24 @@ class FakeColab:
     @property
     def mount_fault(self) -> str | None:
         """What ends Drive's program at its start."""
-        return self._fault
+        return self._machine.mount_fault
 
     @mount_fault.setter
     def mount_fault(self, fault: str | None) -> None:
-        self._fault = fault
-        file, unseen = self.drive.state / daemon.FAULT, self.drive.state / "unseen"
-        unseen.unlink(missing_ok=True)
-        if fault == "unseen":
-            unseen.touch()
-        if fault is None:
-            file.unlink(missing_ok=True)
-        else:
-            file.write_text("\n".join(MOUNT_FAULTS[fault]))
+        self._machine.mount_fault = fault
 
     def environment(self) -> dict[str, str]:
         """Return the variables of the machine, which a subprocess of it gets as well."""
-        modules = map(str, (self._double, Path(config.__file__).parents[1]))
-        enterprise = {"VERTEX_PRODUCT": "COLAB_ENTERPRISE"} if self._enterprise else {}
-        return {
-            colab.TAG: "release-colab_20260825-060134_RC00",
-            "COLAB_BACKEND_VERSION": "next",
-            "COLAB_GPU": "",
-            "COLAB_IMAGE_TYPE": "cpu",
-            "COLAB_NOTEBOOK_ID": "1aBcD",
-            "CLOUDSDK_CONFIG": str(self.root / "content" / ".config"),
-            "TBE_RUNTIME_ADDR": "127.0.0.1:9",
-            "TBE_CREDS_ADDR": "127.0.0.1:9",
-            "TBE_EPHEM_CREDS_ADDR": "127.0.0.1:9",
-            "USE_AUTH_EPHEM": "1",
-            "UV_SYSTEM_PYTHON": "true",
-            "IPYTHONDIR": str(self.folder / "ipython"),
-            "PYTHONPATH": os.pathsep.join(modules),
-            config.MACHINE_ROOT: str(self.root),
-            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            **self.drive.environment(),
-            **enterprise,
-            **self._proxy,
-            **self._env,
-        }
+        return self._machine.environment()
 
     def start(self) -> None:
         """Lay the machine's files out and start the kernel."""
-        self._lay_out()
-        if self._web:
-            self._proxy = dict(self._open.enter_context(FakeWeb(*self._web)).env)
+        self._machine.start()
         argv = [str(self._python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         argv.append("--IPKernelApp.kernel_class=google.colab._kernel.Kernel")
         self._kernel.start(argv, self.folder / "kernels", env=self.environment(), cwd=self.root / "content")
         if self.frontend == "vscode":
             self.run("__vsc_ipynb_file__ = '/content/notebook.ipynb'")
-
-    def _lay_out(self) -> None:
-        for name, text in {"var/colab/hostname": "m-s-1x2y3z4a5b6c", "opt/google/drive/drive": self._program()}.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        (self.root / "opt/google/drive/drive").chmod(0o755)
-        for name in ("content/sample_data", "content/.config"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
-        for name in ("proc", "sys"):  # memory and cores are this machine's
-            if not (self.root / name).is_symlink():
-                (self.root / name).symlink_to(f"/{name}")
-        (self.drive.state / daemon.CONSENT).unlink(missing_ok=True)
-        self.mount_fault = self._fault
-        gcloud = self.folder / "bin" / "gcloud"  # authenticate_user runs it; it needs to do nothing here
-        gcloud.parent.mkdir(exist_ok=True)
-        gcloud.write_text("#!/bin/sh\nexit 0\n")
-        gcloud.chmod(0o755)
-
-    def _program(self) -> str:
-        """Write Drive's program: what google.colab starts has few of the kernel's variables, so it brings its own."""
-        variables = {**self.drive.environment(), "PYTHONPATH": str(Path(config.__file__).parents[1])}
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        return "\n".join(["#!/bin/sh", *lines, f'exec {shlex.quote(sys.executable)} -m {daemon.__name__} "$@"', ""])
 
     def run(self, code: str, *, answer: str | None = None, timeout: float = PATIENCE) -> str:
         """Run a cell as the frontend does, answering what it asks; return what was printed or raised, and not cleared.
@@ -305,19 +241,13 @@ class FakeColab:
             return None
         if self.consent == "refused":
             return {"error": "Error: credential propagation was unsuccessful"}
-        name = daemon.CONSENT if scope == "dfs_ephemeral" else _USER
-        (self.drive.state / name).touch()
+        self._machine.note_consent(scope)
         return {}
 
     def set_back(self) -> None:
         """Make the machine what it was, but for the kernel: no Drive, an empty cloud, nothing allowed or asked."""
-        self.drive.unmount()
-        for folder in (self.drive.home, self.drive.state / "cloud", self.drive.trash, self.mountpoint):
-            shutil.rmtree(folder, ignore_errors=True)
-        self.drive.home.mkdir()
-        for name in (daemon.CONSENT, _USER):
-            (self.drive.state / name).unlink(missing_ok=True)
-        self.frontend, self.consent, self.mount_fault, self.uploads = "browser", "granted", None, None
+        self._machine.set_back()
+        self.frontend, self.consent, self._page.uploads = "browser", "granted", None
         self.delay = 0.0
         for recorded in (self.requests, self.displays, self.viewed, self.downloads):
             recorded.clear()
@@ -344,7 +274,4 @@ class FakeColab:
     def close(self) -> None:
         """End the kernel and Drive, and remove what was made."""
         self._kernel.close()
-        self._open.close()
-        self.drive.close()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._machine.close()

@@ -74,7 +74,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     @property
     def stopped(self) -> str:
         """Why the fit ended before its last epoch, in words; empty where it did not."""
-        return self._resumed.stopped if self._resumed is not None else ""
+        return self._resumed.stopping.reason if self._resumed is not None else ""
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         workers = WorkerCoordinator(self._run, self.model)
@@ -122,7 +122,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._resumed is not None:
             self._resumed.epoch_ends(epoch, logs or {})
-            if not self._resumed.stopped:
+            if not self._resumed.stopping.reason:
                 self._forecast.epoch_ends(int(self.params.get("epochs") or 0) - epoch - 1)
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature

@@ -15,9 +15,8 @@ from colabkit.checkpoint.keras.fit.progress import LookClock, Progress
 from colabkit.checkpoint.keras.fit.saver import FitParts, FitSaver
 from colabkit.checkpoint.keras.fit.setup import KIND, MODEL_GROUPS, FitSetup, OfCallback
 from colabkit.checkpoint.keras.fit.states import FitEvent, FitState, FitStates
+from colabkit.checkpoint.keras.fit.stopping import FitStopping
 from colabkit.checkpoint.keras.host.host_state import HostState
-from colabkit.checkpoint.policy.signals import TIME_OVER
-from colabkit.checkpoint.policy.stopping import wait_until_written
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.time_use import FOR_KERAS, StepClock
 from colabkit.errors import DivergedError
@@ -59,7 +58,7 @@ class ResumedFit(OfCallback):
     Attributes:
         clock: Says when to save.
         saver: Saves, and knows for how long.
-        stopped: Why the fit ended before its last epoch, in words; empty where it did not.
+        stopping: Says whether to save and whether to stop, and why it did.
         steps_clock: Knows where the time goes.
     """
 
@@ -77,7 +76,6 @@ class ResumedFit(OfCallback):
         self._fit = fit
         self._workers = workers
         self._options = options
-        self._signals = signals
         self._states = FitStates()
         self._data = FitData(workers.run.name, exact=options.exact)
         self._validation = Validation(workers.run.name, fit.validation_data if fit is not None else None)
@@ -86,8 +84,7 @@ class ResumedFit(OfCallback):
         self._unbuilt = not build.build(self._model, fit)
         self._host = HostState(callback, others)
         self._setup = FitSetup(callback, others)
-        self.stopped = ""
-        self._begun_at = 0  # the step that this process began at
+        self.stopping = FitStopping(workers, signals, self.clock, self._progress)
         self._owed: Checkpoint | None = None  # in the restored states: what was restored
         parts = FitParts(
             data=self._data,
@@ -130,7 +127,7 @@ class ResumedFit(OfCallback):
 
     def start_clocks(self, triggers: SaveTriggers) -> None:
         """Count the seconds of training, and those since the last save, from now on."""
-        self._begun_at = self._progress.step
+        self.stopping.begin()
         if self._data.epochs is not None:
             self._data.epochs.time_steps(self.steps_clock)
         self._progress.time.start()
@@ -176,11 +173,11 @@ class ResumedFit(OfCallback):
     def step_done(self, batch: int, logs: Any) -> None:
         """Count a step, or the several of one execution, and save or stop where that is due."""
         # No method of a callback: Keras would wait for each step before it called that, where it can run ahead on JAX.
-        if self.clock.rests(batch + 1) and self._signals.received is None:
+        if self.clock.rests(batch + 1) and not self.stopping.is_asked:
             self._progress.advance(batch + 1, logs)
             return
         self._count(batch, logs)
-        due, stopping = self._decide()
+        due, stopping = self.stopping.decide()
         if self._unbuilt:  # the first step has made the variables
             self._unbuilt, due = False, True
             self._data.tell_draws(self._model)
@@ -206,18 +203,16 @@ class ResumedFit(OfCallback):
 
     def validation_step_begins(self) -> None:
         """Stop in the validation, where a signal asks for it."""
-        if self._states.now is FitState.IDLE or (
-            self._signals.received == TIME_OVER and self._progress.step == self._begun_at
-        ):
-            return  # it has ended; or nothing was trained in this call, which ends the epoch at least
-        if self._signals.received is not None and self._workers.is_single and not self.stopped:
+        if self._states.now is FitState.IDLE or not self.stopping.is_asked_in_time:
+            return
+        if self._workers.is_single and not self.stopping.reason:
             if self._states.now is FitState.EPOCH_END and self.clock.saved_step < self._progress.step:
                 self.saver.save(wait=True)
             self._stop()
 
     def epoch_ends(self, epoch: int, logs: dict[str, Any]) -> None:
         """Count the epoch, and save where that is due."""
-        if self.stopped:
+        if self.stopping.reason:
             return
         if self._fit is None and (steps := self._callback.params.get("steps")):
             self._progress.advance(steps, {})
@@ -225,8 +220,8 @@ class ResumedFit(OfCallback):
         self.steps_clock.tell(self._run.name, FOR_KERAS)
         self.saver.forget_end_of_epoch()
         improved = self._progress.end_epoch(epoch, logs)
-        _, stopping = self._decide(ask=True)
-        stopping = stopping and not (self.saver.is_complete and self._signals.received == TIME_OVER)
+        _, stopping = self.stopping.decide(ask=True)
+        stopping = stopping and not (self.saver.is_complete and self.stopping.is_time_over)
         if stopping or improved or self.saver.is_complete or self._run.every.due_at_epoch(self._progress.epoch):
             self.saver.save(wait=stopping)
         if stopping:
@@ -234,11 +229,10 @@ class ResumedFit(OfCallback):
 
     def train_ends(self) -> None:
         """Save what the callbacks have changed at the end, and let others write."""
-        self._signals.restore()
-        self._model._initial_epoch = None  # set in _restore; a second fit must not see it
+        self.stopping.give_back(self._model)
         self._model.__dict__.pop("_should_eval", None)
         self._states.move(FitEvent.TRAIN_ENDS)
-        if self.stopped:
+        if self.stopping.reason:
             return  # the state is saved, and a callback may just have brought back other weights
         saved, self._owed = self._owed, None
         if saved is not None and saved.meta.get("ended"):  # no epoch was left to train, and nothing was owed
@@ -257,7 +251,7 @@ class ResumedFit(OfCallback):
 
     def failed(self, error: BaseException) -> None:
         """Save what an error would lose, as far as the state is that of a whole step."""
-        self._signals.restore()
+        self.stopping.give_back(self._model)
         failure = fit_loop.failure_of(error)
         try:
             if isinstance(error, DivergedError):
@@ -273,28 +267,11 @@ class ResumedFit(OfCallback):
         except Exception as second:  # noqa: BLE001 - the first error is the one to see
             warn("%s: the state at the error is not saved. %s", self._run.name, second)
         finally:
-            self._model._initial_epoch = None  # see train_ends
             self._run.end_writing()
             self._workers.tell("failed", f"failed at step {self._progress.step}: {type(error).__name__}")
 
-    def _decide(self, *, ask: bool = False) -> tuple[bool, bool]:
-        """Say whether to save and whether to stop; where several workers train, all say the same."""
-        due, signal = self.clock.due(self._progress.step), self._signals.received or 0
-        due, signal = self._workers.decide(due=due, signal=signal, step=self._progress.step, ask=ask)
-        if signal:  # never set to None here: a signal may have come since it was read
-            self._signals.received = signal
-        return due, signal != 0
-
     def _stop(self) -> None:
-        self._signals.restore()
-        self._model._initial_epoch = None  # see train_ends
-        wait_until_written(self._run)
-        self._run.end_writing()
-        step = self._run.status().saved_step
-        self._workers.tell("stopped", f"was stopped at step {step}, which is saved", self._progress.metrics)
-        self._signals.deliver(f"{self._run.name} is saved at step {step}; run it again and it continues there")
-        self.stopped = f"its time is over at step {self._progress.step}"
-        fit_loop.end_early(self._model, self._fit, self._data.epochs, within=self._progress.step_in_epoch > 0)
+        self.stopping.end(self._model, self._fit, self._data.epochs)
 
     def _restore(self, saved: Checkpoint) -> None:
         meta, progress, epochs = saved.meta, self._progress, self._callback.params["epochs"]
