@@ -53,6 +53,7 @@ class Item:
         account_quota: Accounts neither.
         resource_key: What the link needs beside the id, or "".
         target: The id that a shortcut leads to.
+        shared_drive: The id of the shared drive that it lies in, or "".
         revision: Tells this content from all others that the file had.
         modified: When the content came, in seconds since 1970.
     """
@@ -68,6 +69,7 @@ class Item:
     account_quota: bool = False
     resource_key: str = ""
     target: str = ""
+    shared_drive: str = ""
     revision: str = "rev-0"
     modified: float = _SHARED_AT
 

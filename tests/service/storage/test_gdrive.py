@@ -20,6 +20,7 @@ from colabkit.errors import (
     DiskFullError,
     IntegrityError,
     NotStoredError,
+    TransferError,
     UnsupportedError,
 )
 from colabkit.storage import open_storage
@@ -160,7 +161,7 @@ def test_an_account_that_may_only_read_is_told_how_to_write(storage, drive, monk
     from colabkit.testing import _google_drive_api
 
     refused = _google_drive_api._refused(403, "insufficientPermissions", "Request had insufficient scopes.")
-    monkeypatch.setattr(drive.interface, "_make", lambda _: refused)
+    monkeypatch.setattr(drive.interface, "_make", lambda *_: refused)
     with pytest.raises(AccessError, match="insufficient") as caught:
         storage.put("a", b"x")
     assert "auth/drive," in caught.value.do
@@ -182,7 +183,9 @@ def test_bytes_that_change_on_the_way_are_found(storage, drive, monkeypatch):
     complete = type(drive.interface)._complete
     storage.put("a", b"old")
     monkeypatch.setattr(
-        type(drive.interface), "_complete", lambda self, value, file, data: complete(self, value, file, data + b"!")
+        type(drive.interface),
+        "_complete",
+        lambda self, value, file, data, fields: complete(self, value, file, data + b"!", fields),
     )
     for name in ("a", "b"):
         with pytest.raises(IntegrityError):
@@ -255,6 +258,20 @@ def test_a_killed_put_goes_on_in_another_process(drive, tmp_path, monkeypatch):
     assert start > 0
     assert sum(len(seen.body) for seen in sent) == 4 * BIG - start
     assert named(drive, "big")[0].data == (tmp_path / "big").read_bytes()
+
+
+def test_an_upload_that_drive_has_forgotten_begins_again(drive, tmp_path, monkeypatch):
+    """A session lives a week; the next process finds it gone, and the file is whole all the same."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "big").write_bytes(os.urandom(BIG))
+    drive.cuts += [1 << 20, 0, 0, 0, 0]  # something arrives, then nothing more
+    storage = open_storage("drive:runs/with space")
+    with pytest.raises(TransferError):
+        storage.put("big", tmp_path / "big")
+    drive.cuts.clear()
+    drive.interface.forget_sessions()
+    storage.put("big", tmp_path / "big")
+    assert [item.data for item in named(drive, "big")] == [(tmp_path / "big").read_bytes()]
 
 
 def test_a_run_lives_there(drive, tmp_path, monkeypatch):

@@ -460,6 +460,21 @@ def test_a_key_comes_back_where_drive_keeps_it_to_itself(drive, signed_in, tmp_p
     assert fetch(f"{link(identity)}&resourcekey=0-file", tmp_path / "a.csv").read_bytes() == b"7,0"
 
 
+def test_a_folder_of_a_shared_drive_comes_whole(drive, signed_in, tmp_path):
+    """Drive hides it from programs that do not say that they know such drives, also behind a shortcut."""
+    shared = {"shared_drive": "0AShared", "public": False}
+    team = drive.folder("team", **shared)
+    drive.put("a.csv", b"7,0", parent=team, **shared)
+    drive.put("report", b"text", parent=team, mime="application/vnd.google-apps.document", **shared)
+    drive.put("to the team", target=team, public=False)
+    for address in (f"https://drive.google.com/drive/folders/{team}", "drive:to the team/"):
+        came = fetch(address, tmp_path / str(len(address)))
+        assert (came / "a.csv").read_bytes() == b"7,0"
+        assert (
+            came / "report.docx"
+        ).read_bytes() == b"text as application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
+
 def test_a_folder_whose_link_says_file_is_told(drive, tmp_path):
     """The message holds the link to use instead."""
     top = drive.folder("photos")
