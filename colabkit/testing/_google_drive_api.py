@@ -80,7 +80,7 @@ class Interface(DriveSite):
         item = self.drive.items.get(match[1]) if match else None
         if match is None or item is None or not _opens(request, match[1], item):
             return _not_found(match[1] if match else "")
-        if match[2] != "/export" and not _is_told(query, item):  # which knows no such parameter
+        if match[2] != "/export" and not _is_visible(query, item):  # which knows no such parameter
             return _not_found(match[1])
         if request.method == "DELETE":
             return self._delete_revision(match[1], match[3]) if match[3] else self._delete(match[1])
@@ -91,11 +91,11 @@ class Interface(DriveSite):
             self.drive.put(
                 value["name"], item.data, id=value["id"], mime=item.mime, parent=_parent(value), public=False
             )
-            return self._told(value["id"], query)
+            return self._file_page(value["id"], query)
         if match[2] == "/export":
             return exported(item, query.get("mimeType", ""))
         if query.get("alt") != "media":
-            return self._told(match[1], query)
+            return self._file_page(match[1], query)
         if item.account_quota:
             return _refused(403, "downloadQuotaExceeded", "The download quota for this file has been exceeded.")
         served = self.drive.files[match[1]]
@@ -148,7 +148,7 @@ class Interface(DriveSite):
             about["headRevisionId"] = item.revision
         return about
 
-    def _told(self, identity: str, query: Mapping[str, str]) -> Page:
+    def _file_page(self, identity: str, query: Mapping[str, str]) -> Page:
         """Answer with the fields of a file that were asked for."""
         return _json(select_file(self._about(identity, self.drive.items[identity]), query.get("fields", "")))
 
@@ -159,17 +159,17 @@ class Interface(DriveSite):
         match = re.match(r"'([-\w]+)' in parents", query.get("q", ""))
         folder = match[1] if match and match[1] != "root" else ""
         parent = self.drive.item(folder) if folder else None
-        if folder and (parent is None or not (_opens(request, folder, parent) and _is_told(query, parent))):
+        if folder and (parent is None or not (_opens(request, folder, parent) and _is_visible(query, parent))):
             return _not_found(folder)
         everywhere = query.get("includeItemsFromAllDrives") == "true"
         items = self.drive.children(folder) if match else dict(self.drive.items)
-        told = [self._about(key, item) for key, item in items.items() if everywhere or not item.shared_drive]
-        told = [about for about in told if condition({**about, **({"parents": [match[1]]} if match else {})})]
+        files = [self._about(key, item) for key, item in items.items() if everywhere or not item.shared_drive]
+        files = [about for about in files if condition({**about, **({"parents": [match[1]]} if match else {})})]
         if query.get("orderBy") == "modifiedTime desc":
-            told.sort(key=lambda about: about["modifiedTime"], reverse=True)
+            files.sort(key=lambda about: about["modifiedTime"], reverse=True)
         at, size = int(query.get("pageToken", "0")), min(40, int(query.get("pageSize", "100")))
-        value: dict[str, Any] = {"kind": "drive#fileList", "incompleteSearch": False, "files": told[at : at + size]}
-        if at + size < len(told):
+        value: dict[str, Any] = {"kind": "drive#fileList", "incompleteSearch": False, "files": files[at : at + size]}
+        if at + size < len(files):
             value["nextPageToken"] = str(at + size)
         return _json(select_list(value, query.get("fields", "")))
 
@@ -187,7 +187,7 @@ class Interface(DriveSite):
         self.drive.put(
             str(value["name"]), id=identity, mime=str(value.get("mimeType", "")), parent=_parent(value), public=False
         )
-        return self._told(identity, query)
+        return self._file_page(identity, query)
 
     def _refused_place(self, value: dict[str, Any]) -> Page | None:
         if value.get("id") in self.drive.items:
@@ -224,7 +224,7 @@ class Interface(DriveSite):
         if session is None or span is None:
             return _refused(404, "notFound", "No such upload session.")
         if session.made:
-            return self._told(session.made, {"fields": session.fields})
+            return self._file_page(session.made, {"fields": session.fields})
         body = request.body
         if span[1] is not None:
             if int(span[1]) != len(session.kept):
@@ -258,7 +258,7 @@ class Interface(DriveSite):
             self.drive.put(str(value["name"]), data, id=identity, parent=_parent(value), public=False)
             item = self.drive.items[identity]
         item.revision, item.modified = f"rev-{next(self._count)}", time.time()
-        return self._told(identity, {"fields": fields})
+        return self._file_page(identity, {"fields": fields})
 
     def _maybe_lost(self, done: Page) -> Page:
         """Lose the answer to an upload that is complete, when that is asked for."""
@@ -274,7 +274,7 @@ def _opens(request: Request, identity: str, item: Item) -> bool:
     return not item.resource_key or f"{identity}/{item.resource_key}" in keys
 
 
-def _is_told(query: Mapping[str, str], item: Item) -> bool:
+def _is_visible(query: Mapping[str, str], item: Item) -> bool:
     """Say whether a request may see an item: those of shared drives are for programs that say that they know them."""
     return not item.shared_drive or query.get("supportsAllDrives") == "true"
 

@@ -80,19 +80,19 @@ def select_list(value: Mapping[str, Any], fields: str) -> dict[str, Any]:
     Raises:
         UnreadableError: There is no such field.
     """
-    wanted = _read_fields(fields or LIST_BY_DEFAULT)
-    chosen = _select(value, wanted, _OF_LISTS)
-    inside = {"*": {}} if "*" in wanted else wanted.get("files") or {"*": {}}
+    selection = _read_fields(fields or LIST_BY_DEFAULT)
+    chosen = _select(value, selection, _OF_LISTS)
+    inside = {"*": {}} if "*" in selection else selection.get("files") or {"*": {}}
     if "files" in chosen:
         chosen["files"] = [_select(file, inside, _OF_FILES) for file in chosen["files"]]
     return chosen
 
 
-def _select(value: Mapping[str, Any], wanted: Fields, known: frozenset[str]) -> dict[str, Any]:
-    for name in wanted:
-        if name != "*" and name not in known:
+def _select(value: Mapping[str, Any], selection: Fields, allowed: frozenset[str]) -> dict[str, Any]:
+    for name in selection:
+        if name != "*" and name not in allowed:
             raise UnreadableError("fields", f"Invalid field selection {name}")
-    return {name: part for name, part in value.items() if "*" in wanted or name in wanted}
+    return {name: part for name, part in value.items() if "*" in selection or name in selection}
 
 
 def _read_fields(text: str) -> Fields:
@@ -155,18 +155,18 @@ def _any(words: list[str]) -> Condition:
 
 
 def _all(words: list[str]) -> Condition:
-    parts = [_one(words)]
+    parts = [_term(words)]
     while words[:1] == ["and"]:
         del words[0]
-        parts.append(_one(words))
+        parts.append(_term(words))
     return lambda file: all(part(file) for part in parts)
 
 
-def _one(words: list[str]) -> Condition:
+def _term(words: list[str]) -> Condition:
     match words[:3]:
         case ["not", *_]:
             del words[0]
-            inside = _one(words)
+            inside = _term(words)
             return lambda file: not inside(file)
         case ["(", *_]:
             del words[0]
@@ -180,11 +180,11 @@ def _one(words: list[str]) -> Condition:
             del words[:3]
             return lambda file: folder in file["parents"]
         case ["name" | "mimeType" as field, "=" | "!=" | "contains" as how, value] if value.startswith("'"):
-            wanted = _text(value).casefold()  # names are compared without regard to case
+            text = _text(value).casefold()  # names are compared without regard to case
             del words[:3]
             if how == "contains":  # of a name, its beginning
-                return lambda file: str(file[field]).casefold().startswith(wanted)
-            return lambda file: (str(file[field]).casefold() == wanted) is (how == "=")
+                return lambda file: str(file[field]).casefold().startswith(text)
+            return lambda file: (str(file[field]).casefold() == text) is (how == "=")
         case ["trashed", "=" | "!=" as how, "true" | "false" as value]:
             is_wanted = (value == "true") is (how == "=")
             del words[:3]
