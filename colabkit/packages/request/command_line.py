@@ -34,6 +34,23 @@ _ANSWERS = ("echo", "printf", "yes")
 _OF_PIP = frozenset(
     ("cache", "check", "config", "debug", "download", "freeze", "hash", "index", "inspect", "list", "show")
 )
+_FILES = {"cat", "chmod", "cp", "ln", "mkdir", "mv", "rm", "tar", "touch", "unzip"}
+_SHELL = {
+    "bash",
+    "cd",
+    "curl",
+    "export",
+    "git",
+    "npm",
+    "nvidia-smi",
+    "pip-compile",
+    "pip-sync",
+    "sh",
+    "source",
+    "uv",
+    "wget",
+}
+"""Programs whose lines were pasted, though some are the names of packages, too."""
 _PIP_PART = re.compile(r"(?:\S*python\S*\s+-m\s+|uv\s+)?(?:\S*/)?pip[\d.]*\s.*\binstall\b")
 _CURLY = {0x201C: '"', 0x201D: '"', 0x2018: "'", 0x2019: "'", 0xA0: " "}
 _DASH = "[\\u2013\\u2014]"
@@ -158,9 +175,12 @@ def _steps(line: str, typed: str) -> list[tuple[str, list[str]]]:
 
 def _is_bare(words: list[str]) -> bool:
     """Say whether a text is packages and options alone."""
-    programs = {name for names, _, _ in _OTHERS for name in names} | {"bash", "curl", "git", "npm", "sh", "uv", "wget"}
+    programs = {name for names, _, _ in _OTHERS for name in names} | _FILES | _SHELL
     if words[0] in programs | _QUIET or _PYTHON.fullmatch(words[0]) or _ASSIGNMENT.fullmatch(words[0]):
         return False
+    verb = next((word for word in words[1:] if not word.startswith("-")), "")
+    if _PIP.fullmatch(words[0]) and (verb in _OF_PIP or verb == "uninstall" or words[1:2] == ["wheel"] != words[1:]):
+        return False  # else pip is a package beside others
     return not any(word in ("install", "add", "import", "sync", "-m") for word in words)
 
 

@@ -103,6 +103,11 @@ def test_where_packages_come_from_is_told():
         ("poetry add x", "poetry add x"),
         ("!pip install x && yolo checks", "yolo checks"),
         ("!pip uninstall -y x && pip install y", "takes nothing away"),
+        ("pip uninstall -y x", "takes nothing away"),
+        ("pip3 -q uninstall x", "takes nothing away"),
+        ("pip show x", "installs nothing"),
+        ("pip wheel x", "pip wheel x"),
+        ("cp a b", "cp a b"),
         ("![ -d x ] || pip install x", "[ -d x ]"),
         ("import condacolab; condacolab.install()", "import condacolab"),
         ("!cat names.txt | xargs pip install", "xargs"),
@@ -127,6 +132,12 @@ def test_a_slip_is_named_with_the_spelling_that_is_meant(text, hint):
     with pytest.raises(RequirementError) as caught:
         read_text(f"!pip install {text}", {})
     assert hint in caught.value.hint
+
+
+def test_pip_beside_packages_is_one_of_them():
+    """Its name in front of others is a command only with a verb of pip's behind it."""
+    names = [one.name for one in read_text("pip setuptools wheel", {}).requirements]
+    assert names == ["pip", "setuptools", "wheel"]
 
 
 @pytest.mark.parametrize("text", ["!python setup.py install", "!python setup.py develop"])
