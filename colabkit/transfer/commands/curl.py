@@ -35,6 +35,13 @@ _GLOB = re.compile(r"\{[^}]*,[^}]*\}|\[[0-9a-zA-Z]+-[0-9a-zA-Z]+(?::\d+)?\]")
 _MOST = 10_000
 """Addresses that one of a curl command may stand for."""
 
+_PLAIN_QUERY = re.compile(
+    r"(?!.*(?:key|sig|token|secret|pass|auth|cred|expires))[\w.,=&%+-]{1,60}", re.IGNORECASE | re.ASCII
+)
+_NO_NAME = re.compile(r"[/\x00-\x1f\x7f]")
+_LONGEST_NAME = 236
+"""What wget cuts a name to, in bytes."""
+
 # What a browser adds to a copied command and what would only disturb: the engine decides on these itself.
 _BROWSER_HEADERS = (
     "accept-encoding connection content-length if-match if-modified-since if-none-match if-range if-unmodified-since "
@@ -81,6 +88,7 @@ class _Request:
     named: bool = False
     one_address: bool = False
     keeps: bool = False
+    servers_name: bool = False
     unchecked: str = ""
 
     def header(self, option: str, line: str) -> None:
@@ -233,6 +241,29 @@ def _cookies(jar: http.cookiejar.CookieJar, url: str) -> list[str]:
     return [line] if (line := request.get_header("Cookie") or "") else []
 
 
+def written_name(program: str, url: str) -> str:
+    """Return the name that curl -O or wget gives a file: that at the end of the address, whatever the server calls it.
+
+    Wget takes the query for a part of it; one that may hold a key is left out, as a name is shown.
+
+    Example:
+        >>> [written_name("wget", f"https://e.org/{end}") for end in ("a%20b.csv?raw=true", "", "v1/a.zip?token=x")]
+        ['a b.csv?raw=true', 'index.html', 'a.zip']
+        >>> written_name("curl", "https://e.org/a%20b.csv?raw=true")
+        'a%20b.csv'
+    """
+    path, _, query = url.partition("://")[2].partition("#")[0].partition("?")
+    name = path.partition("/")[2].rpartition("/")[2]
+    if program == "curl":
+        return name
+    name = urllib.parse.unquote(name, errors="replace") or "index.html"
+    if query and _PLAIN_QUERY.fullmatch(query):
+        name += f"?{urllib.parse.unquote(query, errors='replace')}"
+    name = "".join(f"%{ord(one):02X}" if _NO_NAME.match(one) else one for one in name)
+    name = name.replace(".", "%2E") if name in (".", "..") else name
+    return name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+
+
 def expand_globs(url: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the addresses that curl makes of one, each with what stands for #0, #1 and so on.
 
@@ -295,6 +326,7 @@ _OBEYED: dict[str, Callable[[_Request, str, str], None]] = {
     "globoff": lambda request, *_: setattr(request, "one_address", True),
     "remote-name-all": lambda request, *_: setattr(request, "named", True),
     "insecure": lambda request, option, _: setattr(request, "unchecked", option),
+    "remote-header-name": lambda request, *_: setattr(request, "servers_name", True),
     "no-clobber": lambda request, *_: setattr(request, "keeps", True),
     "skip-existing": lambda request, *_: setattr(request, "keeps", True),
 }
@@ -313,6 +345,8 @@ _OBEYED_BY_WGET = {
     "input-file": lambda request, _, value: request.named_files(value),
     "no-clobber": lambda request, *_: setattr(request, "keeps", True),
     "no-check-certificate": _OBEYED["insecure"],
+    "content-disposition": _OBEYED["remote-header-name"],
+    "trust-server-names": _OBEYED["remote-header-name"],
     "user": lambda request, _, value: request.login.update(user=value),
     "http-user": lambda request, _, value: request.login.update(user=value),
     "password": lambda request, _, value: request.login.update(password=value),
@@ -326,18 +360,25 @@ def _read(words: list[str], spec: CommandSpec, program: str) -> ParsedSource:
     for option, name, value in parse_options(words, spec):
         if name in obeyed:
             obeyed[name](request, option, value)
-    note = f"{request.unchecked} is ignored: the certificate of the server is checked" if request.unchecked else ""
-    return together(
-        [
+    notes = [f"{request.unchecked} is ignored: the certificate of the server is checked"] if request.unchecked else []
+    orders = []
+    for url, place in request.pairs(program):
+        source = request.source(url)
+        if place.endswith(os.sep) and isinstance(source, WebSource) and not request.servers_name:
+            named = place + written_name(program, url)
+            if program == "wget" and "?" in url and "?" not in named:
+                notes.append(f"the file is {named}: what follows ? in its address may hold a key, and names are shown")
+            place = named  # noqa: PLW2901 - it is what the program would write
+        orders.append(
             ParsedSource(
-                source=request.source(url),
+                source=source,
                 to=place or None,
                 placing="as named" if not place else "folder" if place.endswith(os.sep) else "file",
                 # A command that names the place means the file as it is, as curl and wget do.
                 unpack=False if place else None,
                 existing="keep" if request.keeps else "refuse",
-                note="" if number else note,
+                note="; ".join(notes),
             )
-            for number, (url, place) in enumerate(request.pairs(program))
-        ]
-    )
+        )
+        notes = []
+    return together(orders)

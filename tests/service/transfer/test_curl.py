@@ -51,20 +51,29 @@ def test_what_a_browser_copies_for_windows_is_understood():
         ("curl https://example.org/a.zip", None),
         ("!curl -sSL -o b.zip https://example.org/a.zip", "b.zip"),
         ("curl -ob.zip --output-dir data https://example.org/a.zip", "data/b.zip"),
-        ("$ curl -LO -C - https://example.org/a.zip", "./"),
-        ("curl --remote-name --output-dir=data https://example.org/a.zip", "data/"),
+        ("$ curl -LO -C - https://example.org/a.zip", "./a.zip"),
+        ("curl -JLO https://example.org/a.zip", "./"),
+        ("curl --remote-name --output-dir=data https://example.org/a.zip", "data/a.zip"),
         ("curl.exe -o - --url https://example.org/a.zip", None),
-        ("wget https://example.org/a.zip", "./"),
-        ("!wget -qc --show-progress -P data https://example.org/a.zip", "data/"),
+        ("wget https://example.org/a.zip", "./a.zip"),
+        ("wget --content-disposition https://example.org/a.zip", "./"),
+        ("!wget -qc --show-progress -P data https://example.org/a.zip", "data/a.zip"),
         ("wget -nv -nc -O b.zip 'https://example.org/a.zip'", "b.zip"),
         ("wget -qO- https://example.org/a.zip", None),
-        ("wget --tries=3 -T 9 -- https://example.org/a.zip  # the data", "./"),
+        ("wget --tries=3 -T 9 -- https://example.org/a.zip  # the data", "./a.zip"),
     ],
 )
 def test_the_place_that_a_command_names_is_kept(command, to):
     """Curl shows unless -o or -O, wget takes this folder."""
     pasted = curl.open_source(command)
     assert (pasted.source.address.url, pasted.to) == ("https://example.org/a.zip", to)
+
+
+def test_a_query_that_may_hold_a_key_is_left_out_of_the_name_and_that_is_said():
+    """Wget would take it for a part of the name, which the bar and messages show."""
+    signed = curl.open_source("wget 'https://example.org/a.zip?X-Amz-Signature=s3cret'")
+    assert (signed.to, "s3cret" in signed.note, "may hold a key" in signed.note) == ("./a.zip", False, True)
+    assert curl.open_source("wget https://example.org/a.zip?raw=true").to == "./a.zip?raw=true"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from colabkit.errors import AddressError, ColabKitError
+from colabkit.testing.http import Fault
 from colabkit.transfer import fetch
 from colabkit.transfer.sources.registry import open_source
 
@@ -40,6 +41,12 @@ LINES = [
     "wget -q U/a.csv.gz U/b.csv.gz && gunzip *.gz",
     "wget -q U/two.tar && tar --extr --file=two.tar --strip=1",
     "wget -q U/a.csv.gz && gzip -dc a.csv.gz > seven.csv",
+    "wget -q U/archive/master.zip && unzip -q master.zip && rm master.zip",
+    "wget -q U/moved && unzip -q moved -d out",
+    "wget -q U/one.zip?raw=true && unzip -q 'one.zip?raw=true'",
+    "wget -q 'U/one.zip?dl=1' U/caf%C3%A9%20%2B.csv U/",
+    "curl -sLO U/moved -O U/archive/master.zip -O U/caf%C3%A9%20%2B.csv",
+    "wget -q U/one.zip && unzip -q one",
     "wget -q U/one.zip && 7z x one.zip '-o*' > /dev/null",
 ]
 
@@ -65,6 +72,11 @@ def site(server):
             member.size = len(name)
             archive.addfile(member, io.BytesIO(name.encode()))
     server.put("two.tar", packed.getvalue())
+    named = {"Content-Disposition": "attachment; filename=repo-master.zip"}
+    server.put("archive/master.zip", server.resources["one.zip"].data, headers=named)
+    server.put("moved", b"", Fault(kind="redirect", location="/one.zip", times=9))
+    server.put("caf%C3%A9%20%2B.csv", b"7")
+    server.put("", b"<!doctype html><title>Files</title>", content_type="text/html")
     return server
 
 
