@@ -18,6 +18,10 @@ TOKENS = (
 
 _ANY_TOKEN = re.compile("|".join(pattern for _, pattern in TOKENS))
 _IN_ADDRESS = re.compile(r"(://)(?!git@|\*\*\*@)[^\s/@'\"<>]+@")
+_PASTED = re.compile(
+    r"(^|[\s'\"/])(?!(?:hf|github|modelscope|kaggle|gs|drive):)[^\s/@:'\"<>]+:(?!\*\*\*)[^\s/@'\"<>]+@(?=\w)"
+)
+"""The user and the password of an address whose beginning is missing or mistyped."""
 _NAME = r"(?:[\w.-]*[-_.])?(?:token|sig|signature|secret|password|passwd|pwd|credential|key|apikey)"
 _IN_QUERY = re.compile(rf"([?&]{_NAME}=)(?!…|\*\*\*)[^&\s'\"#]+", re.IGNORECASE)
 _VARIABLE = re.compile(r"\b([A-Z][A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)=)(?!…|\*\*\*)[^\s'\"]+")
@@ -38,12 +42,16 @@ def masked(text: str) -> str:
         'no storage at https://***@example.org/x?sig=***&page=2'
         >>> masked("curl -H 'Authorization: Bearer abc' https://example.org")
         "curl -H 'Authorization: Bearer ***' https://example.org"
+        >>> masked("no file at https//me:hunter2@example.org/x"), masked("hf:gpt2@main")
+        ('no file at https//***@example.org/x', 'hf:gpt2@main')
         >>> masked("KAGGLE_KEY=abc kaggle datasets list"), masked("set HF_TOKEN=…")
         ('KAGGLE_KEY=*** kaggle datasets list', 'set HF_TOKEN=…')
     """
     text = _ANY_TOKEN.sub("***", text)
     if "://" in text:
         text = _IN_QUERY.sub(r"\1***", _IN_ADDRESS.sub(r"\1***@", text))
+    if "@" in text:
+        text = _PASTED.sub(r"\1***@", text)
     for pattern in (_VARIABLE, _OPTION, _USER, _HEADER):
         text = pattern.sub(r"\1***", text)
     return text

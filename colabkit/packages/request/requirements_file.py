@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit._credentials import masked as without_credentials
 from colabkit._internal.foreign import reading
 from colabkit.errors import NotFoundError, RequirementError
 from colabkit.packages.request.requirement import CheckedRequirement, read_need
@@ -66,13 +67,13 @@ class InstallRequirement:
 
 
 def masked(text: str) -> str:
-    """Return the text with the user and password of every address replaced.
+    """Return the text without the user and password of every address, and other credentials that can be told.
 
     Example:
         >>> masked("from https://me:secret@example.org/simple")
         'from https://***@example.org/simple'
     """
-    return _USER_INFO.sub("//***@", text)
+    return without_credentials(_USER_INFO.sub("//***@", text))
 
 
 def is_wheel(address: str) -> bool:

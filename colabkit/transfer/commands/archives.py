@@ -299,6 +299,8 @@ def extraction(words: Sequence[str], *, piped: bool = False, output: str = "") -
 
 def _unzip(words: list[str]) -> Extraction:
     archive, to, existing = "", ".", ""
+    if any(word.startswith("-P") for word in words):
+        raise _locked("unzip", "-P")
     for option, name, value in parse_options(words, _UNZIP):
         if name == "url" and not archive:
             archive = value
@@ -313,6 +315,14 @@ def _unzip(words: list[str]) -> Extraction:
         elif name in ("lower-case", "text"):
             raise refused(option, "it changes names or contents")
     return Extraction(archive=_named("unzip", archive), format="zip", to=to, existing=existing or "refuse")  # type: ignore[arg-type]
+
+
+def _locked(program: str, option: str) -> AddressError:
+    return AddressError(
+        f"the pasted {program} command has a password, {option}",
+        why="fetch opens no encrypted archive",
+        hint="paste the part that downloads alone, and run the rest in a line of its own",
+    )
 
 
 def _seven_zip(program: str, words: list[str]) -> Extraction:
@@ -336,6 +346,8 @@ def _seven_zip(program: str, words: list[str]) -> Extraction:
             existing = "keep"
         elif word.startswith(("-mmt", "-bs", "-bb", "-bd")):
             continue
+        elif word.startswith("-p"):
+            raise _locked(program, "-p")
         elif word.startswith("-"):
             raise refused(word)
         elif archive:
@@ -357,7 +369,7 @@ def _tar(words: list[str], *, piped: bool) -> Extraction:
         if name == "url":
             raise refused(value, "it takes some members only; unpack all of them")
         if name == "use-compress-program" and value.split()[0] not in (*_SINGLE, "lbzip2", "pbzip2"):
-            raise refused(f"{option} {value}", "it runs another program")
+            raise refused(f"{option} {value.split()[0]}", "it runs another program")
         if name == "directory":
             to = os.path.join(to, value) if to != "." else value  # noqa: PTH118
         options[name] = value

@@ -273,7 +273,7 @@ def refuse_code(text: str) -> None:
         return
     if any(isinstance(node, ast.Call) for node in ast.walk(tree)):
         raise AddressError(
-            f"{text.strip()[:80]!r} is a line of Python",
+            f"{text.strip().partition('(')[0][:80]!r} is a line of Python",
             why="it is neither run nor one of the calls that can be read, and there is no file of that name",
             hint="pass the address that it downloads from: ck.fetch(ADDRESS, to=PLACE)",
         )

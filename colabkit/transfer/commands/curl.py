@@ -124,7 +124,7 @@ class _Request:
 
     def setting(self, option: str, value: str) -> None:
         if value.replace(" ", "") != "robots=off":
-            raise refused(f"{option} {value}")
+            raise refused(f"{option} {value.partition('=')[0].strip()}")  # what follows may be a password
 
     def user(self, option: str, pair: str) -> None:
         name, colon, password = pair.partition(":")
@@ -158,10 +158,12 @@ class _Request:
         try:
             lines = expand(path).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
-            raise refused(f"-i {path}", "there is no such file here, and an address is not read for more") from None
+            raise refused(
+                f"-i {_url.shown(path)}", "there is no such file here, and an address is not read for more"
+            ) from None
         addresses = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not all(re.match(r"https?://", line, re.IGNORECASE) for line in addresses):
-            raise refused(f"-i {path}", "it holds a line that is no address")  # and may be a secret
+            raise refused(f"-i {_url.shown(path)}", "it holds a line that is no address")  # and may be a secret
         self.urls += addresses
 
     def source(self, url: str) -> WebSource | DriveFile | DriveFolder:
@@ -282,7 +284,7 @@ def expand_globs(url: str) -> Iterator[tuple[str, list[str]]]:
         choices.append(_choices(match[0]))
         at = match.end()
     if math.prod(len(choice) for choice in choices) > _MOST:
-        raise refused(f"{url[:60]}", f"it stands for more than {_MOST:,} addresses")
+        raise refused(_url.shown(url), f"it stands for more than {_MOST:,} addresses")
     for parts in itertools.product(*choices):
         made = "".join(before + part for before, part in zip(fixed, parts, strict=True)) + url[at:]
         yield made, [made, *parts]

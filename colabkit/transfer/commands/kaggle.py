@@ -110,8 +110,9 @@ def _download(words: list[str]) -> tuple[Kind, list[str]]:
     for form, kind in forms.items():
         if tuple(words[: len(form)]) == form:
             return kind, words[len(form) :]
+    verbs = [word for word in words[:2] if word.isalpha() or word.startswith("--")]  # what is else may be a key
     raise AddressError(
-        f"`kaggle {' '.join(words[:2])[:60]}` is not a command that fetches",
+        f"`kaggle {' '.join(verbs)[:60]}` is not a command that fetches",
         why="those that can be read are kaggle datasets|competitions|models instances versions … download, and "
         "kaggle kernels output",
         hint=_otherwise(words) or f"write what you want as {HANDLES}",

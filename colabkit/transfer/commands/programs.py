@@ -55,6 +55,8 @@ _MATTERS = re.compile(
     re.IGNORECASE,
 )
 """Variables that change where a program asks, or who asks."""
+_VERB = re.compile(r"\[|!|-[A-Za-z]|--[a-z-]+|[a-z][a-z-]{1,14}\d?")
+_WITHOUT_VERB = frozenset({"echo", "printf", "export", "set", "cat", "passwd", "login"})
 _SELF = "run it as it is, in a line of its own"
 _WAYS = {
     "pip": "install packages by ck.install(...), which takes this very line too",
@@ -78,6 +80,7 @@ _WAYS = {
     "lftp": "use an https address of the file",
     "ftp": "use an https address of the file",
     "wget2": "write wget",
+    "xargs": "write wget -i FILE, or pass a list of addresses",
     "http": "use the address itself",
     "https": "use the address itself",
     "Invoke-WebRequest": "use the address itself, with to=",
@@ -136,6 +139,9 @@ _KNOWN = frozenset(
         "which",
         "docker",
         "ffmpeg",
+        "sshpass",
+        "wandb",
+        "xargs",
         "ngrok",
         "cd",
         "mkdir",
@@ -235,7 +241,9 @@ def _without_prefix(words: list[str]) -> list[str]:
 def unknown(words: Sequence[str]) -> AddressError:
     """Make the error for a command that fetches nothing, with the way to do what it does."""
     name = words[0] if words else ""
-    shown = " ".join(words[:2])[:60]
+    # What follows may be a password; a verb or a letter is none.
+    verb = next((word for word in words[1:2] if name not in _WITHOUT_VERB and _VERB.fullmatch(word)), "")
+    shown = f"{name} {verb}".strip()[:60]
     takes = ", ".join(row.takes for row in PROGRAMS if row.takes)
     return AddressError(
         f"`{shown}` is not a command that fetches",

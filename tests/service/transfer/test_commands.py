@@ -420,3 +420,33 @@ def test_the_second_line_finds_what_the_first_unpacked(site, tmp_path, monkeypat
     (tmp_path / "top" / "a.csv").unlink()
     assert not fetch_details(line).from_cache
     assert _tree(tmp_path) == {f"top/{name}": data for name, data in FILES.items()}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "7z x -phunter2 a.7z",
+        "unzip -Phunter2 a.zip",
+        "tar -I 'openssl enc -d -k hunter2' -xf a.tar",
+        "wget -e http_password=hunter2 https://example.org/a",
+        "wget -i https://me:hunter2@example.org/list.txt",
+        "curl -O 'https://me:hunter2@example.org/[1-99999999]'",
+        "!printf 'hunter2' > key && kaggle datasets download a/b",
+        "!echo hunter2 | docker login",
+        "!cd /x && export KEY=hunter2 && wget https://example.org/a",
+        "sshpass -phunter2 scp me@example.org:/x .",
+        "!megadl https://mega.nz/#!hunter2",
+        "!kaggle auth hunter2",
+        "wandb login hunter2",
+        "https:/me:hunter2@example.org/x",
+        "https//me:hunter2@example.org/x",
+        "me:hunter2@example.org/x",
+        "login('hunter2')",
+    ],
+)
+def test_a_refusal_repeats_no_password_of_the_line(line, tmp_path, monkeypatch):
+    """Users paste what they typed; what stands where passwords stand is in no message."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ColabKitError) as caught:
+        fetch(line, progress=False)
+    assert "hunter2" not in str(caught.value)
