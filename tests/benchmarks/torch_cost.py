@@ -106,16 +106,18 @@ def kills(number=100):
     with tempfile.TemporaryDirectory() as base:
         began = time.monotonic()
         whole = forked(f"{base}/whole", x, y, seed=1)
-        seconds, at, first = time.monotonic() - began, 0, True
-        while killed < number:
+        seconds, at = time.monotonic() - began, 0
+
+        def seed():
             # A training that has saved nothing yet begins anew, so it gets the numbers of the first again.
-            fresh = not any(Path(f"{base}/{at}/checkpoints").glob("*")) if not first else True
-            seed = 1 if fresh else draw.randrange(2, 1 << 30)
-            told = forked(f"{base}/{at}", x, y, seed=seed, after=draw.uniform(0.05, 0.9) * seconds)
-            killed, first = killed + (told is None), False
+            return 1 if not any(Path(f"{base}/{at}/checkpoints").glob("*")) else draw.randrange(2, 1 << 30)
+
+        while killed < number:
+            told = forked(f"{base}/{at}", x, y, seed=seed(), after=draw.uniform(0.05, 0.9) * seconds)
+            killed += told is None
             if told is not None:
-                finished, different, at, first = finished + 1, different + (told != whole), at + 1, True
-        told = forked(f"{base}/{at}", x, y, seed=1 if first else 2)
+                finished, different, at = finished + 1, different + (told != whole), at + 1
+        told = forked(f"{base}/{at}", x, y, seed=seed())
         finished, different, lost = finished + 1, different + (told not in (None, whole)), lost + (told is None)
     print("| kills | trainings finished | could not start again | ended with other weights |\n|---|---|---|---|")
     print(f"| {killed} | {finished} | {lost} | {different} |")
