@@ -69,7 +69,12 @@ else:
 
         if _PUBLIC[name] == "colabkit":  # a public module
             return importlib.import_module(f"colabkit.{name}")
-        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        try:
+            value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        except ModuleNotFoundError as error:
+            from colabkit._internal.optional import as_missing
+
+            raise as_missing(error, f"ck.{name} needs it") from error
         globals()[name] = value
         return value
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from colabkit._version import DISTRIBUTION
 from colabkit.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _NEED_TORCH = {"torch", "torchvision", "fastai", "lightning", "pytorch_lightning", "transformers", "accelerate"}
 
@@ -42,25 +45,57 @@ def require(module: str, *, extra: str, why: str) -> Any:
         ) from error
 
 
+def as_missing(error: ModuleNotFoundError, why: str) -> ImportError:
+    """Turn the error of a package that an extra brings into ours, with the line that installs it.
+
+    Args:
+        error: What an import raised.
+        why: What it is needed for.
+
+    Returns:
+        A `MissingDependencyError`; the error itself for a package that no extra names.
+    """
+    package = (error.name or "").partition(".")[0]
+    line = _requirement(package)
+    if not line:
+        return error
+    training = requirements("train")
+    more = f"; to train with Keras: pip install {' '.join(training)}" if line in training and len(training) > 1 else ""
+    return MissingDependencyError(
+        f"the package {package!r} is not installed", why=why, hint=f"run: pip install {line}{more}"
+    )
+
+
 def requirements(extra: str) -> list[str]:
     """List what an extra asks for, quoted for a shell.
 
     The packages themselves, not "colabkit[extra]": this is right whatever name colabkit was installed by.
     """
-    import importlib.metadata
-
-    from packaging.requirements import Requirement
-
-    try:
-        declared = importlib.metadata.requires(DISTRIBUTION) or []
-    except importlib.metadata.PackageNotFoundError:
-        return []
     missing = []
-    for text in declared:
-        requirement = Requirement(text)
+    for requirement in _declared():
         if requirement.marker and requirement.marker.evaluate({"extra": extra}):
             if requirement.marker.evaluate({"extra": ""}):
                 continue
             requirement.marker = None
             missing.append(f'"{requirement}"')
     return missing
+
+
+def _requirement(package: str) -> str:
+    """Return what the extras ask of a package, quoted for a shell; "" for one that none names."""
+    for requirement in _declared():
+        if requirement.name == package and requirement.marker:
+            requirement.marker = None
+            return f'"{requirement}"'
+    return ""
+
+
+def _declared() -> list[Requirement]:
+    import importlib.metadata
+
+    from packaging.requirements import Requirement
+
+    try:
+        return [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION) or []]
+    except importlib.metadata.PackageNotFoundError:
+        return []

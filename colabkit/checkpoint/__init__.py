@@ -26,7 +26,12 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib
 
-        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        try:
+            value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            from colabkit._internal.optional import as_missing
+
+            raise as_missing(error, "what a run saves is arrays") from error
         return value
 
 

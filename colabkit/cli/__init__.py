@@ -107,9 +107,9 @@ def _main(words: list[str]) -> int:
         return USAGE_ERROR
     try:
         outcome: Outcome = module_of(args.command).run(args)
-    except (ColabKitError, OSError, RuntimeError) as raised:
-        # A raw error is a fault of the user's own code, with its traceback, or a shortage of the machine.
-        error = raised if isinstance(raised, ColabKitError) else unforeseen(raised) if is_shortage(raised) else None
+    except (ColabKitError, ModuleNotFoundError, OSError, RuntimeError) as raised:
+        # A raw error is a fault of the user's own code, with its traceback, or something that the machine is short of.
+        error = _as_ours(raised, args.command)
         if error is None:
             raise
         name = painted(f"colabkit {args.command}:", "red", sys.stderr)
@@ -125,6 +125,16 @@ def _main(words: list[str]) -> int:
     elif outcome.text:
         print(safe_text(outcome.text, colours=True) if sys.stdout.isatty() else outcome.text)
     return outcome.code
+
+
+def _as_ours(raised: Exception, command: str) -> ColabKitError | None:
+    if isinstance(raised, ModuleNotFoundError) and not isinstance(raised, ColabKitError):
+        from colabkit._internal.optional import as_missing
+
+        raised = as_missing(raised, f"colabkit {command} needs it")
+    if isinstance(raised, ColabKitError):
+        return raised
+    return unforeseen(raised) if is_shortage(raised) else None
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -65,7 +65,7 @@ def main() -> None:
         python = work / "env" / "bin" / "python"
         subprocess.run([find_uv(), "venv", "-q", "--python", sys.executable, work / "env"], check=True)
         root = Path(__file__).parents[2]
-        subprocess.run([find_uv(), "pip", "install", "-q", "--python", python, root, "ipykernel"], check=True)
+        subprocess.run([find_uv(), "pip", "install", "-q", "--python", python, root, "ipykernel", "numpy"], check=True)
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         env["XDG_CACHE_HOME"] = str(work / "cache")
         # As installed by pip: compiled. Without it, each process would compile every module again.

@@ -57,3 +57,64 @@ print(json.dumps(sorted(set(sys.modules) - before - {"json", "json.decoder", "js
     assert "colabkit" in loaded
     assert not foreign
     assert [name for name in loaded if name.startswith("colabkit.")] == []
+
+
+BASE_ONLY = """
+import importlib.machinery, importlib.metadata, sys
+from packaging.requirements import Requirement
+
+requires = [Requirement(text) for text in importlib.metadata.requires("colabkit")]
+hidden = {one.name.replace("-", "_") for one in requires if one.marker} - {
+    one.name.replace("-", "_") for one in requires if not one.marker
+}
+
+find = importlib.machinery.PathFinder.find_spec
+importlib.machinery.PathFinder.find_spec = staticmethod(
+    lambda name, *more: None if name.partition(".")[0] in hidden else find(name, *more)
+)
+import colabkit
+from colabkit.errors import MissingDependencyError
+"""
+"""A process in which only what `pip install` brings without an extra can be imported."""
+
+
+@pytest.fixture
+def base_only(tmp_path):
+    """Run a script in such a process; returns it, ended."""
+
+    def run(script):
+        words = [sys.executable, "-c", BASE_ONLY + script]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+
+    return run
+
+
+def test_without_extras_every_name_is_there_or_says_what_to_install(base_only):
+    """No raw ModuleNotFoundError in the first cell of somebody who installed the package alone."""
+    done = base_only("""
+for name in colabkit.__all__:
+    try:
+        getattr(colabkit, name)
+    except MissingDependencyError as error:
+        assert "pip install" in error.do, error
+        print(name)
+for call in (lambda: colabkit.open_run("runs/a"), lambda: colabkit.train("mnist-mlp"), lambda: colabkit.strategy()):
+    try:
+        call()
+    except MissingDependencyError as error:
+        assert "tensorflow" in error.do, error
+    else:
+        raise AssertionError(call)
+""")
+    assert done.returncode == 0, done.stderr
+    assert {"open_run", "train"} <= set(done.stdout.split())
+    assert not {"fetch", "push", "install", "detect", "doctor", "drive", "secret"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("words", [["quickstart"], ["train", "mnist-mlp"], ["predict", "a.png", "--model", "b"]])
+def test_without_extras_a_command_says_what_to_install(base_only, words):
+    """The same in a shell: three lines, no traceback."""
+    done = base_only(f"from colabkit.cli import main; sys.exit(main({words!r}))")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 4, done.stderr
+    assert "pip install" in done.stderr
