@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from colabkit._archive import tar, zip_file
 from colabkit._archive.target import ExtractionTarget, SizeBudget, copy, corrupt_archive
+from colabkit._http import error_page
 from colabkit._http.coding import begins_with, is_packed_name
 from colabkit._internal.disk.checksum import Checksum, of_file
 from colabkit._internal.disk.files import atomic_write, map_os_errors, sync_folder
@@ -57,6 +58,17 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zst",
 }
 _PART_OF_SEVERAL = re.compile(r"\.(z\d\d|(zip|7z|tar|tgz|gz|rar)\.\d{3}|part\d+\.rar|r\d\d)$", re.IGNORECASE)
+
+_ELSEWHERE = {
+    ".lz4": "lz4 -d",
+    ".br": "brotli -d",
+    ".z": "uncompress",
+    ".lz": "lzip -d",
+    ".lzo": "lzop -d",
+    ".rar": "unrar x",
+}
+_ELSEWHERE |= dict.fromkeys((".iso", ".cab", ".arj", ".ace", ".dmg", ".deb", ".rpm", ".lzh"), "7z x")
+"""Kinds that are packed, and none of ours, with the program that unpacks them."""
 
 _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -115,7 +127,7 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
     with staging_folder(target) as place:
         made = place / "new"
         room = SizeBudget(archive, target.parent)
-        with _damage(name):
+        with _told_of_parts(name), _damage(name):
             if kind == "zip":
                 _unpack_zip(archive, ExtractionTarget(made, name, room), name)
             elif kind.startswith("tar"):
@@ -134,6 +146,57 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
     return room.written
 
 
+@contextlib.contextmanager
+def _told_of_parts(name: str) -> Iterator[None]:
+    """Call what ends too early one part of several, where its name says that it is."""
+    try:
+        yield
+    except ArchiveError as error:
+        if _PART_OF_SEVERAL.search(name) is None or "explodes" in str(error):
+            raise
+        raise _unreadable(name) from error
+
+
+def _unreadable(name: str) -> ArchiveError:
+    """Make the error for a file that is no archive which can be unpacked here."""
+    if _PART_OF_SEVERAL.search(name):
+        return ArchiveError(
+            f"{name} is one part of an archive",
+            why="it was split into several",
+            hint="fetch all parts with unpack=False, and unpack them with: 7z x",
+        )
+    ending = f".{name.rpartition('.')[2].lower()}"
+    if ending in _ELSEWHERE:
+        return ArchiveError(
+            f"cannot unpack {name}",
+            why=f"{ending} is not supported here",
+            hint=f"pass unpack=False, and unpack it with: {_ELSEWHERE[ending]}",
+        )
+    return ArchiveError(f"{name} is not an archive", why="its ending is not known", hint="pass unpack=False")
+
+
+def _refuse_text(head: bytes, name: str) -> None:
+    """Tell what a server gave instead of the archive that its name promises.
+
+    Raises:
+        ArchiveError: It is a text of a kind that is known.
+    """
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        what, hint = (
+            "a git-lfs pointer to the real file",
+            "fetch the file itself: https://media.githubusercontent.com/media/… on GitHub",
+        )
+    elif error_page.is_page(head, ""):
+        what, hint = "a web page", "open the address in a browser"
+    elif re.match(rb'\s*\{\s*"', head):
+        what, hint = "JSON", "read what it says"
+    else:
+        return
+    raise ArchiveError(
+        f"{name} is not an archive", why=f"it is {what}", hint=f"{hint}; unpack=False keeps it as it came"
+    )
+
+
 def _kind_inside(archive: Path, kind: str, name: str) -> str:
     """Return the kind that the first bytes tell, as every program looks at those; the name's where they tell none.
 
@@ -148,12 +211,9 @@ def _kind_inside(archive: Path, kind: str, name: str) -> str:
     if not kind and inside:
         return _tar_or_single(archive, inside)
     if not kind:
-        several = _PART_OF_SEVERAL.search(name)
-        raise ArchiveError(
-            f"{name} is one part of an archive" if several else f"{name} is not an archive",
-            why="it was split into several" if several else "its ending is not known",
-            hint="fetch all parts with unpack=False, and unpack them with: 7z x" if several else "pass unpack=False",
-        )
+        raise _unreadable(name)
+    if not inside:
+        _refuse_text(head, name)
     if not inside or inside == kind or kind == f"tar.{inside}":
         return kind
     if inside in _SINGLE.values() and kind not in _SINGLE.values():

@@ -49,6 +49,9 @@ def unpack_into(archive: Path, tree: ExtractionTarget, room: SizeBudget) -> None
                 why=f"py7zr does not support its compression: {str(error.args[-1])[:100]}",
                 hint="pass unpack=False, and unpack it with: 7z x",
             ) from error
+        except py7zr.exceptions.CrcError as error:
+            wrong = ValueError(f"the checksum of the member {str(error.args[-1])[:200]!r} is wrong")
+            raise corrupt_archive(archive.name, wrong, "") from error
         except Exception as error:
             if is_shortage(error):
                 raise translate(error, archive.name, doing="unpack") from error

@@ -29,11 +29,20 @@ def is_page(head: bytes, content_type: str) -> bool:
         True
         >>> is_page(b"id,label\n", "text/html; charset=utf-8")
         False
+        >>> is_page("<html>Sign in".encode("utf-16"), "text/html; charset=utf-16")
+        True
     """
-    head = head[:4096].removeprefix(b"\xef\xbb\xbf")
+    head = _as_utf8(head[:4096])
     if _BEGINS.match(head):
         return True
     return content_type.partition(";")[0].strip().lower() == "text/html" and _CONTAINS.search(head) is not None
+
+
+def _as_utf8(page: bytes) -> bytes:
+    """Take the mark of its encoding off a page; the letters of one in UTF-16 have two bytes each."""
+    if page.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return page.decode("utf-16", errors="ignore").encode(errors="ignore")
+    return page.removeprefix(b"\xef\xbb\xbf")
 
 
 def words(page: bytes) -> str:
@@ -45,7 +54,7 @@ def words(page: bytes) -> str:
     """
     reader = _Reader()
     # What is looked at may end within a tag, which is no word.
-    foreign.feed(reader, re.sub(rb"<[^<>]*\Z", b"", page[:65536]).decode("utf-8", "replace"))
+    foreign.feed(reader, re.sub(rb"<[^<>]*\Z", b"", _as_utf8(page[:65536])).decode("utf-8", "replace"))
     title = _line("".join(reader.title))
     text = _line("".join(reader.text))
     if title and not text.startswith(title):

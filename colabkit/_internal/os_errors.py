@@ -59,6 +59,9 @@ def translate(error: BaseException, path: StrPath, *, doing: str = "write") -> S
             why=f"a file is where a folder is needed ({why})",
             hint="choose another folder",
         )
+    if number == errno.ENAMETOOLONG:
+        shown = str(path)[:200]
+        return StorageError(f"cannot {doing} {shown}", why=why, hint="choose a shorter name, or a folder nearer to /")
     if number in _NO_FILES:
         return StorageError(
             f"cannot {doing} {path}: this process cannot open more files",

@@ -149,7 +149,12 @@ def merge(
             shutil.rmtree(files, ignore_errors=True)
             with map_os_errors(part):
                 part.mkdir(parents=True, exist_ok=True)
-            source, checksum = fill(files)
+            try:
+                source, checksum = fill(files)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    part.rmdir()  # unless it holds what the next try goes on with
+                raise
             if how.strip:
                 _strip(files, how.strip)
             told = {"source": source, "checksum": checksum}

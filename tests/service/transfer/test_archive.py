@@ -462,7 +462,12 @@ def test_a_zip_packed_by_deflate64_or_xz_unpacks_and_its_checksum_counts(tmp_pat
         ("a.zip.001", b"PK", "split into several"),
         ("a.z01", b"PK", "split into several"),
         ("a.part1.rar", b"Rar!", "split into several"),
-        ("a.rar", b"Rar!", "ending is not known"),
+        ("a.rar", b"Rar!", "with: unrar x"),
+        ("a.csv.lz4", b"\x04\x22\x4d\x18", "with: lz4 -d"),
+        ("a.unknown", b"x", "ending is not known"),
+        ("a.zip", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n", "git-lfs pointer"),
+        ("a.7z", b'{"error": "quota"}', "it is JSON"),
+        ("a.tar.gz", b"<!doctype html><title>Sign in</title>", "web page"),
     ],
 )
 def test_what_cannot_be_unpacked_is_not_called_damaged(tmp_path, name, data, why):

@@ -1,8 +1,10 @@
 """Contents that join a folder: `kaggle … --unzip`, and what it does to what already exists."""
 
+import io
 import json
 import multiprocessing
 import os
+import zipfile
 
 import pytest
 
@@ -110,6 +112,21 @@ def test_a_kill_between_two_members_is_gone_on_with(kaggle, tmp_path):
     fetch("kaggle datasets download ada/digits --unzip -p data")
     assert _below(tmp_path / "data") == FILES
     assert not kaggle.calls
+
+
+def test_a_refused_archive_leaves_nothing_but_itself(tmp_path, monkeypatch):
+    """What stands beside the archive after `unzip` of an encrypted one is what was there before."""
+    monkeypatch.chdir(tmp_path)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.csv", "7")
+    data = bytearray(packed.getvalue())
+    data[6] |= 1  # encrypted, it says
+    data[data.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    with pytest.raises(ArchiveError, match="encrypted"):
+        fetch("!unzip -q a.zip", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
 def test_a_set_up_file_runs_a_command_in_its_own_folder(kaggle, tmp_path):

@@ -160,6 +160,23 @@ def test_an_encrypted_archive_is_told(tmp_path, header):
 SOUND = packed(list(FILES.items()))
 
 
+def test_the_first_of_several_volumes_is_told_as_that(tmp_path):
+    """7z -v cuts anywhere; the first volume begins as an archive does, and ends too early."""
+    (tmp_path / "a.7z.001").write_bytes(SOUND[:-20])
+    with pytest.raises(ArchiveError, match=r"one part of an archive[\s\S]*with: 7z x"):
+        extraction.unpack(tmp_path / "a.7z.001", tmp_path / "out")
+
+
+def test_a_wrong_checksum_is_told_in_words(tmp_path):
+    """py7zr raises two numbers and a name."""
+    data = os.urandom(5000)
+    archive = bytearray(packed([("a.bin", data)]))
+    archive[2000] ^= 1
+    (tmp_path / "a.7z").write_bytes(bytes(archive))
+    with pytest.raises(ArchiveError, match=r"checksum of the member 'a\.bin' is wrong"):
+        extraction.unpack(tmp_path / "a.7z", tmp_path / "out")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, len(SOUND) - 1), st.integers(1, 255))
 def test_a_flipped_byte_gives_the_right_files_or_our_error(tmp_path_factory, at, value):
