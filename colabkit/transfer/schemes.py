@@ -63,7 +63,7 @@ def refused(text: str, scheme: str, verb: str, takes: Sequence[str], schemes: Se
     near = difflib.get_close_matches(f"{scheme.lower()}:", schemes, n=1, cutoff=0.7)
     advice = _ADVICE.get(scheme.lower(), "")
     if near and scheme.lower() not in _ADVICE:
-        rest = text.strip()[len(scheme) + 1 :]
+        rest = text.strip()[len(scheme) + 1 :].rstrip("\"'`>)]")  # it was quoted, or a link of a text
         shown = "" if "@" in rest else rest[:60]
         advice = f"did you mean {near[0]}{shown}?"
     path = "for a file of this very name on this machine write ./ before it"

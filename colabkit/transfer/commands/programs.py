@@ -49,7 +49,7 @@ _PASSED = ("sudo", "time", "nice", "ionice", "nohup", "env", "command", "timeout
 _VALUED = {"nice": ("-n",), "ionice": ("-c", "-n"), "sudo": ("-u", "-g"), "timeout": ("-s", "-k"), "env": ("-u",)}
 """What may stand before a program, and those of its options that have a value behind them."""
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
-_MATTERS = re.compile(
+MATTERS = re.compile(
     r"(?:.*_proxy|HF_ENDPOINT|HF_TOKEN|HF_HOME|KAGGLE_\w+|GOOGLE_\w+|CLOUDSDK_\w+|STORAGE_EMULATOR_HOST|\w+_CA_BUNDLE"
     r"|SSL_CERT_\w+|HOME|XDG_\w+)=",
     re.IGNORECASE,
@@ -145,6 +145,7 @@ _KNOWN = frozenset(
         "ngrok",
         "cd",
         "mkdir",
+        "pwd",
         "sleep",
         "jq",
         "tee",
@@ -154,7 +155,10 @@ _KNOWN = frozenset(
         "accelerate",
     ]
 )
-_ANY = re.compile(r"\s*(?P<prompt>(?:[!%$>]\s*)*)(?P<set>(?:[A-Za-z_]\w*=\S*\s+)*)(?P<first>[^\s=]+)(?=\s|$)")
+_ANY = re.compile(
+    r"\s*(?P<prompt>(?:[!%$>]\s*)*)(?P<set>(?:[A-Za-z_]\w*=\S*\s+(?:&&\s+)?)*)(?P<first>[^\s=;&|()]+)(?=\s|$|[;&|]+\s)"
+)
+_GROUP = re.compile(r"\s*(?:(?P<prompt>!)\s*)?\(\s*(?P<first>[\w.-]+)\s")
 _GRAMMAR = re.compile(r"\s*(?:\[|test|if|for|while)\s.*(?:;|\|\||&&)", re.DOTALL)
 _PLACES = re.compile(r"/(?:usr/|usr/local/|opt/\w+/)?bin/")
 _WORDS = frozenset({"[", "test", "if", "for", "while", "http", "https"})
@@ -168,15 +172,15 @@ def is_command(text: str) -> bool:
         >>> is_command("!pip install x"), is_command("wget https://x.org/a"), is_command("data/tar x.csv")
         (True, True, False)
     """
-    match = _ANY.match(text)
+    match = _ANY.match(text) or _GROUP.match(text)
     if match is None:
         return False
-    first, more = match["first"], bool(text[match.end() :].strip())
-    if first in _WORDS and not match["prompt"]:
+    prompt, first, more = match["prompt"] or "", match["first"], bool(text[match.end() :].strip())
+    if first in _WORDS and not prompt:
         return _GRAMMAR.match(text) is not None or (more and "://" in text and first.startswith("http"))
     if more and _PLACES.match(first):
         first = first.rpartition("/")[2]
-    if "!" in match["prompt"] or "%" in match["prompt"]:
+    if "!" in prompt or "%" in prompt:
         return True
     return more and (first in NAMES or first in _PASSED or first in _WAYS or first in _KNOWN)
 
@@ -216,7 +220,7 @@ def read(words: Sequence[str], *, output: str = "") -> ParsedSource:
 
 def _without_prefix(words: list[str]) -> list[str]:
     while words and (words[0] in _PASSED or _ASSIGNED.fullmatch(words[0])):
-        if _MATTERS.match(words[0]):
+        if MATTERS.match(words[0]):
             name = words[0].partition("=")[0]
             raise AddressError(
                 f"the pasted command sets {name}",

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 _NOTHING = frozenset({"/dev/null", "NUL", "nul"})
 _CELL = re.compile(r"\A\s*%%(?:bash|sh|script\s+(?:ba)?sh)\b[^\n]*\n\s*")
+_GRAMMAR = re.compile(r"\s*(?:!\s*)?(for|while|until|if|case)\s.*(?:;|&&|\|\||\n)", re.DOTALL)
+_SET = re.compile(
+    r"\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)="
+    r"(?P<value>'[^'\"$`\\\s]*'|\"[^'\"$`\\\s]*\"|[\w./:@%+,=~-]*)[ \t]*(?:;|&&|\n)"
+)
+"""A variable that is set for what follows, to a value without blanks."""
+_USED = re.compile(r"'[^']*'|\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 _SHOWN = frozenset({"tail", "head", "grep", "sed", "awk", "wc", "tr", "less", "more", "true"})
+_BESIDE = ("set", "ls", "pwd")
+"""What only shows something, or sets how the shell takes a failure, in front of what fetches."""
 _JOINED = frozenset({"&&", ";", "||"})
 
 
@@ -49,7 +58,12 @@ def open_source(text: str) -> ParsedSource:
         >>> order.source.name, order.to, order.placing
         ('a.zip', 'data', 'contents')
     """
-    text = _CELL.sub("!", text)
+    if cell := _CELL.match(text):
+        text = f"!{_with_values(text[cell.end() :])}"
+    elif not text.lstrip().startswith("!"):  # there the notebook may have a value of its own
+        text = _with_values(text)
+    if match := _GRAMMAR.match(text):
+        raise programs.unknown([match[1]])
     places = list(_in_their_folders(_steps(tokens(programs.without_cookies(text)))))
     orders: list[ParsedSource] = []
     for at, (step, folder) in enumerate(places):
@@ -77,6 +91,31 @@ def open_source(text: str) -> ParsedSource:
             "the pasted line only makes or enters a folder", why="nothing is fetched by it", hint="leave it as it is"
         )
     return together(orders)
+
+
+def _with_values(text: str) -> str:
+    r"""Put the values of variables that a script sets at its beginning in their places.
+
+    Example:
+        >>> _with_values('URL=https://e.org/a.zip\nwget "$URL" -O ${URL}.zip')
+        'wget "https://e.org/a.zip" -O https://e.org/a.zip.zip'
+    """
+    values: dict[str, str] = {}
+    while (
+        (match := _SET.match(text)) and "$" in text[match.end() :] and not programs.MATTERS.match(f"{match['name']}=")
+    ):
+        values[match["name"]] = match["value"].strip("'\"")
+        text = text[match.end() :]
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2] or ""
+        if name not in values:
+            return found[0]
+        double = text.count('"', 0, found.start()) % 2
+        plain = double or re.fullmatch(r"[\w./:@%+,=~-]*", values[name])
+        return values[name] if plain else f"'{values[name]}'"
+
+    return _USED.sub(value, text) if values else text
 
 
 def _steps(lexed: Sequence[str | Operator]) -> list[Step]:
@@ -156,7 +195,7 @@ def _in_their_folders(steps: Sequence[Step]) -> Iterator[tuple[Step, str]]:
             back = step.words[1:] == ("-",)
             entered = os.path.normpath(os.path.join(folder, words[0] if words else "~"))  # noqa: PTH118
             before, folder = folder, before if back else "" if entered == "." else entered
-        elif program not in ("mkdir", "sleep", "echo", "wait"):
+        elif program not in ("mkdir", "sleep", "echo", "wait") and not (program in _BESIDE and at + 1 < len(steps)):
             yield step, folder
 
 

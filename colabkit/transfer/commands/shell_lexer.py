@@ -81,11 +81,13 @@ def _refuse_variables(text: str, *, in_notebook: bool) -> None:
         match = next((one for one in _DOLLAR.finditer(text) if not _in_single_quotes(text, one.start())), None)
     if match is None:
         return
+    name = match[1] or (match[2] if match.re is _DOLLAR else "")
+    is_set = match.re is _DOLLAR and re.search(rf"(?:^|[;&\s]){name}=", text)
     who = "the notebook" if match[0].startswith("{") or in_notebook else "the shell"
     raise AddressError(
         f"the pasted command holds the variable {match[0][:60]}",
         why=f"{who} would replace it by its value, which is not known here",
-        hint=f"write it as an f-string: ck.fetch({_f_string(text)})",
+        hint="write its value in its place" if is_set else f"write it as an f-string: ck.fetch({_f_string(text)})",
     )
 
 

@@ -48,7 +48,7 @@ class SourceSpec:
 SOURCES = (
     SourceSpec(
         module="commands.shell",
-        begins=COMMAND + r"(?:[A-Za-z_]\w*=\S*\s+)*(?:[\w./-]+|\[)(?:\s|$)",
+        begins=COMMAND + r"(?:[A-Za-z_]\w*=\S*\s+(?:&&\s+)?)*(?:[\w./-]+|\[)(?:[\s;&|]|$)|" + COMMAND + r"\(",
         takes="a pasted curl, wget, aria2c, gdown, kaggle, gsutil, gcloud storage, hf, unzip, tar or 7z command",
     ),
     SourceSpec(

@@ -47,6 +47,9 @@ LINES = [
     "wget -q 'U/one.zip?dl=1' U/caf%C3%A9%20%2B.csv U/",
     "curl -sLO U/moved -O U/archive/master.zip -O U/caf%C3%A9%20%2B.csv",
     "wget -q U/one.zip && unzip -q one",
+    "URL=U/a.csv; OUT='my.csv'; wget -q \"$URL\" -O ${OUT}",
+    "export D=data && mkdir -p $D && wget -q U/one.zip -P $D && unzip -q $D/one.zip -d $D",
+    "%%bash\nset -e\nls\nwget -q U/a.csv",
     "wget -q U/one.zip && 7z x one.zip '-o*' > /dev/null",
 ]
 
@@ -104,7 +107,9 @@ def test_a_line_of_several_leaves_what_the_real_programs_leave(site, tmp_path, m
             path = fetch(line, progress=False)
             assert path.exists()
         else:
-            subprocess.run(["bash", "-ec", line.replace("!", "")], check=True, capture_output=True)
+            subprocess.run(
+                ["bash", "-ec", line.removeprefix("%%bash").replace("!", "")], check=True, capture_output=True
+            )
         made[who] = tree(folder), {seen.headers.get("cookie") for seen in site.seen[begun:]}
         os.chdir(tmp_path)
     ours, theirs = made["ours"][0], made["theirs"][0]
@@ -166,6 +171,12 @@ def test_a_path_with_a_blank_is_no_command(path):
         ("if [ ! -f a.zip ]; then wget https://a.org/a.zip; fi", "leave the test out"),
         ("![ -f a.zip ] || wget https://a.org/a.zip", "leave the test out"),
         ("for i in 1 2; do wget https://a.org/1; done", "pass a list"),
+        ("!for i in 1 2; do wget https://a.org/$i; done", "pass a list"),
+        ("!URL=https://a.org/1; wget $URL", "write its value in its place"),
+        ("(cd x && wget https://a.org/1)", r"has '\('"),
+        ("export HF_ENDPOINT=https://m.org; D=x; hf download o/n --local-dir $D", "HF_ENDPOINT|write its value"),
+        ("xargs wget < list.txt", "has '<'"),
+        ('"https://a.org/1"', r"did you mean https://a\.org/1\?"),
         ("wget -O x https://a.org/1 https://a.org/2", "would become one file"),
         ("curl -O https://a.org/1 https://a.org/2", "show one on the screen"),
         ("curl https://a.org/1 https://a.org/2 > both", "show one on the screen"),
