@@ -17,7 +17,7 @@ from colabkit._engine.fetch_task import Fetched
 from colabkit._engine.source import key
 from colabkit._internal.disk.files import map_os_errors, sync_folder, write_json
 from colabkit._internal.display.few import few
-from colabkit.errors import ColabKitError, ExistsError
+from colabkit.errors import ArchiveError, ColabKitError, ExistsError
 from colabkit.transfer.destination import Destination
 
 if TYPE_CHECKING:
@@ -90,6 +90,12 @@ def merge_unpacked(
     def fill(files: Path) -> tuple[str, str]:
         packed.append(obtain())
         extraction.unpack(packed[0].path, files, _as(packed[0].path, how.format), replace=True)
+        if not files.is_dir():
+            raise ArchiveError(
+                f"{packed[0].path.name} is not an archive",
+                why="it is one compressed file, which has no members",
+                hint="unpack it by gunzip, xz -d and the like, or with unpack=True",
+            )
         return packed[0].source, packed[0].checksum
 
     fetched = merge(identity, shown, folder, options, how, fill)

@@ -118,6 +118,8 @@ _MODES = {
     "u": "adds to an archive",
     "t": "only lists what is in it",
 }
+_ONE_LAYER = re.compile(r"\.t?(gz|bz2?|xz|zst)$", re.IGNORECASE)
+_COMPRESSIONS: dict[str, Format] = {"gz": "gz", "bz": "bz2", "bz2": "bz2", "xz": "xz", "zst": "zst"}
 _SHOWS = ("ls", "echo", "cd", "pwd", "du", "mkdir", "true", "head", "wc", "stat", "file", "md5sum", "sha256sum", "tree")
 """What only shows something, or makes a folder that is made anyway."""
 PROGRAMS = ("unzip", "tar", "bsdtar", "7z", "7za", "7zr", "7zz", "p7zip", *_SINGLE)
@@ -354,10 +356,18 @@ def _seven_zip(program: str, words: list[str]) -> Extraction:
             raise refused(word, "it takes some members only; unpack all of them")
         else:
             archive = word
+    return _taken_by_seven_zip(_named(program, archive), to, existing)
+
+
+def _taken_by_seven_zip(archive: str, to: str, existing: str) -> Extraction:
     if re.search(r"\.\d{3}$", archive):
         raise refused(archive, "it is one of several volumes; join them first: cat NAME.7z.* > NAME.7z")
+    if single := _ONE_LAYER.search(archive):  # 7z takes one layer off: of a .tar.gz it makes a .tar
+        name = os.path.basename(archive)[: -len(single[0])]  # noqa: PTH119
+        made = os.path.join(to, name + (".tar" if single[0].lower().startswith(".t") else ""))  # noqa: PTH118
+        return Extraction(archive=archive, format=_COMPRESSIONS[single[1].lower()], to=made, existing=existing)  # type: ignore[arg-type]
     to = to.replace("*", os.path.splitext(os.path.basename(archive))[0])  # noqa: PTH119, PTH122
-    return Extraction(archive=_named(program, archive), format="7z", to=to, existing=existing)  # type: ignore[arg-type]
+    return Extraction(archive=archive, format="7z", to=to, existing=existing)  # type: ignore[arg-type]
 
 
 def _tar(words: list[str], *, piped: bool) -> Extraction:
@@ -442,7 +452,7 @@ def _single(program: str, words: list[str], *, piped: bool, output: str) -> Extr
     if ending[2] in ("tgz", "txz", "tbz2", "tzst"):
         made += ".tar"
     existing: Literal["refuse", "replace"] = "replace" if "force" in seen else "refuse"
-    keeps = "keep" in seen or _SINGLE[program] == "zst"
+    keeps = "keep" in seen or (_SINGLE[program] == "zst" and "rm" not in seen)
     return Extraction(
         archive=files[0], format=_SINGLE[program], to=seen.get("output") or made, existing=existing, keeps=keeps
     )

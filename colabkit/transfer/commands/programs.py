@@ -192,7 +192,7 @@ def is_known(word: object) -> bool:
 
 def fetches(words: Sequence[str]) -> bool:
     """Say whether a command brings something here, as against unpacking or removing what is here."""
-    words = _without_prefix(list(words))
+    words = without_prefix(list(words))
     name = words[0].rpartition("/")[2] if words else ""
     return name in NAMES and name not in archives.PROGRAMS
 
@@ -207,7 +207,7 @@ def read(words: Sequence[str], *, output: str = "") -> ParsedSource:
     Raises:
         AddressError: It is of no program that fetches; the message says what to do instead.
     """
-    words = _without_prefix(list(words))
+    words = without_prefix(list(words))
     name = words[0].rpartition("/")[2] if words else ""
     row = next((row for row in PROGRAMS if name in row.names), None)
     if row is None or not words:
@@ -218,7 +218,8 @@ def read(words: Sequence[str], *, output: str = "") -> ParsedSource:
     return order
 
 
-def _without_prefix(words: list[str]) -> list[str]:
+def without_prefix(words: list[str]) -> list[str]:
+    """Return a command without what only runs it: sudo, nice, variables, python -m."""
     while words and (words[0] in _PASSED or _ASSIGNED.fullmatch(words[0])):
         if MATTERS.match(words[0]):
             name = words[0].partition("=")[0]

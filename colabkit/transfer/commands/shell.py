@@ -79,7 +79,7 @@ def open_source(text: str) -> ParsedSource:
         else:
             orders[-1] = archives.after(
                 orders[-1],
-                step.words,
+                programs.without_prefix(list(step.words)),
                 folder=folder,
                 removed=_removed(places[at + 1 :]),
                 joined=step.before,
@@ -107,11 +107,11 @@ def _with_values(text: str) -> str:
         values[match["name"]] = match["value"].strip("'\"")
         text = text[match.end() :]
 
-    def value(found: re.Match[str]) -> str:
-        name = found[1] or found[2] or ""
+    def value(used: re.Match[str]) -> str:
+        name = used[1] or used[2] or ""
         if name not in values:
-            return found[0]
-        double = text.count('"', 0, found.start()) % 2
+            return used[0]
+        double = text.count('"', 0, used.start()) % 2
         plain = double or re.fullmatch(r"[\w./:@%+,=~-]*", values[name])
         return values[name] if plain else f"'{values[name]}'"
 
@@ -217,7 +217,7 @@ def _through_pipe(order: ParsedSource, step: Step) -> ParsedSource:
         return order  # messages, as the file goes elsewhere
     if order.to is not None:
         raise _refused(f"| {program}", f"what {program} gets is not the file that is fetched")
-    if program == "tee" and len(step.words) == 2:
+    if program == "tee" and len(step.words) == 2 and not step.output:
         return replace(order, to=step.words[1], placing="file", unpack=False)
     if program == "cat" and len(step.words) == 1:
         return replace(order, to=step.output, placing="file", unpack=False) if step.output else order

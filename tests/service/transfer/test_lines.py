@@ -49,6 +49,9 @@ LINES = [
     "wget -q U/one.zip && unzip -q one",
     "URL=U/a.csv; OUT='my.csv'; wget -q \"$URL\" -O ${OUT}",
     "export D=data && mkdir -p $D && wget -q U/one.zip -P $D && unzip -q $D/one.zip -d $D",
+    "wget -q U/a.csv.gz && 7z x a.csv.gz > /dev/null",
+    "wget -q U/two.tgz && 7z x two.tgz -oout > /dev/null && 7z x out/two.tar -oout > /dev/null",
+    "wget -q U/one.zip && python3 -m zipfile -e one.zip out",
     "%%bash\nset -e\nls\nwget -q U/a.csv",
     "wget -q U/one.zip && 7z x one.zip '-o*' > /dev/null",
 ]
@@ -75,6 +78,7 @@ def site(server):
             member.size = len(name)
             archive.addfile(member, io.BytesIO(name.encode()))
     server.put("two.tar", packed.getvalue())
+    server.put("two.tgz", gzip.compress(packed.getvalue()))
     named = {"Content-Disposition": "attachment; filename=repo-master.zip"}
     server.put("archive/master.zip", server.resources["one.zip"].data, headers=named)
     server.put("moved", b"", Fault(kind="redirect", location="/one.zip", times=9))
@@ -175,6 +179,7 @@ def test_a_path_with_a_blank_is_no_command(path):
         ("!URL=https://a.org/1; wget $URL", "write its value in its place"),
         ("(cd x && wget https://a.org/1)", r"has '\('"),
         ("export HF_ENDPOINT=https://m.org; D=x; hf download o/n --local-dir $D", "HF_ENDPOINT|write its value"),
+        ("curl https://a.org/1 | tee a > b", "tee"),
         ("xargs wget < list.txt", "has '<'"),
         ('"https://a.org/1"', r"did you mean https://a\.org/1\?"),
         ("wget -O x https://a.org/1 https://a.org/2", "would become one file"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import lzma
 import multiprocessing
 import os
 import zipfile
@@ -127,6 +128,15 @@ def test_a_refused_archive_leaves_nothing_but_itself(tmp_path, monkeypatch):
     with pytest.raises(ArchiveError, match="encrypted"):
         fetch("!unzip -q a.zip", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_one_compressed_file_is_not_taken_for_an_empty_archive(tmp_path, monkeypatch):
+    """Whatever it is called: nothing would come out of it, without a word."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv.lzma").write_bytes(lzma.compress(b"7,0,0", format=lzma.FORMAT_ALONE))
+    with pytest.raises(ArchiveError, match="one compressed file"):
+        fetch("!7z x a.csv.lzma -oout", progress=False)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "out"] == ["a.csv.lzma"]
 
 
 def test_a_set_up_file_runs_a_command_in_its_own_folder(kaggle, tmp_path):
