@@ -11,6 +11,8 @@ from colabkit.errors import MissingDependencyError
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+_ALONE = {"PIL": "pillow", "h5py": "h5py", "matplotlib": "matplotlib"}
+"""What draws, reads pictures or stores weights, whichever framework trains: its line asks for none of them."""
 _NEED_TORCH = {"torch", "torchvision", "fastai", "lightning", "pytorch_lightning", "transformers", "accelerate"}
 
 
@@ -38,10 +40,11 @@ def require(module: str, *, extra: str, why: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(error.name + ".")):
             raise  # the package is there; something of its own is missing, and its message says what
+        package = module.partition(".")[0]
+        alone = _ALONE.get(package)
+        line = (_requirement(alone) or alone) if alone else " ".join(requirements(extra)) or package
         raise MissingDependencyError(
-            f"the package {module.partition('.')[0]!r} is not installed",
-            why=why,
-            hint=f"run: pip install {' '.join(requirements(extra)) or module.partition('.')[0]}",
+            f"the package {package!r} is not installed", why=why, hint=f"run: pip install {line}"
         ) from error
 
 

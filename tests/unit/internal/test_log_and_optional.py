@@ -61,6 +61,16 @@ def test_a_missing_package_names_its_install_line(monkeypatch):
     assert isinstance(caught.value, ImportError)
 
 
+@pytest.mark.parametrize(("module", "line"), [("PIL.Image", "pillow"), ("matplotlib.figure", '"matplotlib>=3.7"')])
+def test_what_needs_no_framework_asks_for_none(module, line, monkeypatch):
+    """Who trains with PyTorch is not told to install TensorFlow for a plot or a picture."""
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(MissingDependencyError) as caught:
+        optional.require(module, extra="train", why="x")
+    assert caught.value.do == f"run: pip install {line}"
+
+
 def test_a_broken_package_speaks_for_itself(tmp_path, monkeypatch):
     """A package that is there but lacks something of its own is not called missing."""
     (tmp_path / "half_installed.py").write_text("import a_part_that_is_missing")
