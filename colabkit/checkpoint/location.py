@@ -71,9 +71,10 @@ def resolve_location(where: StrPath, mirror: StrPath | Storage | None = None) ->
             hint=f'drop mirror=, or choose a folder here and mirror="{text}"',
         )
     name = text.partition(":")[2].rstrip("/").rpartition("/")[2]
-    if not name:
-        raise AddressError(f"{text} names no run", hint=f'add a name, as in open_run("{text.rstrip("/")}/digits")')
     storage = open_storage(text)
+    if not name:
+        example = "drive:runs" if text.rstrip("/").endswith(":") else text.rstrip("/")
+        raise AddressError(f"{text} names no run", hint=f'add a name, as in open_run("{example}/digits")')
     # A folder that stands for Drive is a place of its own, and its run is not that of another one.
     place = storage.address if text.startswith("drive:") and not storage.address.startswith("drive:") else text
     return RunLocation(folder=_working_folder(place, name), storage=storage, name=name)

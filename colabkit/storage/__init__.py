@@ -46,7 +46,9 @@ _DECLINED = {
         'mirror= takes hf:, drive: and gs://; push(run.dir, "kaggle:OWNER/DATASET") keeps a closed run for fetch',
     },
 }
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|[^/\\:;]{2,20}[:;]//")  # two characters at least: C:\ is a path
+_SCHEME = re.compile(  # two characters at least: C:\ is a path
+    r"[A-Za-z][A-Za-z0-9+.-]+:|[^/\\:;]{2,20}[:;]//|(?:gs|https?|hf|s3|kaggle|drive)//|[\w.+-]+@[\w.-]+:(?!//)"
+)
 
 
 def open_storage(where: StrPath | Storage) -> Storage:
@@ -84,8 +86,9 @@ def open_storage(where: StrPath | Storage) -> Storage:
         if start in _DECLINED:
             raise UnsupportedError(f"{text} cannot be opened as a storage", **_DECLINED[start])
         schemes = ", ".join([*_TABLE, "a folder"])
-        near = difflib.get_close_matches(start.lower(), _TABLE, n=1, cutoff=0.7)
-        suggestion = f"did you mean {near[0]}{text[len(start) :][:60]}? " if near else ""
+        named, rest = start.rstrip(":;/").lower(), text[len(start.rstrip(":;/")) :].lstrip(":;")
+        near = difflib.get_close_matches(f"{named}:", _TABLE, n=1, cutoff=0.7)
+        suggestion = f"did you mean {near[0]}{rest[:60]}? " if near else ""
         raise UnsupportedError(
             f"{text} cannot be opened",
             why=f"{start} is not a storage of this version",

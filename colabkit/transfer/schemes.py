@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]+):")  # two letters at least: C:\ is a path
-_MISTYPED = re.compile(r"\s*([^/\\:;]{2,20})[:;]//")  # "gs;//", "g s://"
+_MISTYPED = re.compile(r"\s*([^/\\:;]{2,20})[:;]//|\s*(gs|https?|hf|s3|kaggle|drive)//")  # "gs;//", "g s://", "gs//"
+_REMOTE = re.compile(r"\s*([\w.+-]+@[\w.-]+):(?!//)")  # as scp names another machine
 _ADVICE = {
     "s3": "use the object's https address, or a signed one",
     "r2": "use the object's https address, or a signed one",
@@ -32,22 +33,22 @@ def unknown(text: str) -> str:
     Example:
         >>> unknown("kagle:ada/digits"), unknown("data/digits.csv"), unknown("notes: 7.txt"), unknown("C:/data")
         ('kagle', '', '', '')
-        >>> unknown("gs;//bucket/x"), unknown("g s://bucket/x")
-        ('gs', 'g s')
+        >>> unknown("gs;//bucket/x"), unknown("g s://bucket/x"), unknown("gs//bucket/x"), unknown("ada@host:/x")
+        ('gs', 'g s', 'gs', 'ada@host')
     """
-    match = _SCHEME.match(text) or _MISTYPED.match(text)
-    if match is None or match[1].lower() == "file":
+    match = _SCHEME.match(text) or _MISTYPED.match(text) or _REMOTE.match(text)
+    if match is None or (name := match[1] or match[2]).lower() == "file":
         return ""
     rest = text[match.end() :]
-    if rest[:1].isspace() or "/" in match[1]:
+    if rest[:1].isspace() or "/" in name:
         return ""
     from pathlib import Path
 
     try:
         # An old file of such a name can still be fetched, and replaced.
-        return "" if Path(text).exists() else match[1]
+        return "" if Path(text).exists() else name
     except (OSError, ValueError):
-        return match[1]
+        return name
 
 
 def refused(text: str, scheme: str, verb: str, takes: Sequence[str], schemes: Sequence[str]) -> AddressError:
@@ -61,9 +62,9 @@ def refused(text: str, scheme: str, verb: str, takes: Sequence[str], schemes: Se
         schemes: The schemes that are known, for what was meant.
     """
     near = difflib.get_close_matches(f"{scheme.lower()}:", schemes, n=1, cutoff=0.7)
-    advice = _ADVICE.get(scheme.lower(), "")
+    advice = _ADVICE.get(scheme.lower(), "use an https address, or scp" if "@" in scheme else "")
     if near and scheme.lower() not in _ADVICE:
-        rest = text.strip()[len(scheme) + 1 :].rstrip("\"'`>)]")  # it was quoted, or a link of a text
+        rest = text.strip()[len(scheme) :].lstrip(":;").rstrip("\"'`>)]")  # it was quoted, or a link of a text
         shown = "" if "@" in rest else rest[:60]
         advice = f"did you mean {near[0]}{shown}?"
     path = "for a file of this very name on this machine write ./ before it"

@@ -46,6 +46,6 @@ def expand(path: StrPath) -> Path:
             why=f"a name in it is too long: {longest:,} bytes, {_LONGEST} at most"
             if longest > _LONGEST
             else "it holds a zero",
-            hint="choose a shorter name",
+            hint="choose a shorter name" if longest > _LONGEST else "leave the zero out",
         )
     return expanded

@@ -34,6 +34,9 @@ _UNKNOWN = [
     ("dropbox:x/y", "dl=1"),
     ("gs;//bucket/x", "did you mean gs://bucket/x"),
     ("g s://bucket/x", "did you mean gs://bucket/x"),
+    ("gs//bucket/x", "did you mean gs://bucket/x"),
+    ("https//example.org/x", "https: addresses"),
+    ("ada@example.org:/data/x", "use an https address, or scp"),
 ]
 
 
@@ -50,6 +53,20 @@ def test_what_no_row_takes_is_refused_with_what_is_known(text, said, tmp_path, m
     with pytest.raises(ColabKitError):
         open_run(text)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gs://", "write it as gs://BUCKET"),
+        ("gs;//bucket/x", "did you mean gs://bucket/x"),
+        ("drive:", "drive:runs/digits"),
+    ],
+)
+def test_the_address_of_a_run_that_cannot_be_read_is_told_with_one_that_can(text, said):
+    """What the hint writes is an address that open_run takes."""
+    with pytest.raises(ColabKitError, match=said):
+        open_run(text)
 
 
 def test_a_file_address_is_a_path_both_ways(tmp_path, monkeypatch):
