@@ -85,8 +85,33 @@ def environment(env: Mapping[str, str] | None = None) -> Environment:
     return env if isinstance(env, Environment) else Environment(os.environ if env is None else env)
 
 
+def home_folder(env: Mapping[str, str] | None = None) -> Path:
+    """Return the user's home folder; `/`, as containers have it, for a user of whom the machine knows none.
+
+    Example:
+        >>> home_folder({"HOME": "/home/ada"}).as_posix()
+        '/home/ada'
+    """
+    home = environment(env).get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path's raises where there is none
+    return Path("/" if home == "~" else home)
+
+
+def own_path(text: str, env: Mapping[str, str] | None = None) -> Path:
+    """Return the path of a file that programs keep for their user, with its `~` replaced.
+
+    Example:
+        >>> own_path("~/.kaggle", {"HOME": "/home/ada"}).as_posix()
+        '/home/ada/.kaggle'
+    """
+    first, _, rest = text.partition("/")
+    return home_folder(env) / rest if first == "~" else Path(os.path.expanduser(text))  # noqa: PTH111
+
+
 def cache_dir(env: Mapping[str, str] | None = None) -> Path:
     """Return the folder for downloads; it need not exist yet.
+
+    Where no variable names one, and the home folder is not the user's to write, as in a container that runs as another
+    user, it is one of the machine's temporary folders.
 
     Example:
         >>> cache_dir({"COLABKIT_CACHE": "/data/cache"}).as_posix()
@@ -94,9 +119,33 @@ def cache_dir(env: Mapping[str, str] | None = None) -> Path:
     """
     env = environment(env)
     if chosen := env.get(CACHE_DIR):
-        return Path(chosen).expanduser()
-    base = env.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "colabkit"
+        return own_path(chosen, env)
+    if base := env.get("XDG_CACHE_HOME"):
+        return own_path(base, env) / "colabkit"
+    folder = home_folder(env) / ".cache" / "colabkit"
+    return folder if _may_write(folder) else _temporary() or folder
+
+
+def _may_write(folder: Path) -> bool:
+    while not os.path.exists(folder) and folder != folder.parent:  # noqa: PTH110 - Path's raises where it may not look
+        folder = folder.parent
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _temporary() -> Path | None:
+    """Return a temporary folder of this user; None where somebody else has made what has its name."""
+    import tempfile
+
+    if not hasattr(os, "getuid"):
+        return None
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir(), f"colabkit-{user}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError:
+        return None
+    return folder if status.st_uid == user and not folder.is_symlink() and not status.st_mode & 0o022 else None
 
 
 def is_offline(env: Mapping[str, str] | None = None) -> bool:

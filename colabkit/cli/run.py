@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from colabkit._internal.disk.paths import expand
 from colabkit.cli import Outcome
 from colabkit.errors import AddressError, UnsupportedError
 
@@ -70,7 +71,6 @@ def run(args: argparse.Namespace) -> Outcome:
 
 def _run(args: argparse.Namespace) -> Outcome:
     from functools import partial
-    from pathlib import Path
 
     from colabkit.headless import parameters, run_file
     from colabkit.headless.folder import run_folder
@@ -84,12 +84,12 @@ def _run(args: argparse.Namespace) -> Outcome:
         quiet=args.quiet,
         strict=args.strict,
     )
-    if Path(args.file).expanduser().is_dir():
+    if expand(args.file).is_dir():
         if args.output is not None:
             raise AddressError(
                 "--output names one file, and a folder has several notebooks", hint="leave it out: each gets its own"
             )
-        rows = run_folder(Path(args.file).expanduser(), runs)
+        rows = run_folder(expand(args.file), runs)
         return _released(args, Outcome(rows.to_json(), str(rows), rows.code))
     ran = runs(args.file, output=args.output)
     again = f", begun {ran.attempts} times" if ran.attempts > 1 else ""

@@ -8,15 +8,15 @@ import os
 import secrets
 import stat
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._internal.disk.files import atomic_write
-from colabkit.config import LAUNCH_SECRET, LAUNCH_SECRET_FILE, environment
+from colabkit.config import LAUNCH_SECRET, LAUNCH_SECRET_FILE, environment, own_path
 from colabkit.errors import ClusterConfigError, ColabKitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from colabkit.launch.plan import Plan
 
@@ -42,7 +42,7 @@ def launch_secret(plan: Plan, env: Mapping[str, str] | None = None) -> bytes:
     if text := env.get(LAUNCH_SECRET, "").strip():
         return _key(text, LAUNCH_SECRET)
     if chosen := env.get(LAUNCH_SECRET_FILE):
-        path = Path(chosen).expanduser()
+        path = own_path(chosen, env)
         return _key(_read(path), str(path))
     path = default_file(env)
     if not path.exists():
@@ -58,7 +58,7 @@ def default_file(env: Mapping[str, str] | None = None) -> Path:
         '/home/me/.config/colabkit/launch-secret'
     """
     base = environment(env).get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "colabkit" / "launch-secret"
+    return own_path(base, env) / "colabkit" / "launch-secret"
 
 
 def _key(text: str, where: str) -> bytes:

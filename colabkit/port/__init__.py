@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._internal.disk.files import atomic_write
+from colabkit._internal.disk.paths import expand
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit.errors import ExistsError, NotebookError, NotFoundError
 from colabkit.port.report import Change, Kept, Ported
@@ -52,7 +52,7 @@ def port(path: StrPath, output: StrPath | None = None, *, keep: str | None = Non
     from colabkit.port.notebook import NotebookFile
     from colabkit.port.rewriting import Rewriting
 
-    source = Path(path).expanduser()
+    source = expand(path)
     if not source.is_file():
         raise NotFoundError(f"no file at {source}", hint="check the path")
     if source.suffix not in (".ipynb", ".py"):
@@ -64,7 +64,7 @@ def port(path: StrPath, output: StrPath | None = None, *, keep: str | None = Non
     work = Rewriting(file.cells, is_script=file.is_script, stem=stem, keep=keep)
     work.run()
     text = file.with_cells(work.new, work.first) if work.new or work.first else file.text
-    target = Path(output).expanduser() if output is not None else source.with_name(f"{stem}.ported{source.suffix}")
+    target = expand(output) if output is not None else source.with_name(f"{stem}.ported{source.suffix}")
     shown = [(0, "", work.first)] * bool(work.first)
     shown += [
         (number + 1, clear_text.masked(file.cells[number]), clear_text.masked(new or ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 from colabkit import config
 from colabkit._internal.disk import working_dir
@@ -14,6 +13,7 @@ from colabkit.runtime.frontend import detect_frontend, running_shell
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Any
 
     from colabkit.runtime.frontend import Frontend
@@ -120,5 +120,5 @@ def here(
         root=machine_root(env) if root is None else root,
         shell=running_shell() if shell is None else shell,
         cwd=working_dir.current() if cwd is None else cwd,
-        home=Path(env["HOME"]) if env.get("HOME") else Path.home(),
+        home=config.home_folder(env),
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
+from colabkit import config
 from colabkit._internal.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Any
 
 TIME_LIMIT = 5.0
@@ -76,7 +77,7 @@ def ask(host: str, env: Mapping[str, str], home: Path | None = None) -> tuple[Qu
 
     from colabkit._internal.process import proc
 
-    home = home or Path(env.get("HOME") or Path.home())
+    home = home or config.home_folder(env)
     quotas: list[Quota] = []
     for name, (words, is_signed_in, read) in _COMMANDS.items():
         if host in _COMMANDS and host != name:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from colabkit._internal.disk.paths import expand
 from colabkit._internal.optional import require
 from colabkit.errors import DataError
 from colabkit.tracking import jsonl
@@ -14,6 +14,7 @@ from colabkit.tracking.trackers.neptune_logs import NeptuneRun, read_neptune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from colabkit._types import StrPath
 
@@ -138,4 +139,4 @@ def read_log(run: _HasFolder | StrPath) -> list[Record]:
 
 def folder_of(run: Any) -> Path:
     """Return the folder of a run, or the folder that was named."""
-    return Path(getattr(run, "dir", run)).expanduser()
+    return expand(getattr(run, "dir", run))

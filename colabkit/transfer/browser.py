@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._internal.disk.files import atomic_write, map_os_errors
+from colabkit._internal.disk.paths import expand
 from colabkit._internal.display.progress import amount
 from colabkit._internal.log import notify
 from colabkit.errors import NotFoundError, UnsupportedError
@@ -37,7 +38,7 @@ def upload(to: StrPath = ".") -> list[Path]:
         NotFoundError: There is no file at a path that was typed; nothing was copied.
         StorageError: One could not be copied.
     """
-    folder = Path(to).expanduser()
+    folder = expand(to)
     runtime = detect()
     if runtime.host == "colab" and runtime.frontend == "browser":
         from google.colab import files
@@ -55,7 +56,7 @@ def upload(to: StrPath = ".") -> list[Path]:
     if runtime.frontend in ("jupyterlab", "classic"):
         there = f"; the upload button of Jupyter's file browser puts files into {Path.cwd()}"
     typed = input(f"Files to bring, their paths with commas between{there}: ")
-    sources = [Path(text).expanduser() for text in filter(None, (part.strip(" '\"") for part in typed.split(",")))]
+    sources = [expand(text) for text in filter(None, (part.strip(" '\"") for part in typed.split(",")))]
     for source in sources:
         if not source.is_file():
             raise NotFoundError(f"no file at {source}", hint="type its path on this machine")
@@ -100,7 +101,7 @@ def download(path: StrPath) -> Path:
         >>> download(file).name
         'result.txt'
     """
-    source = Path(path).expanduser()
+    source = expand(path)
     if not source.exists():
         raise NotFoundError(f"no file at {source}", hint="check the path")
     if source.is_dir():

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit import config
@@ -17,6 +16,7 @@ from colabkit._http.headers import safe_name
 from colabkit._internal.disk import checksum as _checksum
 from colabkit._internal.disk.checksum import Checksum
 from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors
+from colabkit._internal.disk.paths import expand
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.log import notify, warn
 from colabkit._internal.process.threads import Later
@@ -28,6 +28,8 @@ from colabkit.transfer.fetch_folder import fetch_folder
 from colabkit.transfer.kept_storage import QUICK, SLOW, KeptStorage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from colabkit._engine.fetch_task import Options
     from colabkit._engine.source import Folder, Source
     from colabkit._types import StrPath
@@ -146,9 +148,9 @@ class Keeper:
         if to is None:
             place = cache.home(source.identity) / kept.name
         elif names_folder(to):
-            place = Path(to).expanduser() / kept.name
+            place = expand(to) / kept.name
         else:
-            place = Path(to).expanduser()
+            place = expand(to)
         if to is not None and os.path.lexists(place):
             return None  # the fetch itself says what is to be done with it
         with map_os_errors(place):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit import config
@@ -44,7 +43,7 @@ def login_states(env: Mapping[str, str] | None = None) -> list[LoginState]:
     google = ""
     if env.get(_GOOGLE_VARIABLE):
         google = _GOOGLE_VARIABLE
-    elif Path(_GOOGLE_FILE).expanduser().is_file():
+    elif config.own_path(_GOOGLE_FILE).is_file():
         google = _GOOGLE_FILE
     return [
         LoginState(service="Kaggle", place=kaggle, hint=kaggle_auth.GET_TOKEN),

@@ -10,7 +10,6 @@ import glob
 import os
 import re
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit import config
@@ -23,6 +22,7 @@ from colabkit.errors import ColabKitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
     from colabkit._clients.huggingface import Hub, HubAddress, HubFile
@@ -106,5 +106,6 @@ def _place(path: Path, blob: Path) -> None:
 
 def _folder(address: HubAddress, env: Mapping[str, str] | None = None) -> Path:
     env = config.environment(env)
-    cache = Path(env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE") or f"{home(env)}/hub").expanduser()
+    chosen = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE") or f"{home(env)}/hub"
+    cache = config.own_path(chosen, env)
     return cache / f"{address.kind}s--{address.repo.replace('/', '--')}"

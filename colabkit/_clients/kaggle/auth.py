@@ -72,7 +72,7 @@ def near_logins(env: Mapping[str, str]) -> Iterator[Login]:
 
 
 def _home() -> Path:
-    return Path("~/.kaggle").expanduser()
+    return config.own_path("~/.kaggle")
 
 
 def _tokens(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -89,7 +89,7 @@ def _key_files(env: Mapping[str, str]) -> list[Path]:
     """Name the files that hold a key: first the one that Kaggle's program would read, then where others look."""
     xdg = env.get("XDG_CONFIG_HOME") or "~/.config"
     folders = [env.get(CONFIG_DIR, ""), str(_home()), f"{xdg}/kaggle"]
-    return [Path(folder).expanduser() / "kaggle.json" for folder in folders if folder]
+    return [config.own_path(folder, env) / "kaggle.json" for folder in folders if folder]
 
 
 def _read(path: Path) -> str:

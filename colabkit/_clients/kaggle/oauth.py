@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from colabkit import config
 from colabkit._clients.kaggle.requests import address, renewal
 from colabkit._http.json_api import ask
 from colabkit._internal.disk.files import map_os_errors, write_json
@@ -16,6 +16,7 @@ from colabkit.errors import ColabKitError, OfflineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FILE = "~/.kaggle/credentials.json"
 _MOST = 1 << 16
@@ -25,7 +26,7 @@ _TRIES = 2
 
 def tokens() -> Iterator[str]:
     """Yield the access token while it is good, then a new one: who asks for the next was refused with the last."""
-    path = Path(FILE).expanduser()
+    path = config.own_path(FILE)
     value = _read(path)
     token, refresh = value.get("access_token"), value.get("refresh_token")
     if isinstance(token, str) and token and _is_good(value.get("access_token_expiration")):

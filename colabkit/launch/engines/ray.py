@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.disk.paths import expand
 from colabkit._internal.log import notify
 from colabkit._internal.optional import require
 from colabkit._internal.process.ports import free_ports
@@ -102,7 +103,7 @@ def plan_ray(
             f"workers={workers}, min_workers={least}, restarts={restarts}, cpus={cpus:g} and gpus={gpus:g} do not fit",
             hint="use 1 worker or more, min_workers up to that, and no negative numbers",
         )
-    path = Path(script).expanduser().absolute()
+    path = expand(script).absolute()
     if not path.is_file():
         raise NotFoundError(f"there is no script {path}", hint="check the path")
     return RayPlan(

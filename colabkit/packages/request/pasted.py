@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk import working_dir
+from colabkit._internal.disk.paths import expand
 from colabkit.errors import NotFoundError, RequirementError
 from colabkit.packages.request.command_line import commands, own, plain
 from colabkit.packages.request.options import LineOptions
@@ -101,7 +102,7 @@ def read_text(text: str, names: Mapping[str, Any], folder: Path | None = None) -
         is_shell = len(lines) > 1 or text.lstrip().startswith(("!", "%"))
         for command in commands(filled, typed=line, is_shell=is_shell):
             if command.folder is not None:
-                folder = (folder or working_dir.current()) / Path(command.folder).expanduser()
+                folder = (folder or working_dir.current()) / expand(command.folder)
                 continue
             reading += _arguments(command.words, line, names, folder)
             reading += Reading(env=command.env, notices=command.notices)

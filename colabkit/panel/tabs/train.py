@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk.files import map_os_errors
+from colabkit._internal.disk.paths import expand
 from colabkit._internal.display.curves import curve
 from colabkit.checkpoint import default_folder
 from colabkit.errors import ColabKitError, DataError, named
@@ -22,6 +22,8 @@ from colabkit.panel import html
 from colabkit.tracking import read_log
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from colabkit.panel.widget_kit import WidgetKit
 
 _OWN = "a function of yours"
@@ -134,7 +136,7 @@ class TrainTab:
     def _draw(self, where: str, lines: deque[str], begun: float) -> None:
         picture = ""
         with contextlib.suppress(ColabKitError, OSError, ValueError):
-            picture = curve(_by_epoch(Path(where).expanduser()))
+            picture = curve(_by_epoch(expand(where)))
         log = html.text("\n".join(lines))
         seconds = f"{time.monotonic() - begun:.0f} s"
         words = f'<pre style="font-size:12px;white-space:pre-wrap">{log}</pre>'

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from colabkit import config
 
 __all__ = ["authenticate_service_account", "authenticate_user"]
 
@@ -15,7 +16,7 @@ def authenticate_user(clear_output: bool = True, project_id: str | None = None) 
     del clear_output
     if project_id:
         os.environ.setdefault("GOOGLE_CLOUD_PROJECT", project_id)
-    stored = Path(os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud").expanduser()
+    stored = config.own_path(os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud")
     if os.environ.get(_ADC) or (stored / "application_default_credentials.json").is_file():
         return
     print("Nobody is signed in to Google here. Run: gcloud auth application-default login")  # noqa: T201

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from colabkit._internal.disk.paths import expand
 from colabkit.shims import paths
 
 __all__ = ["download", "upload", "upload_file", "view"]
@@ -39,7 +40,7 @@ def upload_file(filename: str) -> None:
 
 def _found(text: str) -> Path:
     """Return a path as it is seen from here, else from the folder where the notebook began."""
-    path = Path(text).expanduser()
+    path = expand(text)
     return path if path.exists() or not paths.home else Path(paths.home[-1], path)
 
 

@@ -135,7 +135,7 @@ def _in_hub_cache(handle: Handle, env: Mapping[str, str]) -> Path | None:
     """Find what kagglehub has fetched completely: it says so by a marker beside the folder."""
     if handle.kind == "code":
         return None  # kagglehub 1.0 has one marker for all versions of a notebook, so it says nothing
-    root = Path(env.get(HUB_CACHE) or "~/.cache/kagglehub").expanduser().joinpath(handle.kind, *handle.slugs)
+    root = config.own_path(env.get(HUB_CACHE) or "~/.cache/kagglehub", env).joinpath(handle.kind, *handle.slugs)
     if handle.kind == "competitions":
         marker = root.with_name(f"{root.name}.complete")
         complete, parts = (root if marker.exists() else None), root.parent / ".complete" / handle.name
