@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from colabkit._engine.content_check import is_page
 from colabkit._engine.range_queue import SMALLEST
-from colabkit._http.errors import retries_exhausted
+from colabkit._http.errors import STOPPED, retries_exhausted
 from colabkit._http.types import ExpiredError, TransientError
+from colabkit._internal.log import notify
 from colabkit.errors import OfflineError, TransferError
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 REAL_PROGRESS = 64 << 10
 """Bytes that renew the budget of tries; fewer could be a server that will never get done."""
+_PATIENCE = 30.0
+"""Seconds for the first byte of an answer; after a try without one twice as long, as a server may prepare the file."""
+_SILENT = 3
+"""Tries without a byte, after which the server is taken for dead."""
 _BREAKS = 3
 """Connections that may break before a request for a part is answered, until the part is given up for the whole."""
 
@@ -78,18 +83,23 @@ class Requester:
         span = (0, SMALLEST - 1) if remote.in_parts and self.ranges else None
         if self._part.resumable:
             span = self._missing_span()
-        failures = breaks = 0
+        failures = breaks = silent = 0
         while True:
             first, last = span or (None, None)
             try:
                 response, self.target = self._client.get(
-                    remote.target, first=first, last=last, if_range=self._part.validator.if_range if span else ""
+                    remote.target,
+                    first=first,
+                    last=last,
+                    if_range=self._part.validator.if_range if span else "",
+                    read_timeout=_PATIENCE * 2**silent,
                 )
                 if span is not None and not response.partial and not self.page_expected and is_page(response):
                     response.close()
                     span = None  # it says in a page that it gives no ranges
                     continue
             except TransientError as error:
+                silent = self._count_silence(error, silent, whole=span is None)
                 try:
                     self.wait_or_raise(error)
                 except TransferError:
@@ -106,6 +116,20 @@ class Requester:
                 span = None
             else:
                 return response
+
+    def _count_silence(self, error: TransientError, silent: int, *, whole: bool) -> int:
+        """Return how many requests for the whole had no answer by now.
+
+        Raises:
+            TransferError: They are enough.
+        """
+        if not whole or error.why != STOPPED:
+            return silent
+        error.why = f"the server gave no answer in {_PATIENCE * 2**silent:.0f} s"
+        if silent + 1 == _SILENT:
+            raise retries_exhausted(f"cannot fetch {self._source.shown}: tried {_SILENT} times", error) from None
+        notify("%s: %s; asking again, and waiting twice as long", self._source.shown, error.why)
+        return silent + 1
 
     def wait_or_raise(self, error: TransientError) -> None:
         """Wait before the next try.

@@ -61,6 +61,9 @@ def as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+STOPPED = "the server stopped sending"
+
+
 @contextlib.contextmanager
 def map_transport_errors(where: str) -> Iterator[None]:
     """Turn the HTTP library's errors into ours.
@@ -113,7 +116,7 @@ def _translate(error: BaseException, where: str) -> Exception:
         why = "the host refuses the connection" if refused else "the host cannot be reached"
         return TransientError(why, unreachable=True, crowded=True)
     if names & {"ReadTimeoutError", "ReadTimeout", "TimeoutError"}:
-        return TransientError("the server stopped sending", line=True)
+        return TransientError(STOPPED, line=True)
     if "BadStatusLine" in names:
         return TransientError("what answers there is no web server")
     return TransientError("the connection broke", line="IncompleteRead" not in names)  # that one ended in peace

@@ -60,8 +60,8 @@ def translate(error: BaseException, path: StrPath, *, doing: str = "write") -> S
             hint="choose another folder",
         )
     if number == errno.ENAMETOOLONG:
-        shown = str(path)[:200]
-        return StorageError(f"cannot {doing} {shown}", why=why, hint="choose a shorter name, or a folder nearer to /")
+        hint = "choose a shorter name, or a folder nearer to /"
+        return StorageError(f"cannot {doing} {str(path)[:200]}", why=why, hint=hint)
     if number in _NO_FILES:
         return StorageError(
             f"cannot {doing} {path}: this process cannot open more files",

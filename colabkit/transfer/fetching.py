@@ -355,7 +355,7 @@ def _unpacked_after(step: After, options: Options) -> Fetched:
             return [_unpacked_after(one, options) for one in each][-1]
     archive = expand(step.archive)
     if step.format == "zip" and not archive.exists():  # as unzip looks for it
-        archive = next((one for end in (".zip", ".ZIP") if (one := Path(f"{archive}{end}")).is_file()), archive)
+        archive = next((path for end in (".zip", ".ZIP") if (path := Path(f"{archive}{end}")).is_file()), archive)
     placing: Placing = "file" if step.single else "contents"
     order = ParsedSource(
         source=archive,

@@ -261,7 +261,7 @@ def written_name(program: str, url: str) -> str:
     name = urllib.parse.unquote(name, errors="replace") or "index.html"
     if query and _PLAIN_QUERY.fullmatch(query):
         name += f"?{urllib.parse.unquote(query, errors='replace')}"
-    name = "".join(f"%{ord(one):02X}" if _NO_NAME.match(one) else one for one in name)
+    name = _NO_NAME.sub(lambda match: f"%{ord(match[0]):02X}", name)
     name = name.replace(".", "%2E") if name in (".", "..") else name
     return name.encode()[:_LONGEST_NAME].decode(errors="ignore")
 
@@ -367,10 +367,9 @@ def _read(words: list[str], spec: CommandSpec, program: str) -> ParsedSource:
     for url, place in request.pairs(program):
         source = request.source(url)
         if place.endswith(os.sep) and isinstance(source, WebSource) and not request.servers_name:
-            named = place + written_name(program, url)
-            if program == "wget" and "?" in url and "?" not in named:
-                notes.append(f"the file is {named}: what follows ? in its address may hold a key, and names are shown")
-            place = named  # noqa: PLW2901 - it is what the program would write
+            place += written_name(program, url)  # noqa: PLW2901 - it is what the program would write
+            if program == "wget" and "?" in url and "?" not in place:
+                notes.append(f"the file is {place}: what follows ? in its address may hold a key, and names are shown")
         orders.append(
             ParsedSource(
                 source=source,

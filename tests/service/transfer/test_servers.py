@@ -233,6 +233,37 @@ def test_a_file_that_is_not_ready_is_waited_for(odd, tmp_path):
     assert fetch(odd.url("a.csv"), tmp_path / "a.csv", progress=False).read_bytes() == b"7,0,0"
 
 
+class LateServer(FaultServer):
+    """A server that packs a file before it answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = 0.0
+        self.closing = threading.Event()
+
+    def answer(self, request):
+        """Answer late."""
+        self.closing.wait(self.seconds)
+        return super().answer(request)
+
+
+@pytest.mark.parametrize(("seconds", "comes"), [(0.8, True), (60.0, False)])
+def test_a_server_that_answers_late_is_waited_for_longer(tmp_path, monkeypatch, caplog, seconds, comes):
+    """One that packs the file first, as Dataverse does, needs more than one limit; a dead one is told after three."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr("colabkit._engine.requester._PATIENCE", 0.3)
+    with LateServer() as server:
+        server.put("a.csv", b"7,0,0")
+        server.seconds = seconds
+        if comes:
+            assert fetch(server.url("a.csv"), tmp_path / "a.csv", progress=False).read_bytes() == b"7,0,0"
+            assert "waiting twice as long" in caplog.text
+        else:
+            with pytest.raises(TransferError, match=r"tried 3 times[\s\S]*no answer in 1 s"):
+                fetch(server.url("a.csv"), tmp_path / "a.csv", progress=False)
+        server.closing.set()
+
+
 def test_headers_without_end_are_refused(tmp_path, monkeypatch):
     """A server that sends headers for ever is given up."""
     with raw_server(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 5000) as url, pytest.raises(TransferError):
