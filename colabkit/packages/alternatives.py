@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.metadata import packages_distributions
 from typing import TYPE_CHECKING
 
 from colabkit.errors import NoWheelError, PackageNotFoundError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from colabkit.errors import ColabKitError
     from colabkit.packages.installers.request import Failure, Request
     from colabkit.packages.installers.selection import Installer
+    from colabkit.packages.request.requirements_file import InstallRequirement
 
 MEANT = {
     "attr": "attrs",
@@ -50,6 +52,7 @@ _WITHOUT_WHEEL = (
 )
 _TAGS = re.compile(r"with the following (?:Python ABI|Python implementation|platform) tags?: (`.+`)")
 _CPYTHON = re.compile(r"`cp(\d)(\d+)m?u?`")
+_LOCAL = re.compile(r"\+(cu\d+|cpu|rocm[\d.]+)")
 _LISTED = re.compile(r"\(from versions: ([^)]+)\)")
 
 
@@ -72,6 +75,11 @@ def with_alternatives(
     published = MEANT.get(name) or next(
         (MEANT[requirement.name] for requirement in request.requirements if requirement.name in MEANT), ""
     )
+    if hint := next(
+        (way for item in request.requirements if item.name in normal(output) and (way := _way(item, request))), ""
+    ):
+        error.hint = hint
+        return error
     if published:
         error.hint = f"ask for {published}, the name under which it is published"
         return error
@@ -84,6 +92,29 @@ def with_alternatives(
         if not any(version and allows(version) for version in installer.versions(program, request, name)):
             return error
     return _no_wheel(error, output, masked(requested), _fitting(installer, program, request, name, requested, output))
+
+
+def _way(requirement: InstallRequirement, request: Request) -> str:
+    """Return what to do about a name that no index has; "" where nobody can tell.
+
+    A guess is never the name of a package that is not known: it may be somebody else's.
+    """
+    name = next(iter(re.findall(r"[\w.-]+", requirement.need.text)), "")
+    top = name.partition(".")[0]
+    if name.replace("-", "_") in sys.stdlib_module_names:
+        return f"{name} comes with Python: import it, nothing is to be installed"
+    if requirement.name == "python":
+        return f"this is {PYTHON}, which no package changes; another version is another runtime"
+    if top != name and top in packages_distributions():
+        return f"{name} is a part of {MEANT.get(top.lower(), top)}, which is here: import it"
+    places = f"{request.options.index_url} {request.options.extra_index_urls} {request.options.find_links}"
+    if (
+        requirement.name.startswith("torch")
+        and "pytorch.org" not in places
+        and (built := _LOCAL.search(requirement.need.text))
+    ):
+        return f"its builds for {built[1]} are elsewhere: add --extra-index-url https://download.pytorch.org/whl/{built[1]}"
+    return ""
 
 
 def _no_wheel(error: ColabKitError, output: str, requirement: str, versions: list[str]) -> NoWheelError:

@@ -176,7 +176,9 @@ def _steps(line: str, typed: str) -> list[tuple[str, list[str]]]:
 def _is_bare(words: list[str]) -> bool:
     """Say whether a text is packages and options alone."""
     programs = {name for names, _, _ in _OTHERS for name in names} | _FILES | _SHELL
-    if words[0] in programs | _QUIET or _PYTHON.fullmatch(words[0]) or _ASSIGNMENT.fullmatch(words[0]):
+    if words[0] in programs | _QUIET or _PYTHON.fullmatch(words[0]):
+        return False
+    if _ASSIGNMENT.fullmatch(words[0]) and len(words) > 1:
         return False
     verb = next((word for word in words[1:] if not word.startswith("-")), "")
     if _PIP.fullmatch(words[0]) and (verb in _OF_PIP or verb == "uninstall" or words[1:2] == ["wheel"] != words[1:]):

@@ -142,6 +142,12 @@ def read(text: str) -> InstallRequirement:
             hint=_spelling(display) or 'write one package per text, as in "numpy", "numpy>=2,<3" or "name @ https://…"',
         )
     ):
+        if re.fullmatch(r"v?\d+(?:\.\d+)+", text.strip()):
+            raise RequirementError(
+                f"{display!r} is a version, and no package is before it",
+                why="a blank parts two packages",
+                hint=f'write it behind its package, as in "numpy=={display}"',
+            )
         need = read_need(text)
         refuse_credentials(need.url, display)
     if need.url and not re.match(r"[a-z+]+:/", need.url, re.IGNORECASE):
@@ -159,6 +165,10 @@ def _spelling(text: str) -> str:
     """Return what a text that is no requirement most likely means; "" where nobody can tell."""
     if match := re.fullmatch(r"\s*([\w.-]+(?:\[[\w,-]+\])?)\s*(?:@|=)\s*v?(\d[\w.*]*)\s*", text):
         return f'write "{match[1]}=={match[2]}"'
+    if match := re.fullmatch(r"\s*([\w.-]+)\s*(=>|=<|~)\s*(\d[\w.*]*)\s*", text):
+        return f'write "{match[1]}{match[2][::-1] if "=" in match[2] else "~="}{match[3]}"'
+    if match := re.fullmatch(r"\s*([\w.-]+)\s*==\s*([\d.]+)\.x\s*", text):
+        return f'write "{match[1]}=={match[2]}.*"'
     if match := re.fullmatch(r"\s*([\w.-]+)\s*[=<>!~]=?\s*", text):
         return f'write a version behind it, as in "{match[1]}>=1.0", or "{match[1]}" alone'
     if re.fullmatch(r"\s*[A-Za-z][\w.-]*\s*,[\s\w,.-]*", text):

@@ -81,6 +81,12 @@ def address_of(text: str, folder: Path | None = None, *, editable: bool = False)
             why="a package is installed from the repository itself",
             hint=f'write "git+{masked(plain)}"',
         )
+    if match := re.fullmatch(r"https?://(?:www\.)?pypi\.org/(?:project|simple)/([\w.-]+)(?:/.*)?", plain):
+        raise RequirementError(
+            f"{masked(plain)} is the page of a package",
+            why="what lies behind it is no archive",
+            hint=f'write "{match[1]}"',
+        )
     url = plain + (f"#{below[1]}" if below else "")
     return _made(url, name, extras, editable=editable)
 

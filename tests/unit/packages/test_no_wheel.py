@@ -43,6 +43,22 @@ def test_the_name_that_is_meant(either, tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        ("os", "os comes with Python: import it"),
+        ("pip.main", "is a part of pip, which is here"),
+        ("python==3.8", "which no package changes"),
+        ("torch==2.1.0+cu118", "add --extra-index-url https://download.pytorch.org/whl/cu118"),
+    ],
+)
+def test_what_no_index_has_is_told_with_where_it_is(either, old, text, way):
+    """What users ask for by the name of an import, of Python itself, or of a build that lies elsewhere."""
+    if text == "pip.main" and either.installer == "uv":
+        pytest.skip("nothing is installed in its environment")
+    assert way in either.install(text, index_url=old)["do"]
+
+
 @contextmanager
 def _tls():
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -125,12 +125,25 @@ def test_what_cannot_be_had_names_the_line_to_run(text, words):
 
 @pytest.mark.parametrize(
     ("text", "hint"),
-    [("x=1.0", '"x==1.0"'), ("x@1.0", '"x==1.0"'), ("x, y", "no commas"), ("x==", "a version behind it")],
+    [
+        ("x=1.0", '"x==1.0"'),
+        ("x@1.0", '"x==1.0"'),
+        ("x, y", "no commas"),
+        ("x==", "a version behind it"),
+        ("x=>1", '"x>=1"'),
+        ("x~1.2", '"x~=1.2"'),
+        ("x==1.x", '"x==1.*"'),
+        ("x 1.0", "behind its package"),
+        ("https://pypi.org/project/x/", 'write "x"'),
+    ],
 )
 def test_a_slip_is_named_with_the_spelling_that_is_meant(text, hint):
     """What conda, npm and prose write instead of pip's own spelling is told from what nobody can read."""
     with pytest.raises(RequirementError) as caught:
         read_text(f"!pip install {text}", {})
+    assert hint in caught.value.hint
+    with pytest.raises(RequirementError) as caught:
+        read_text(text, {})
     assert hint in caught.value.hint
 
 
