@@ -296,6 +296,10 @@ def _fetch_order(order: ParsedSource, to: StrPath | None, options: Options) -> F
     if to is None and order.to is not None:
         unpack = options.unpack if order.unpack is None or options.unpack != "auto" else order.unpack
         place, options = place_of(order), replace(options, unpack=unpack, format=_single(order))
+        if options.unpack is True and order.unpack is False and order.placing == "file":
+            from colabkit._archive.extraction import stem
+
+            place = stem(place)  # the command names the archive, and the user wants what is in it
         if order.placing == "contents" and unpack is not False:
             fetched = _fetch_contents(order, expand(order.to), options)
             return replace(fetched, path=fetched.path / order.result)

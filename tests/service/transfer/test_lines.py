@@ -123,6 +123,14 @@ def test_a_line_of_several_leaves_what_the_real_programs_leave(site, tmp_path, m
     assert made["ours"][1] == made["theirs"][1]
 
 
+def test_what_a_command_names_is_unpacked_beside_it_where_the_user_says_so(site, tmp_path, monkeypatch):
+    """unpack=True makes the folder of the archive's name, as for an address, and none that is called one.zip."""
+    monkeypatch.chdir(tmp_path)
+    for line, name in ((f"wget -q {site.url('one.zip')}", "one"), (f"curl -so x.tar {site.url('two.tar')}", "x")):
+        assert fetch(line, unpack=True, progress=False).name == name
+    assert sorted(tree(tmp_path)) == ["one/inside/one.txt", "x/top/1.txt", "x/top/2.txt"]
+
+
 def test_several_files_come_below_the_place_that_is_named(site, tmp_path):
     """to= is the folder for all files of a line; the call returns it, and the second call needs no network."""
     line = f"wget -q {site.url('a.csv')} {site.url('b.csv')}"
