@@ -44,12 +44,14 @@ def local_path(source: str | os.PathLike[str]) -> Path:
     text = os.fspath(source)
     if not text.lower().startswith("file:"):
         return expand(text)
-    parts = urllib.parse.urlsplit(text)
-    path = urllib.parse.unquote(parts.path)
-    if parts.netloc not in ("", "localhost") or not path or "\0" in path:
+    host, slash, path = "", "", text[len("file:") :].partition("#")[0].partition("?")[0]
+    if path.startswith("//"):
+        host, slash, path = path[2:].partition("/")
+    path = urllib.parse.unquote(slash + path)
+    if host not in ("", "localhost") or not path or "\0" in path:
         raise AddressError(
             f"cannot read the address {text[:200]!r}",
-            why="it names another machine" if parts.netloc else "it has no path",
+            why="it names another machine" if host else "it has no path",
             hint="write it as file:///FOLDER/FILE",
         )
     return Path(path)

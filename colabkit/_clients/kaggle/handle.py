@@ -157,9 +157,9 @@ def is_plain(path: str) -> bool:
 
 
 def _page(text: str, rest: str) -> Handle:
-    parts = urllib.parse.urlsplit(rest)
-    words = [urllib.parse.unquote(part) for part in parts.path.split("/") if part]
-    query = {key: values[-1] for key, values in urllib.parse.parse_qs(parts.query).items()}
+    path, _, parameters = rest.partition("#")[0].partition("?")  # urlsplit would take a host out of `//datasets/…`
+    words = [urllib.parse.unquote(part) for part in path.split("/") if part]
+    query = {key: values[-1] for key, values in urllib.parse.parse_qs(parameters).items()}
     if words[:2] == ["api", "v1"] or words[:1] == ["v1"]:
         return _api_address(text, words[words.index("v1") + 1 :], query)
     if not words:

@@ -12,7 +12,7 @@ import types
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from colabkit._clients.kaggle import auth as kaggle_auth
@@ -63,6 +63,7 @@ def token(monkeypatch):
         ("http://kaggle.com/ada/digits?select=train.csv", "kaggle:ada/digits/train.csv"),
         ("https://www.kaggle.com/datasets/ada/digits/versions/2?select=a%20b.csv", "kaggle:ada/digits/2/a b.csv"),
         ("https://www.kaggle.com/datasets/ada/digits/data", "kaggle:ada/digits"),
+        ("https://www.kaggle.com//datasets/ada/digits", "kaggle:ada/digits"),
         ("https://www.kaggle.com/competitions/digit-recognizer/rules", "kaggle:competitions/digit-recognizer"),
         ("https://www.kaggle.com/c/digit-recognizer/data?select=x.csv", "kaggle:competitions/digit-recognizer/x.csv"),
         ("https://www.kaggle.com/models/google/gemma/keras/2b/3", "kaggle:models/google/gemma/keras/2b/3"),
@@ -232,6 +233,7 @@ def test_kaggle_itself_is_never_imported(kaggle, tmp_path):
 
 
 @given(st.text(max_size=60))
+@example("/[")
 def test_a_handle_is_read_or_refused(text):
     """Any text is a handle whose parts are plain, or our error; nothing climbs out of a folder."""
     for form in (f"kaggle:{text}", f"kaggle:a/b/{text}", f"https://www.kaggle.com/{text}"):

@@ -69,6 +69,13 @@ def test_the_address_of_a_run_that_cannot_be_read_is_told_with_one_that_can(text
         open_run(text)
 
 
+@pytest.mark.parametrize("address", ["file://[", "file://elsewhere/a.csv", "file:", "file://"])
+def test_a_file_address_that_names_no_file_of_this_machine_is_refused(address):
+    """In words, whatever stands where a host would."""
+    with pytest.raises(AddressError, match="cannot read the address"):
+        fetch(address)
+
+
 def test_a_file_address_is_a_path_both_ways(tmp_path, monkeypatch):
     """file:///… names the same file to push and to fetch; no folder called "file:" is made."""
     monkeypatch.chdir(tmp_path)
