@@ -337,7 +337,7 @@ def _unpack_zip(archive: Path, tree: ExtractionTarget, display: str) -> None:
                 )
             if name.endswith("/"):
                 tree.folder(name)
-            elif stat.S_ISLNK(mode):
+            elif stat.S_ISLNK(mode) and member.create_system not in zip_file.WINDOWS:  # there these bits are garbage
                 if member.file_size > 4096:
                     raise ArchiveError(f"the member {name[:200]!r} is a link of {member.file_size:,} bytes")
                 tree.link(name, os.fsdecode(packed.read(member)))

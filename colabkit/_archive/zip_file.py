@@ -32,7 +32,7 @@ _PATCHED = 0x20
 _DEFLATE_64, _ZSTD, _XZ = 9, 93, 95
 _INFLATED_AT_ONCE = 16 << 10
 _UNICODE_PATH = 0x7075
-_WINDOWS = (0, 10, 11, 14)
+WINDOWS = (0, 10, 11, 14)
 """The systems that write "\\" between the parts of a path: FAT, NTFS as two programs number it, VFAT."""
 
 
@@ -240,7 +240,7 @@ def _name(member: zipfile.ZipInfo, encoding: str, *, is_utf_8: bool) -> str:
     if raw := _raw(member):
         plain = "utf-8" if is_utf_8 or zip_names.is_surely_utf_8(raw) else encoding
         name = _second_name(member.extra, raw) or raw.decode(plain)
-    if member.create_system in _WINDOWS and "/" not in name:
+    if member.create_system in WINDOWS and "/" not in name:
         name = name.replace("\\", "/")
     return name
 

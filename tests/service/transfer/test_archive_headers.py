@@ -112,6 +112,18 @@ def test_the_second_name_of_a_zip_cannot_climb(tmp_path):
         extraction.unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
+@pytest.mark.parametrize("system", [0, 10])
+def test_bits_of_unix_in_a_zip_of_windows_make_no_link(tmp_path, system):
+    """Old archivers of DOS leave garbage there (XADMaster#183); unzip makes the plain file, too."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        info = zipfile.ZipInfo("a.csv")
+        info.create_system, info.external_attr = system, (0o120777 << 16) | 0x20
+        packed.writestr(info, "7,0,0")
+    extraction.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out" / "a.csv").is_symlink()
+    assert (tmp_path / "out" / "a.csv").read_bytes() == b"7,0,0"
+
+
 def test_kinds_of_a_zip_that_are_no_file_become_plain_ones(tmp_path):
     """A device, a pipe, a set-uid program: an empty file each, with no more rights than a new file has."""
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
