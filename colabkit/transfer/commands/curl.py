@@ -77,6 +77,7 @@ def read(words: Sequence[str]) -> ParsedSource:
 class _Request:
     urls: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
     cookies: list[str] = field(default_factory=list)
     jar: http.cookiejar.MozillaCookieJar = field(default_factory=http.cookiejar.MozillaCookieJar)
     data: list[str] = field(default_factory=list)
@@ -106,6 +107,8 @@ class _Request:
         if lower == "cookie":
             self.cookies.append(value)
         elif lower not in _DROPPED:
+            if option in ("-H", "--header") and self.written.setdefault(lower, value) != value:
+                raise refused(f"{option} {name}", "it is there twice, and one of them would be sent")
             self.headers = {key: old for key, old in self.headers.items() if key.lower() != lower}
             self.headers[name] = value
 

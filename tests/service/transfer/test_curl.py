@@ -93,6 +93,7 @@ def test_a_query_that_may_hold_a_key_is_left_out_of_the_name_and_that_is_said():
         ("curl -H 'Host: other' https://example.org/a", "-H Host"),
         ("curl -H 'Range: bytes=5-' https://example.org/a", "-H Range"),
         ("curl -H 'no header' https://example.org/a", "-H"),
+        ("curl -H 'X-A: 1' -H 'X-A: 2' https://example.org/a", "-H X-A"),
         ("curl -H $'a: b\\nc: d' https://example.org/a", "-H"),
         ("curl --location-trusted https://example.org/a", "--location-trusted"),
         ("curl -o", "-o"),
