@@ -117,33 +117,6 @@ def test_the_backend_that_was_chosen_once_is_kept_and_resumes_exactly(tmp_path):
     assert [found[key] for key in ("hash", "history")] == [whole[key] for key in ("hash", "history")]
 
 
-@needs_jax
-@needs_tensorflow
-@pytest.mark.parametrize(
-    ("chosen", "begun", "backend", "faster"),
-    [
-        ("", None, "tensorflow", "jax"),
-        ("", "tensorflow", "tensorflow", ""),
-        ("", "jax", "jax", ""),
-        ("jax", None, "jax", ""),
-        ("tensorflow", None, "tensorflow", ""),
-    ],
-)
-def test_the_backend_is_the_users_and_one_that_is_faster_is_named(chosen, begun, backend, faster):
-    """TensorFlow where nobody chose; a line tells what would take half the time, where it is still free to choose."""
-    script = """
-import sys
-from colabkit.models import mnist_mlp, recipes
-plan = recipes.plan("mnist-mlp", mnist_mlp, "same", epochs=None, batch_size=None, begun=sys.argv[1] or None)
-print(plan.strategy.backend, plan.faster)
-"""
-    env = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    env |= {"KERAS_BACKEND": chosen} if chosen else {}
-    command = [sys.executable, "-c", script, begun or ""]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.split() == [backend, *filter(None, [faster])]
-
-
 @pytest.mark.slow
 @needs_jax
 @needs_tensorflow
