@@ -46,10 +46,12 @@ class RunFits:
 
     Attributes:
         identities: What identifies each, in their order; the last one is trained, or was trained last.
+        was_trained_here: Whether this process has gone through the present fit before.
     """
 
     def __init__(self, run: RunStore) -> None:
         self.identities: list[str] = []
+        self.was_trained_here = False
         self._run = run
         self._call = -1  # fine_tune calls fit twice, with the same callback
         self._is_read = False
@@ -87,6 +89,7 @@ class RunFits:
                 self._check_another(saved.meta, passed)
                 self.identities.append(fit)
         self._newest = None
+        self.was_trained_here = fit in passed
         passed.append(fit)
         return kind, saved
 

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from colabkit.checkpoint.fastai.fits import FitKind, RunFits
 from colabkit.checkpoint.fastai.install_check import require_fastai
+from colabkit.checkpoint.fastai.state import fit_identity
 from colabkit.errors import UnsupportedError
 
 DOUBLE = Path(__file__).parents[2] / "support" / "doubles" / "fastai_training.py"
@@ -107,6 +109,19 @@ def test_a_run_goes_on_only_with_what_it_is_of(trained):
     assert "phase" in frozen
     assert again["weights"] == trained["plain"]["result"]["weights"]
     assert again["then"] == trained["plain"]["result"]["then"]
+
+
+def test_the_same_fit_once_more_in_one_process_is_told_from_one_that_goes_on():
+    """With other data, as progressive resizing has it, it is another fit; the message then names a phase for it."""
+    weight = types.SimpleNamespace(requires_grad=True)
+    learn = types.SimpleNamespace(model=types.SimpleNamespace(parameters=lambda: [weight], state_dict=dict))
+    identity = fit_identity(learn, 0)
+    meta = dict.fromkeys(("step", "epoch", "step_in_epoch", "epochs", "fit", "seconds", "data", "state"), 0)
+    saved = types.SimpleNamespace(meta=meta | {"complete": True, "layout": [], "fits": [identity]})
+    run = types.SimpleNamespace(name="digits", dir=object(), newest=lambda _: saved)
+    first, second = RunFits(run), RunFits(run)
+    assert [first.next(learn)[0], first.was_trained_here] == [FitKind.CONTINUED, False]
+    assert [second.next(learn)[0], second.was_trained_here] == [FitKind.CONTINUED, True]
 
 
 def test_a_fastai_that_cannot_train_with_its_fastcore_is_refused_with_the_remedy(monkeypatch):
