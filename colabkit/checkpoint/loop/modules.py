@@ -31,7 +31,8 @@ class ModulePart:
         self.module = _unwrapped(module)
         _check_whole(self.module, place)
         self._place = place
-        self._loose = LooseState(self.module)
+        self._loose = LooseState(self.module, is_loaded=is_adapted(self.module))
+        self._trains = {name: each.requires_grad for name, each in self.module.named_parameters()}
         self._frozen = self._find_frozen() if is_adapted(self.module) else {}
 
     def _find_frozen(self) -> dict[str, tuple[Any, int]]:
@@ -52,15 +53,23 @@ class ModulePart:
 
     def take(self) -> dict[str, Any]:
         """Return what a checkpoint holds of it."""
+        loose = self._loose.changed()
         taken = {
             "weights": {name: encode(value, f"{self._place}/{name}") for name, value in self._own().items()},
             "layout": [[name, *_describe(value)] for name, value in self._weights().items()],
-            "loose": encode(self._loose.changed(), self._place),
+            "loose": encode(loose, self._place),
+            "on_cpu": self._loose.on_cpu(loose),
+            "trains": self._changed_trains(),
             "training": {_common(name): each.training for name, each in self.module.named_modules()},
         }
         if self._frozen:
             taken["base"] = self.base_digest
         return taken
+
+    def _changed_trains(self) -> dict[str, bool]:
+        """Return which parameters were frozen or unfrozen since the start, as gradual unfreezing does."""
+        now = {name: each.requires_grad for name, each in self.module.named_parameters()}
+        return {_common(name): trains for name, trains in now.items() if self._trains.get(name, trains) != trains}
 
     @property
     def base_digest(self) -> str:
@@ -103,7 +112,11 @@ class ModulePart:
             if name not in weights:
                 weights[name] = value.detach() if hasattr(value, "detach") else value
         self.module.load_state_dict(weights)
-        self._loose.restore(decode(saved["loose"]))
+        self._loose.restore(decode(saved["loose"]), on_cpu=saved.get("on_cpu", ()))
+        for name, each in self.module.named_parameters():
+            if (trains := saved.get("trains", {}).get(_common(name))) is not None:
+                each.requires_grad_(trains)
+                self._trains[name] = not trains  # it is still what the user has not built
         modules = {_common(name): each for name, each in self.module.named_modules()}
         for name, mode in saved["training"].items():
             if name in modules:

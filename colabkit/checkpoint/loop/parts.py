@@ -11,15 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colabkit.checkpoint.loop.attached import (
+    attached_to,
+    flat,
+    is_module,
+    is_optimizer,
+    optimizers_in,
+    plain_keys,
+    tensors_in,
+)
+from colabkit.checkpoint.loop.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
 from colabkit.checkpoint.loop.modules import ModulePart
 from colabkit.checkpoint.loop.values import decode, encode
-from colabkit.checkpoint.state.restore_into import restore_into
 from colabkit.errors import CheckpointError, RunMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_JAX = ("jax", "jaxlib")
+_IF_IT_CHANGES = (
+    "Where the training itself changes it (add_param_group, another optimizer, pruning), do that before it begins, "
+    "with requires_grad_(False) for what waits, or make each part a phase: run.phase('fine-tune').loop(…)"
+)
 
 
 class Parts:
@@ -34,19 +46,22 @@ class Parts:
     """
 
     def __init__(self, given: Mapping[str, Any], *, run: str) -> None:
-        self._given = dict(given)
+        for name, value in given.items():
+            _check_can_be_put_back(name, value)
+        self._given = {**given, **attached_to(given)}
+        self._names = frozenset(given)
         self._run = run
         self._modules: dict[int, ModulePart] = {}
-        for name, value in self._given.items():
-            _check_can_be_put_back(name, value)
+        self._first = {at: leaf for name, value in given.items() for at, leaf in arrays_in(value, name).items()}
         self._first_leaves = self._jax_leaves()
-        self.optimizers = [one for one in self._walk(self._given) if _is_optimizer(one)]
+        self.optimizers = optimizers_in(self._given)
         self._settings = {place: _settings(one) for place, one in self._named_optimizers()}
+        self._check_is_held()
 
     @property
     def has_accelerator(self) -> bool:
         """Whether an Accelerator is among them."""
-        return any(_is_accelerator(one) for one in self._walk(self._given))
+        return any(map(_is_accelerator, flat(self._given)))
 
     def take(self) -> dict[str, Any]:
         """Return the parts as a checkpoint holds them.
@@ -64,12 +79,14 @@ class Parts:
         """
         if missing := sorted(saved.keys() - self._given.keys()):
             raise self._differs(f"the loop is not given {missing[0]}=", f"the run has saved {', '.join(sorted(saved))}")
-        if more := sorted(self._given.keys() - saved.keys()):
+        if more := sorted(self._names - saved.keys()):
             raise self._differs(f"{more[0]}= is new", f"the run has saved {', '.join(sorted(saved))}")
-        for name, value in self._given.items():
+        given = {name: value for name, value in self._given.items() if name in saved}  # what is attached is new
+        for name, value in given.items():
             self._check(value, saved[name], name)
-        for name, value in self._given.items():
-            self._give(value, saved[name], name)
+        for name, value in given.items():
+            if self._give(value, saved[name], name) is not value:
+                raise self._differs(f"{name}= is {_words(value)}", f"the run has saved {_words(saved[name]['value'])}")
 
     def changed_settings(self, saved: Mapping[str, Any]) -> list[str]:
         """Name the settings of optimizers that differ from those that the run began with: the run keeps its own."""
@@ -87,6 +104,14 @@ class Parts:
         """Return what the optimizers were built with: learning rates, decays."""
         return self._settings
 
+    def structure(self) -> list[Any]:
+        """Describe how the modules and optimizers are built, which has to be the same in the process that goes on."""
+        groups = [[_class_of(each), [len(group["params"]) for group in each.param_groups]] for each in self.optimizers]
+        return [
+            groups,
+            [[name for name, _ in each.named_parameters()] for each in flat(self._given) if is_module(each)],
+        ]
+
     def check_moves(self) -> None:
         """Notice JAX arrays that were not replaced in what the loop was given.
 
@@ -102,10 +127,26 @@ class Parts:
             )
         self._first_leaves = []
 
+    def _check_is_held(self) -> None:
+        """Refuse an optimizer that trains what nothing of the given holds, so that it would not be saved."""
+        held = {each for part in flat(self._given) for each in tensors_in(part)} if self.optimizers else set()
+        for name, optimizer in self._named_optimizers():
+            trained = [each for group in optimizer.param_groups for each in group["params"]]
+            lost = [each for each in trained if ("object", id(each)) not in held]
+            lost = [each for each in lost if ("memory", each.data_ptr()) not in held]
+            if lost:
+                raise CheckpointError(
+                    f"{name}= trains {len(lost)} of {len(trained)} parameters that are not given",
+                    why=f"the first has the shape {tuple(lost[0].shape)}; what is not given is not saved, so a killed "
+                    "run would go on with other values of it",
+                    hint="give the module or the tensor that they belong to, too, such as run.loop(data, model=model, "
+                    "decoder=decoder, …); for a trainer make it a part of its module",
+                )
+
     # ---- one value ----
 
     def _take(self, value: Any, place: str) -> Any:
-        if _is_module(value):
+        if is_module(value):
             return {"module": self._module(value, place).take()}
         if _is_keras(value):
             return {"keras": [np.array(each) for each in value.variables]}
@@ -115,20 +156,23 @@ class Parts:
             return {"generator": generator}
         if hasattr(value, "state_dict"):
             return {"state": [_class_of(value), encode(value.state_dict(), place)]}
-        if type(value) in (dict, list, tuple) and any(map(_is_stateful, self._walk(value))):
+        if (isinstance(value, dict) or type(value) in (list, tuple)) and any(map(_is_stateful, flat(value))):
             if isinstance(value, dict):
-                return {"dict": [[key, self._take(item, f"{place}/{key}")] for key, item in value.items()]}
+                keys = plain_keys(value)
+                return {"dict": [[key, self._take(value[own], f"{place}/{key}")] for key, own in keys.items()]}
             return {"list": [self._take(item, f"{place}/{at}") for at, item in enumerate(value)]}
-        return {"value": _take_value(value, place)}
+        replaced = [at for at, leaf in arrays_in(value, place).items() if self._first.get(at, leaf) is not leaf]
+        return {"value": take_value(value, place), "replaced": replaced}
 
     def _check(self, value: Any, saved: Any, place: str) -> None:
         kind, content = next(iter(saved.items()))
-        if kind == "module" and _is_module(value):
+        if kind == "module" and is_module(value):
             self._module(value, place).check(content, self._run)
         elif kind == "dict" and isinstance(value, dict):
+            keys = plain_keys(value)
             for key, item in content:
-                if key in value:
-                    self._check(value[key], item, f"{place}/{key}")
+                if key in keys:
+                    self._check(value[keys[key]], item, f"{place}/{key}")
         elif kind == "list" and isinstance(value, list | tuple):
             if len(content) != len(value):
                 raise self._differs(f"{place} has {len(value)} items", f"the run has saved {len(content)}")
@@ -144,7 +188,7 @@ class Parts:
             raise self._differs(f"{place} is a {_class_of(value)}", f"the run has saved a {content[0]}")
 
     def _kind_of(self, value: Any, place: str) -> dict[str, Any]:
-        if hasattr(value, "state_dict") and not _is_module(value):
+        if hasattr(value, "state_dict") and not is_module(value):
             return {"state": None}
         taken: dict[str, Any] = self._take(value, place)
         return taken
@@ -164,14 +208,16 @@ class Parts:
         elif kind == "state":
             self._load(value, decode(content[1]), place)
         elif kind == "dict":
+            keys = plain_keys(value)
             for key, item in content:
-                value[key] = self._give(value.get(key), item, f"{place}/{key}")
+                own = keys.get(key, key)
+                value[own] = self._give(value.get(own), item, f"{place}/{key}")
         elif kind == "list":
             items = [self._give(value[at], item, f"{place}/{at}") for at, item in enumerate(content)]
             if isinstance(value, list):
                 value[:] = items
         else:
-            return _give_value(value, content, place)
+            return give_value(without(value, saved.get("replaced", []), place), content, place)
         return value
 
     def _load(self, value: Any, state: Any, place: str) -> None:
@@ -181,12 +227,12 @@ class Parts:
             raise RunMismatchError(
                 f"{place} does not take the state that the run {self._run} has saved of it",
                 why=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-                hint="build it as it was, or open a run under another name",
+                hint=f"build it as it was, or open a run under another name. {_IF_IT_CHANGES}",
             ) from error
 
     def _give_keras(self, value: Any, arrays: list[Any], place: str) -> None:
         if len(value.variables) < len(arrays) and hasattr(value, "build") and hasattr(value, "apply_gradients"):
-            models = [one for one in self._walk(self._given) if _is_keras(one) and hasattr(one, "trainable_variables")]
+            models = [one for one in flat(self._given) if _is_keras(one) and hasattr(one, "trainable_variables")]
             for model in (one for one in models if one is not value and hasattr(one, "layers")):
                 value.build(model.trainable_variables)
                 break
@@ -203,17 +249,10 @@ class Parts:
 
     # ---- all of them ----
 
-    def _walk(self, value: Any) -> list[Any]:
-        if type(value) is dict:
-            return [one for item in value.values() for one in self._walk(item)]
-        if type(value) in (list, tuple):
-            return [one for item in value for one in self._walk(item)]
-        return [value]
-
     def _named_optimizers(self) -> list[tuple[str, Any]]:
         optimizers = []
         for name, value in self._given.items():
-            inside = [one for one in self._walk(value) if _is_optimizer(one)]
+            inside = optimizers_in(value)
             optimizers += [(name if len(inside) == 1 else f"{name}/{at}", one) for at, one in enumerate(inside)]
         return optimizers
 
@@ -223,26 +262,17 @@ class Parts:
         import jax
 
         leaves = jax.tree.leaves(self._given)
-        return [id(leaf) for leaf in leaves if type(leaf).__module__.split(".")[0] in _JAX]
+        return [id(leaf) for leaf in leaves if type(leaf).__module__.split(".")[0] in JAX]
 
     def _differs(self, what: str, why: str) -> RunMismatchError:
         return RunMismatchError(
             f"{what}, unlike in the run {self._run}",
             why=why,
-            hint="give the loop what it was given before, or open a run under another name",
+            hint=f"give the loop what it was given before, or open a run under another name. {_IF_IT_CHANGES}",
         )
 
 
 # ---- kinds of values ----
-
-
-def _is_module(value: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and hasattr(torch, "nn") and isinstance(value, torch.nn.Module)
-
-
-def _is_optimizer(value: Any) -> bool:
-    return hasattr(value, "param_groups") and hasattr(value, "state_dict") and hasattr(value, "step")
 
 
 def _is_keras(value: Any) -> bool:
@@ -268,8 +298,15 @@ def _is_accelerator(value: Any) -> bool:
     return hasattr(value, "gradient_state") and hasattr(value, "prepare") and hasattr(value, "step")
 
 
+def _words(value: Any) -> str:
+    """Name a value for a message, by its shape where it has one."""
+    value = decode(value) if isinstance(value, dict) else value
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" + ("" if shape is None else f" of {value.dtype} with the shape {tuple(shape)}")
+
+
 def _class_of(value: Any) -> str:
-    return type(getattr(value, "optimizer", value) if _is_optimizer(value) else value).__name__
+    return type(getattr(value, "optimizer", value) if is_optimizer(value) else value).__name__
 
 
 def _settings(optimizer: Any) -> list[dict[str, Any]]:
@@ -285,19 +322,24 @@ def _check_can_be_put_back(name: str, value: Any) -> None:
             f"{name}= has state_dict() and no load_state_dict(), so it cannot be put back",
             hint="give it that method, or pass what it is made of",
         )
-    if _is_stateful(value) or isinstance(value, dict | list | np.ndarray) or hasattr(value, "detach"):
+    if _is_stateful(value) or isinstance(value, (*CONTAINERS, np.ndarray)) or hasattr(value, "detach"):
         return
     if value is None:
         return
     kind = type(value).__name__
-    jax = type(value).__module__.split(".")[0] in _JAX or isinstance(value, tuple)
+    jax = type(value).__module__.split(".")[0] in JAX or isinstance(value, tuple)
     raise CheckpointError(
         f"{name}= is a {kind}, which cannot be put back in place",
         why="a name of yours can only be given a new value by your own code",
         hint=f"keep it in a dict: state = {{'{name}': {name}}}; run.loop(data, state=state); "
         f"and read and write state['{name}'] in the loop"
         if jax or isinstance(value, bool | int | float | str | bytes)
-        else "pass an object with state_dict() and load_state_dict(), or a dict of plain values and arrays",
+        else (
+            "pass "
+            if callable(value)
+            else f"pass vars({name}), where it keeps plain values and containers of them; or "
+        )
+        + "an object with state_dict() and load_state_dict(), or a dict of plain values and arrays",
     )
 
 
@@ -342,61 +384,3 @@ def give_generators(generators: Mapping[str, Any], saved: Mapping[str, Any]) -> 
     for place, each in generators.items():
         if place in saved:
             give_generator(each, saved[place])
-
-
-# ---- plain values, arrays, trees ----
-
-
-def _is_of_a_tree(value: Any) -> bool:
-    """Say whether it is a JAX array, or a named tuple or dataclass, as states of optax and flax are."""
-    jax = type(value).__module__.split(".")[0] in _JAX
-    return jax or hasattr(value, "_fields") or hasattr(value, "__dataclass_fields__")
-
-
-def _take_value(value: Any, place: str) -> Any:
-    if (
-        type(value).__module__.split(".")[0] in _JAX
-        or hasattr(value, "_fields")
-        or hasattr(value, "__dataclass_fields__")
-    ):
-        return value  # what `snapshot.take_apart` knows
-    if type(value) is dict:
-        return {key: _take_value(item, f"{place}/{key}") for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_take_value(item, f"{place}/{at}") for at, item in enumerate(value))
-    return encode(value, place)
-
-
-def _give_value(value: Any, saved: Any, place: str) -> Any:
-    if type(value) is dict and isinstance(saved, dict):
-        for key in [key for key in value if key not in saved]:
-            del value[key]
-        for key, item in saved.items():
-            value[key] = _give_value(value.get(key), item, f"{place}/{key}")
-        return value
-    if type(value) is list and isinstance(saved, list):
-        value[:] = [
-            _give_value(value[at] if at < len(value) else None, item, f"{place}/{at}") for at, item in enumerate(saved)
-        ]
-        return value
-    if isinstance(value, np.ndarray) and isinstance(saved, np.ndarray) and value.shape == saved.shape:
-        np.copyto(value, saved)
-        return value
-    content = decode(saved)
-    if hasattr(value, "detach") and hasattr(content, "detach") and value.shape == content.shape:
-        return _write(value, content)
-    if (
-        type(value).__module__.split(".")[0] in _JAX
-        or hasattr(value, "_fields")
-        or hasattr(value, "__dataclass_fields__")
-    ):
-        return restore_into(value, saved, place)
-    return content
-
-
-def _write(tensor: Any, content: Any) -> Any:
-    import torch
-
-    with torch.no_grad():
-        tensor.copy_(content)
-    return tensor

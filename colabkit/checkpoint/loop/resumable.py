@@ -68,6 +68,8 @@ class Resumable:
         self._data: dict[str, Any] = {}
         self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
         self._resume: SavedState | None = None
+        self._structure: list[Any] | None = None  # at the start
+        self._is_rebuilt = False
         self._save_clock = SaveClock(run.name, run.every)
         self._time = TrainingTime()
         self._signals = StopSignals(self._is_running, limit=limit)
@@ -97,6 +99,10 @@ class Resumable:
     def _versions(self) -> dict[str, str]:
         """Name the versions that the state depends on."""
         return pytree.versions()
+
+    def _rebuilds_itself(self) -> bool:
+        """Say whether groups of parameters that were added while it trained are there again when it goes on."""
+        return False
 
     def _shares_out(self, saved: SavedState) -> bool:  # noqa: ARG002 - others look at it
         """Say whether what is left of the epoch can be shared out among another number of processes."""
@@ -199,6 +205,7 @@ class Resumable:
         """
         assert self._parts is not None  # noqa: S101 - made at the start
         step = self._steps_done()
+        self._tell_if_rebuilt()
         state = pytree.flatten(tree, "state", tensors)
         if ranks := self._workers.collect(tensors, state):
             meta |= {"ranks": ranks, "workers": self._workers.count}
@@ -217,6 +224,21 @@ class Resumable:
         if self._best.is_new:
             wait_until_written(self._run)  # a state that waits may be replaced by the next one
         self._note_saved()
+
+    def _tell_if_rebuilt(self) -> None:
+        """Say once that a later process, which begins with what was built at the start, cannot go on from here."""
+        assert self._parts is not None  # noqa: S101 - made at the start
+        now = self._parts.structure()
+        if self._structure is None:
+            self._structure = now
+        elif self._structure != now and not (self._is_rebuilt or self._rebuilds_itself()):
+            self._is_rebuilt = True
+            self._warn(
+                "%s: the training has changed how its model or optimizer is built (%s). A killed run goes on from here "
+                "only where your lines build it so before the training begins; else make each part a phase: "
+                "run.phase('fine-tune').loop(…)",
+                "another optimizer, or other groups in it" if now[0] != self._structure[0] else "other parameters",
+            )
 
     def _note_saved(self) -> None:
         """Count the interval to the next save from now on."""

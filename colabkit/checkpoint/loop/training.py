@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import warn
-from colabkit.checkpoint.loop.gradients import PendingGradients
+from colabkit.checkpoint.loop.gradients import PendingGradients, StrayOptimizers
 from colabkit.checkpoint.loop.reader import left_by_break
 from colabkit.checkpoint.loop.state import LoopState
 from colabkit.checkpoint.memory_words import tell_if_out_of_memory
@@ -64,6 +64,7 @@ class LoopTraining(LoopState):
         self.phase = LoopPhase.IDLE
         self.is_nested = False
         self.shows = True
+        self._strays = StrayOptimizers(parts.optimizers, step=self._step_within, tell=self._tell_stray)
         self._forecast = Forecast(run.name, limit=options.limit, lasts=run.is_mirrored)
 
     # ---- the life of a loop ----
@@ -86,6 +87,7 @@ class LoopTraining(LoopState):
             raise
         self.phase = LoopPhase.BETWEEN
         self._gradients = PendingGradients(self._parts.optimizers)
+        self._strays.install()
         if self._resume is not None:
             self._gradients.give(self._resume.tree()["gradients"])
         if self.shows and self._is_chief:
@@ -130,6 +132,7 @@ class LoopTraining(LoopState):
         self._signals.restore()
         self._batches.close()
         self._gradients.release()
+        self._strays.release()
         self.view.journal.close()
         self._run.end_writing()
         self.view.close("" if self.place.is_at_end else "stopped")  # last, as it tells what is saved
@@ -233,6 +236,16 @@ class LoopTraining(LoopState):
             self.view.log(step, values, epoch=None if in_step else place.epoch + 1)
         if self._best.metric in values:
             self._judge(values[self._best.metric], step=step, epoch=place.epoch)
+
+    def _step_within(self) -> int | None:
+        return self.place.step if self.phase is LoopPhase.IN_STEP else None
+
+    def _tell_stray(self, optimizer: Any) -> None:
+        self._warn(
+            "%s: the %s that steps in the loop is not given to it, so its state is not saved, and a killed run goes on "
+            "with another. Give it, and what it trains: run.loop(data, …, discriminator=d, optimizer_d=optimizer_d)",
+            type(optimizer).__name__,
+        )
 
     def _is_running(self, frame: FrameType | None) -> bool:  # noqa: ARG002 - a generator is not among the callers
         return self.phase is not LoopPhase.IDLE

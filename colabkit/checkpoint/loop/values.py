@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import sys
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from colabkit.errors import CheckpointError
 
 _SPARSE = "torch.Tensor.sparse"
 _TENSOR, _VIEWED, _TORCH, _SEQUENCE, _MAPPING = "torch.Tensor", "torch.Tensor.view", "torch", "sequence", "mapping"
+_RECORD = "record"  # a named tuple or a dataclass, as a replay memory keeps
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _SEQUENCES: dict[str, Any] = {"set": set, "frozenset": frozenset, "deque": collections.deque}
 _MAPPINGS: dict[str, Any] = {"OrderedDict": collections.OrderedDict, "Counter": collections.Counter}
@@ -34,8 +38,24 @@ def encode(value: Any, place: str) -> Any:
     if kind is list or kind is tuple:
         return kind(encode(item, f"{place}/{index}") for index, item in enumerate(value))
     if kind is dict:
+        check_keys(value, place)
         return {key: encode(item, f"{place}/{key}") for key, item in value.items()}
     return _encode_other(value, place)
+
+
+def check_keys(mapping: dict[Any, Any], place: str) -> None:
+    """Refuse a dict whose keys are tensors; `pytree.flatten` refuses other objects.
+
+    Raises:
+        CheckpointError: The message names the first.
+    """
+    key = next((key for key in mapping if hasattr(key, "detach")), None)
+    if key is not None:
+        raise CheckpointError(
+            f"{place} cannot be saved",
+            why=f"a key of this dict is a {type(key).__name__}, which is another object in each process",
+            hint="use names or numbers as keys",
+        )
 
 
 def _encode_other(value: Any, place: str) -> Any:
@@ -46,11 +66,15 @@ def _encode_other(value: Any, place: str) -> Any:
         more = [value.maxlen] if kind == "deque" else []
         return {_SEQUENCE: [kind, [encode(item, f"{place}/{at}") for at, item in enumerate(value)], *more]}
     if isinstance(value, dict):
+        check_keys(value, place)
         name = kind if kind in _MAPPINGS else "OrderedDict"  # a defaultdict's factory is a function
         return {_MAPPING: [name, {key: encode(item, f"{place}/{key}") for key, item in value.items()}]}
     if type(value).__module__ == "torch" and kind in ("dtype", "device", "Size"):
         return {_TORCH: [kind, list(value) if kind == "Size" else str(value).removeprefix("torch.")]}
-    for plain in (bool, int, float, str, bytes, list, tuple):  # an IntEnum, a named tuple
+    if (names := _field_names(value)) is not None:
+        items = [encode(getattr(value, name), f"{place}/{name}") for name in names]
+        return {_RECORD: [type(value).__module__, type(value).__qualname__, names, items]}
+    for plain in (bool, int, float, str, bytes, list, tuple):  # an IntEnum
         if isinstance(value, plain):
             return encode(plain(value), place)  # type: ignore[arg-type]
     raise CheckpointError(
@@ -58,6 +82,37 @@ def _encode_other(value: Any, place: str) -> Any:
         why=f"it is a {type(value).__module__}.{kind}, which only a pickle could hold, and a run holds none",
         hint="leave it out, or save what it is made of, by an object with state_dict() and load_state_dict()",
     )
+
+
+def _field_names(value: Any) -> list[str] | None:
+    """Return the fields of a named tuple, or of a dataclass that is found again by its name; None for all else."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return list(value._fields)
+    if not dataclasses.is_dataclass(value) or _find_class(type(value).__module__, type(value).__qualname__) is None:
+        return None
+    names = [field.name for field in dataclasses.fields(value)]
+    return names if vars(value).keys() == set(names) else None
+
+
+def _find_class(module: str, name: str) -> Any:
+    """Find a class of a module that is imported already; None where there is none."""
+    try:
+        value = attrgetter(name)(sys.modules[module])
+    except (KeyError, AttributeError):
+        return None
+    return value if isinstance(value, type) else None
+
+
+def _make_record(module: str, name: str, names: list[str], items: list[Any]) -> Any:
+    """Make a named tuple or a dataclass again, without a call of its code."""
+    kind: Any = _find_class(module, name)
+    if kind is not None and dataclasses.is_dataclass(kind) and [f.name for f in dataclasses.fields(kind)] == names:
+        record: Any = object.__new__(kind)  # type: ignore[arg-type] # it is a class
+        vars(record).update(zip(names, items, strict=True))
+        return record
+    if kind is None or not issubclass(kind, tuple) or list(getattr(kind, "_fields", [])) != names:
+        kind = getattr(collections, "namedtuple")(name.rpartition(".")[2], names)  # noqa: B009 - of a class in a function
+    return tuple.__new__(kind, items)
 
 
 def _encode_tensor(value: Any, place: str) -> Any:
@@ -110,6 +165,8 @@ def decode(value: Any) -> Any:
             return getattr(torch, content) if kind == "dtype" else getattr(torch, kind)(content)
         case ("sequence", [str(kind), list(items), *more]) if len(value) == 1 and kind in _SEQUENCES:
             return _SEQUENCES[kind](map(decode, items), *more)
+        case ("record", [str(module), str(name), list(names), list(items)]) if len(value) == 1:
+            return _make_record(module, name, names, [decode(item) for item in items])
         case ("mapping", [str(kind), dict(items)]) if len(value) == 1 and kind in _MAPPINGS:
             return _MAPPINGS[kind]({key: decode(item) for key, item in items.items()})
     return {key: decode(item) for key, item in value.items()}

@@ -98,6 +98,13 @@ HABITS = (
     "scaled_and_clipped:9",
     "noisy_collate_in_workers:4",
     "drawing_dataset_in_workers:4",
+    "containers_of_all_kinds:3,8",
+    "best_weights:3,8",
+    "layers_that_train_themselves:3,8",
+    "random_features:3,8",
+    "unfrozen_in_the_second_epoch:4,8,13",
+    "step_within_backward:3,8",
+    "optimizer_around_another:3,8",
 )
 
 needs_torch = pytest.mark.skipif(
@@ -212,6 +219,12 @@ REFUSED = {
     "killed worker again": ("DataError", "num_workers"),
     "other kind": ("RunMismatchError", "run.loop()"),
     "unshared": ("RunMismatchError", "not shared out by a DistributedSampler"),
+    "module forgotten": ("CheckpointError", "trains 2 of 4 parameters that are not given"),
+    "keys that are objects": ("CheckpointError", "a key of this dict is a Parameter"),
+    "array of another shape": ("RunMismatchError", "table= is a ndarray of float64 with the shape (5,)"),
+    "an object of a class": ("CheckpointError", "pass vars(meter)"),
+    "group added": ("RunMismatchError", "run.phase('fine-tune')"),
+    "list drawn anew": ("RunMismatchError", "draw it by random.Random(0)"),
     "waiting gradients": ("RunMismatchError", "gradients of each process wait"),
 }
 SAID = {
@@ -223,6 +236,8 @@ SAID = {
     "numbered": "enumerate(loop) begins at 0 again",
     "files in another order": "keeps as files has another order",
     "lazy sampler": "does not give the same order again",
+    "optimizer forgotten": "the Adam that steps in the loop is not given to it",
+    "group added, first": "another optimizer, or other groups in it",
     "unseeded data": "does not give the same batches again",
 }
 
@@ -243,6 +258,12 @@ def test_what_is_not_exact_is_said_and_the_run_goes_on(said, case):
     """A warning names it."""
     assert said[case][0].startswith("fine")
     assert any(words in line for line in said[case][1:] for words in [SAID[case]]), said[case]
+
+
+@needs_torch
+def test_an_optimizer_of_one_step_belongs_to_nobody(said):
+    """One that is made anew for each step, as in meta-learning, has no state that a loop could lose."""
+    assert said["optimizer of one step"] == ["fine: 10"]
 
 
 @needs_torch

@@ -5,7 +5,10 @@ Usage: torch_habits.py FOLDER CASE...
 
 from __future__ import annotations
 
+import collections
+import copy
 import itertools
+import os
 import random
 import warnings
 
@@ -539,6 +542,163 @@ def recurrent(run, kill):
             return self.out(self.hidden)
 
     return simple(run, kill, loader(), model=Recurrent())
+
+
+Transition = collections.namedtuple("Transition", "state action next_state")  # noqa: PYI024 - as they are written
+
+
+@case
+def containers_of_all_kinds(run, kill):
+    """Metrics by name, a replay memory of named tuples, and what else people fill while they train."""
+    given, memory, history = parts(), collections.deque(maxlen=9), collections.defaultdict(list)
+    counts = collections.Counter()
+    counted = collections.defaultdict(collections.Counter)
+    inside = {"memory": memory, "counted": counted, "seen": set()}
+    loop = run.loop(loader(), epochs=EPOCHS, **given, history=history, counts=counts, memory=memory, inside=inside)
+    for x, y in loop:
+        loss = step(**given, x=x, y=y)
+        memory.append(Transition(x[0], loop.step, None if loop.step % 2 else y[0]))
+        history[f"epoch {loop.epoch}"].append(loss.item() + float(random.choice(memory).state.mean()))
+        counts["steps"] += 1
+        counted[loop.epoch]["steps"] += 1
+        inside["seen"].add(loop.step)
+        kill.at(loop.step + 1)
+    alike = inside["memory"] is memory and inside["counted"] is counted
+    shown = [dict(counts), {key: dict(each) for key, each in counted.items()}, sorted(inside["seen"]), alike]
+    return loop, *given.values(), dict(history), [list(each) for each in memory], shown
+
+
+@case
+def best_weights(run, kill):
+    """The first ones are those of the model itself, and the first batch is a part of the data."""
+    given = parts()
+    best = {"weights": given["model"].state_dict(), "loss": torch.tensor(99), "batch": X[:BATCH]}
+    loop = run.loop(loader(), epochs=EPOCHS, **given, kept=best)
+    for x, y in loop:
+        loss = step(**given, x=x, y=y)
+        best["batch"] = x
+        if loss.item() < best["loss"]:
+            best["loss"], best["weights"] = loss.detach(), copy.deepcopy(given["model"].state_dict())
+        kill.at(loop.step + 1)
+    return loop, *given.values(), best, X
+
+
+class TrainsItself(nn.Linear):
+    """A layer with an optimizer of its own, as in the forward-forward algorithm."""
+
+    def __init__(self):
+        super().__init__(6, 6)
+        self.optimizer = torch.optim.Adam(self.parameters(), 3e-2)
+
+    def learn(self, x):
+        loss = self(x).pow(2).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return self(x).detach()
+
+
+class LayersInAList(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [TrainsItself(), TrainsItself()]
+
+
+@case
+def layers_that_train_themselves(run, kill):
+    model = LayersInAList()
+    loop = run.loop(loader(), epochs=EPOCHS, model=model)
+    for batch in loop:
+        x = batch[0]
+        for layer in model.layers:
+            x = layer.learn(x)
+        kill.at(loop.step + 1)
+    return loop, *model.layers, *(layer.optimizer for layer in model.layers)
+
+
+class Memory:
+    """An object of the user's in a module."""
+
+    def __init__(self):
+        self.rows, self.count = collections.deque(maxlen=5), 0
+
+
+class RandomFeatures(nn.Module):
+    """What is drawn when it is built is no parameter; it draws from generators of its own, and remembers."""
+
+    def __init__(self):
+        super().__init__()
+        self.directions = torch.randn(6, 8)
+        self.register_buffer("phase", torch.rand(8), persistent=False)
+        self.mask = np.random.rand(8) > 0.2
+        self.rng, self.memory = np.random.default_rng(), Memory()
+
+    def forward(self, x):
+        self.memory.rows.append(Transition(x[0], self.memory.count, None))
+        self.memory.count += 1
+        features = (x @ self.directions + self.phase).cos() * torch.from_numpy(self.mask)
+        return features + self.rng.normal() / 9 + self.memory.rows[0].state.mean() / (1 + self.memory.count)
+
+
+@case
+def random_features(run, kill):
+    torch.manual_seed(int.from_bytes(os.urandom(4), "little") if os.environ.get("AGAIN") else 2)
+    middle = RandomFeatures()
+    if not os.environ.get("AGAIN"):
+        middle.rng = np.random.default_rng(4)
+    return simple(run, kill, loader(), model=nn.Sequential(middle, nn.Linear(8, 1)))
+
+
+@case
+def unfrozen_in_the_second_epoch(run, kill):
+    given = parts()
+    given["model"][0].requires_grad_(False)
+    loop = run.loop(loader(), epochs=EPOCHS, **given)
+    for epoch in loop.each_epoch():
+        if epoch == 1:
+            given["model"][0].requires_grad_(True)
+        for x, y in loop:
+            step(**given, x=x, y=y)
+            kill.at(loop.step + 1)
+    return loop, *given.values()
+
+
+@case
+def step_within_backward(run, kill):
+    """An optimizer for each parameter, as torch's page on it says."""
+    model = net(norm=False)
+    optimizers = {each: torch.optim.Adam([each], 1e-2, foreach=False) for each in model.parameters()}
+
+    def act(parameter):
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for each in model.parameters():
+        each.register_post_accumulate_grad_hook(act)
+    loop = run.loop(loader(), epochs=EPOCHS, model=model, optimizers=optimizers)
+    for x, y in loop:
+        nn.functional.mse_loss(model(x), y).backward()
+        kill.at(loop.step + 1)
+    return loop, model, *optimizers.values()
+
+
+class Sharpness(torch.optim.Optimizer):
+    """An optimizer around another one, as SAM is."""
+
+    def __init__(self, parameters, **options):
+        super().__init__(parameters, options)
+        self.base = torch.optim.SGD(self.param_groups, **options)
+        self.param_groups = self.base.param_groups
+
+    def step(self, closure=None):
+        self.base.step()
+
+
+@case
+def optimizer_around_another(run, kill):
+    model = net(norm=False)
+    optimizer = Sharpness(model.parameters(), lr=0.05, momentum=0.9)
+    return *simple(run, kill, loader(), model=model, optimizer=optimizer), optimizer.base
 
 
 if __name__ == "__main__":

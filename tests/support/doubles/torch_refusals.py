@@ -261,11 +261,64 @@ def main():
     told("break", lambda: steps(run.loop(loader(), model=model, optimizer=optimizer), model, optimizer, stop=2))
     told("after a break", lambda: steps(run.loop(loader(), model=model, optimizer=optimizer), model, optimizer))
 
+    forgotten()
     shared_out()
     begin("other kind")
     told("other kind", lambda: ck.open_run(ROOT / "other-kind").restore())
     told("best state", best_state)
     print(json.dumps(TOLD))
+
+
+class Meter:
+    """As in torch's example of ImageNet."""
+
+    def __init__(self):
+        self.sum = self.count = 0
+
+
+def forgotten():
+    """Forget what is trained, give what cannot be saved, and change what was built."""
+    given = {"model": net(), "decoder": nn.Linear(1, 1)}
+    every = torch.optim.Adam([*given["model"][2].parameters(), *given["decoder"].parameters()], 1e-2)
+
+    def act(name, *, stop=0, batches=None, body=lambda x, y: None, **state):
+        with ck.open_run(ROOT / name.replace(" ", "-"), every="1 steps") as run:
+            loop = run.loop(batches or loader(), epochs=2, **state)
+            for at, (x, y) in enumerate(loop):
+                body(x, y)
+                if at + 1 == stop:
+                    break
+        return loop
+
+    def train(optimizer, x, y):
+        optimizer = optimizer or torch.optim.Adam(given["model"].parameters(), 1e-2)
+        optimizer.zero_grad()
+        nn.functional.mse_loss(given["decoder"](given["model"](x)), y).backward()
+        optimizer.step()
+
+    def grow():
+        model = net()
+        optimizer = torch.optim.SGD(model[2].parameters(), 0.1)
+
+        def body(x, y):
+            if len(optimizer.param_groups) == 1:
+                optimizer.add_param_group({"params": model[0].parameters()})
+
+        return act("8", stop=3, model=model, optimizer=optimizer, body=body)
+
+    told("module forgotten", lambda: act("1", model=given["model"][2], optimizer=every))
+    told("keys that are objects", lambda: act("2", s={"by": dict.fromkeys(given["model"].parameters(), 0.0)}))
+    told("an object of a class", lambda: act("3", meter=Meter()))
+    act("4", table=np.zeros(4))
+    told("array of another shape", lambda: act("4", table=np.zeros(5)))
+    told("optimizer forgotten", lambda: act("5", model=given["model"], body=lambda x, y: train(every, x, y)))
+    told("optimizer of one step", lambda: act("6", model=given["model"], body=lambda x, y: train(None, x, y)))
+    pairs = [(torch.rand(8, 6), torch.rand(8, 1)) for _ in range(9)]
+    act("7", batches=pairs, model=given["model"])
+    told("list drawn anew", lambda: act("7", batches=[(x + 1, y) for x, y in pairs], model=given["model"]))
+
+    told("group added, first", grow)
+    told("group added", grow)
 
 
 class Crew:

@@ -24,6 +24,7 @@ _COLUMNS = 16  # of an array, of each row
 _DEPTH = 3
 _OF_ARROW = 64  # rows that are read of a dataset on the disk
 _ARROW = "rows of the table"
+_DRAWN = "Data that is drawn without a seed is other data in each process: draw it by random.Random(0)"
 _PLAIN = (str, bytes, bool, int, float, type(None), PurePath, np.generic)
 
 
@@ -85,7 +86,7 @@ def check_samples(
             f"the run {run} was trained on other data, or in other batches",
             why="; ".join(changed.values()),
             hint="pass what it was begun with, or check_data=False to go on with this, or open a run under another "
-            "name",
+            "name" + (f". {_DRAWN}" if all(key.endswith("content") for key in changed) else ""),
         )
     if samples.reordered:
         warn(
