@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.lightning import progress
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from colabkit.checkpoint.run_store import RunStore
 
 _SHARED = ("DDPStrategy",)
+_BATCH_NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
+_OF_A_TUNER = (".lr_find_", ".scale_batch_size_")  # the Trainer keeps the name of what the tuner has read and removed
 
 
 class FitPhase(Enum):
@@ -162,7 +165,9 @@ class ResumeLightning(Resumable):
 
     def _restore(self, saved: SavedState) -> None:
         meta, trainer = saved.meta, self._trainer
+        progress.restore_groups(trainer, self, saved.tree()["progress"])
         self._give(saved)
+        progress.load_data_again(trainer, saved.tree()["progress"])
         self._resume = saved
         self._go_on(saved)
         finished = trainer.fit_loop.done  # or fewer are asked for, and what was trained beyond them stays as it is
@@ -187,6 +192,7 @@ class ResumeLightning(Resumable):
         """Begin an epoch, or go on in the middle of one; a new one may be due to be saved."""
         saved, self._resume = self._resume, None
         trainer, self._phase = self._trainer, FitPhase.BETWEEN
+        self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)  # it may have loaded others
         if self._view is not None:
             self._view.end_epoch(self._steps_done())
             self._view.begin_epoch(done=saved.meta["step_in_epoch"] if saved is not None else 0)
@@ -261,6 +267,9 @@ class ResumeLightning(Resumable):
         total: int = self._trainer.fit_loop.epoch_loop.batch_progress.total.completed
         return total
 
+    def _rebuilds_itself(self) -> bool:
+        return any(map(progress.adds_groups, self._trainer.callbacks))
+
     def _versions(self) -> dict[str, str]:
         names = [name for name in ("lightning", "pytorch_lightning") if hasattr(sys.modules.get(name), "__version__")]
         return pytree.versions(**{name: str(sys.modules[name].__version__) for name in names})
@@ -322,11 +331,19 @@ def _is_other(part: Any, module: Any) -> bool:
 
 
 def _check_supported(trainer: Any) -> None:
-    if trainer.ckpt_path is not None:
+    if trainer.ckpt_path is not None and not Path(trainer.ckpt_path).name.startswith(_OF_A_TUNER):
         raise UnsupportedError(
             "run.resume_lightning() and ckpt_path= do the same thing",
             why="both would put a state back",
             hint="leave ckpt_path= out",
+        )
+    names = {type(each).__name__ for each in trainer.callbacks}
+    kinds = {type(each).__name__ for each in trainer.lightning_module.modules()}
+    if "StochasticWeightAveraging" in names and any(kind.endswith(_BATCH_NORMS) for kind in kinds):
+        raise UnsupportedError(
+            "run.resume_lightning() does not resume StochasticWeightAveraging of a model with batch norm",
+            why="its last epoch measures the norms anew, and cannot be begun in its middle",
+            hint="take callbacks=[EMAWeightAveraging()], or WeightAveraging, which resume exactly",
         )
     kind = type(trainer.strategy).__name__
     if trainer.world_size > 1 and kind not in _SHARED:

@@ -33,6 +33,7 @@ def take(trainer: Any, own: Any) -> dict[str, Any]:
     return {
         "progress": {path: encode(operator.attrgetter(path)(loop).state_dict(), path) for path in _PROGRESS},
         "stepped": loop.epoch_loop._batches_that_stepped,
+        "loaded": loop._last_train_dl_reload_epoch,
         "metrics": {name: encode(dict(getattr(connector, name)), name) for name in _METRICS},
         "results": _take_results(loop.epoch_loop._results),
         "callbacks": {key: _take_callback(one) for key, one in named(trainer, own).items()},
@@ -53,6 +54,28 @@ def give(trainer: Any, own: Any, saved: Mapping[str, Any]) -> None:
     for key, one in named(trainer, own).items():
         if key in saved["callbacks"]:
             _give_callback(one, saved["callbacks"][key])
+        if adds_groups(one):
+            one._restarting = False  # its groups are there
+
+
+def restore_groups(trainer: Any, own: Any, saved: Mapping[str, Any]) -> None:
+    """Give the optimizers the groups that callbacks such as BackboneFinetuning have added since the start."""
+    for key, callback in named(trainer, own).items():
+        if adds_groups(callback) and key in saved["callbacks"]:
+            _give_callback(callback, saved["callbacks"][key])
+            callback.on_fit_start(trainer, trainer.lightning_module)
+
+
+def load_data_again(trainer: Any, saved: Mapping[str, Any]) -> None:
+    """Ask for the loaders as in the epoch for which they were loaded, with reload_dataloaders_every_n_epochs."""
+    loop, epoch = trainer.fit_loop, saved.get("loaded")
+    if not trainer.reload_dataloaders_every_n_epochs or epoch in (None, loop._last_train_dl_reload_epoch):
+        return
+    current = loop.epoch_progress.current
+    now, current.completed = current.completed, epoch
+    loop._combined_loader = None
+    loop.setup_data()
+    current.completed = now
 
 
 def to_the_start_of_the_epoch(trainer: Any) -> None:
@@ -99,6 +122,11 @@ def of_epoch(trainer: Any) -> dict[str, Any]:
 
 
 # ---- callbacks ----
+
+
+def adds_groups(callback: Any) -> bool:
+    """Say whether a callback adds groups of parameters to optimizers, as BackboneFinetuning does."""
+    return hasattr(callback, "_internal_optimizer_metadata")
 
 
 def _take_callback(callback: Any) -> dict[str, Any]:

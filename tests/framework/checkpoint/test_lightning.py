@@ -25,6 +25,10 @@ SLOW = (
     "stream:7",
     "max_steps:4",
     "workers:6",
+    "measured:3,7,10",
+    "tuned:4,8",
+    "unfrozen:4,7,12",
+    "loaded_again:4,13,18",
     f"plain:7/{int(signal.SIGTERM)},9/{int(signal.SIGINT)}",
 )
 

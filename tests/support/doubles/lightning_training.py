@@ -16,7 +16,14 @@ warnings.simplefilter("ignore")
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+import torchmetrics
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch_killed import Killed, main
@@ -122,6 +129,63 @@ class Gan(L.LightningModule):
         return [g, d], [torch.optim.lr_scheduler.StepLR(g, 1, 0.5)]
 
 
+class Measured(Net):
+    """Measures by torchmetrics, and keeps what its steps return until the end of the epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.error, self.several = (
+            torchmetrics.MeanAbsoluteError(),
+            torchmetrics.MetricCollection([torchmetrics.MeanSquaredError(), torchmetrics.R2Score()]),
+        )
+        self.ranks, self.losses = torchmetrics.AUROC(task="binary"), []
+
+    def training_step(self, batch, number):
+        predicted = self.net(batch[0])
+        self.error(predicted, batch[1])
+        self.several.update(predicted, batch[1])
+        self.ranks.update(predicted.flatten().sigmoid(), (batch[1] > 0).int().flatten())
+        self.losses.append(nn.functional.mse_loss(predicted, batch[1]))
+        self.log("error", self.error, on_step=True, on_epoch=True)
+        return self.losses[-1]
+
+    def on_train_epoch_end(self):
+        self.log_dict(self.several.compute() | {"ranks": self.ranks.compute(), "mean": torch.stack(self.losses).mean()})
+        self.several.reset(), self.ranks.reset(), self.losses.clear()
+
+
+class Tuned(Net):
+    """Takes the learning rate that Lightning finds."""
+
+    def __init__(self):
+        super().__init__()
+        self.lr = 1e-2
+
+    def training_step(self, batch, number):
+        return nn.functional.mse_loss(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), self.lr)
+
+
+class Unfrozen(Net):
+    """Has a backbone that trains from the second epoch on, in a group of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = self.net[0]
+
+    def configure_optimizers(self):
+        return torch.optim.Adam([each for each in self.parameters() if each.requires_grad], 1e-2)
+
+
+class Harder(L.LightningDataModule):
+    """Gives other samples in every second epoch."""
+
+    def train_dataloader(self):
+        return loader(data.TensorDataset(X * (1 + self.trainer.current_epoch), Y))
+
+
 FEWER = "two epochs"  # instead of three: what is trained later goes on after an end
 
 
@@ -129,9 +193,19 @@ def loader(dataset=None, **options):
     return data.DataLoader(dataset or data.TensorDataset(X, Y), **{"batch_size": 8, "shuffle": True, **options})
 
 
+# As public examples have it: the module, its callbacks, the data and the options of the Trainer.
+PUBLIC = {
+    "measured": lambda: (Measured(), [], loader(), {"max_epochs": 3}),
+    "tuned": lambda: (Tuned(), [LearningRateFinder(num_training_steps=4)], loader(), {"max_epochs": 3}),
+    "unfrozen": lambda: (Unfrozen(), [BackboneFinetuning(1)], loader(), {"max_epochs": 3}),
+    "loaded_again": lambda: (Net(), [], Harder(), {"max_epochs": 4, "reload_dataloaders_every_n_epochs": 2}),
+}
+
+
 def build(name, folder, callbacks):
     """Build module, trainer and data of a case."""
-    module, batches, validate, options = Net(), loader(), None, {"max_epochs": 3}
+    module, more, batches, options = PUBLIC.get(name, lambda: (Net(), [], loader(), {"max_epochs": 3}))()
+    validate, callbacks = None, [*more, *callbacks]
     if name == "manual":
         module = Gan()
     elif name == "accumulation":
@@ -173,7 +247,8 @@ def train(folder, name, where):
         module, trainer, batches, validate = build(name, run.dir, [counts, resume, killed])
         if where == FEWER:
             trainer.fit_loop.max_epochs = 2
-        trainer.fit(module, batches, validate)
+        given = {"datamodule": batches} if isinstance(batches, Harder) else {"train_dataloaders": batches}
+        trainer.fit(module, val_dataloaders=validate, **given)
     if where == FEWER or resume.stopped:
         sys.exit()
     digest = hashlib.sha256()
