@@ -7,51 +7,9 @@ gradient was dropped in between, the gradient is dropped again.
 
 from __future__ import annotations
 
-import sys
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from colabkit.checkpoint.loop.values import decode, encode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class StrayOptimizers:
-    """Notices an optimizer that steps in a loop and is not given to it; one that is made for each step is none.
-
-    Args:
-        given: The optimizers of the loop.
-        step: Says which step the loop is in; None between two.
-        tell: Called once, with such an optimizer.
-    """
-
-    def __init__(self, given: list[Any], *, step: Callable[[], int | None], tell: Callable[[Any], None]) -> None:
-        self._given = {id(getattr(each, "optimizer", each)) for each in given} | set(map(id, given))
-        self._step = step
-        self._tell = tell
-        self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._hook: Any = None
-
-    def install(self) -> None:
-        """Begin to look, where this torch can tell of steps."""
-        optimizers = sys.modules.get("torch.optim.optimizer")
-        if (register := getattr(optimizers, "register_optimizer_step_post_hook", None)) is not None:
-            self._hook = register(self._after_step)
-
-    def release(self) -> None:
-        """Look no more."""
-        if self._hook is not None:
-            self._hook.remove()
-        self._hook = None
-
-    def _after_step(self, optimizer: Any, *_: Any) -> None:
-        step = self._step()
-        if step is None or id(optimizer) in self._given:
-            return
-        if self._seen.setdefault(optimizer, step) != step:
-            self.release()
-            self._tell(optimizer)
 
 
 class _Watched:

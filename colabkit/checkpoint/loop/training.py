@@ -17,9 +17,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import warn
-from colabkit.checkpoint.loop.gradients import PendingGradients, StrayOptimizers
+from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.reader import left_by_break
 from colabkit.checkpoint.loop.state import LoopState
+from colabkit.checkpoint.loop.strays import StrayOptimizers, StrayReaders
 from colabkit.checkpoint.memory_words import tell_if_out_of_memory
 from colabkit.checkpoint.policy.signals import TIME_OVER
 from colabkit.checkpoint.policy.time_limit import Forecast
@@ -65,6 +66,7 @@ class LoopTraining(LoopState):
         self.is_nested = False
         self.shows = True
         self._strays = StrayOptimizers(parts.optimizers, step=self._step_within, tell=self._tell_stray)
+        self._readers = StrayReaders(self._tell_reader)
         self._forecast = Forecast(run.name, limit=options.limit, lasts=run.is_mirrored)
 
     # ---- the life of a loop ----
@@ -163,6 +165,7 @@ class LoopTraining(LoopState):
                     raise self._failed(error, self._batches.failed) from error
                 self.source.seen(batch)
                 self._gradients.mark()
+                self._readers.step_begins()
                 self._move(LoopPhase.IN_STEP)
                 yield batch
                 self._move(LoopPhase.BETWEEN)
@@ -181,6 +184,7 @@ class LoopTraining(LoopState):
             self._save()
 
     def _after_step(self) -> None:
+        self._readers.step_ends()
         if self.place.step == 1:
             self._parts.check_moves()
         save, stop = self._decide()
@@ -240,10 +244,17 @@ class LoopTraining(LoopState):
     def _step_within(self) -> int | None:
         return self.place.step if self.phase is LoopPhase.IN_STEP else None
 
+    def _tell_reader(self) -> None:
+        self._warn(
+            "%s: a DataLoader that the loop is not given is read in its steps, by an iterator from before it, whose "
+            "place is not saved, so a killed run reads other batches. Give the loop the batches themselves: "
+            "run.loop(loader, epochs=…), or run.loop(lambda: zip(first, second), epochs=…) for several",
+        )
+
     def _tell_stray(self, optimizer: Any) -> None:
         self._warn(
             "%s: the %s that steps in the loop is not given to it, so its state is not saved, and a killed run goes on "
-            "with another. Give it, and what it trains: run.loop(data, …, discriminator=d, optimizer_d=optimizer_d)",
+            "with another. Give it, and what it trains: run.loop(data, …, decoder=decoder, optimizer=both)",
             type(optimizer).__name__,
         )
 

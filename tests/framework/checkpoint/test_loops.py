@@ -238,6 +238,7 @@ SAID = {
     "lazy sampler": "does not give the same order again",
     "optimizer forgotten": "the Adam that steps in the loop is not given to it",
     "group added, first": "another optimizer, or other groups in it",
+    "iterator of its own": "a DataLoader that the loop is not given is read in its steps",
     "unseeded data": "does not give the same batches again",
 }
 
@@ -264,6 +265,13 @@ def test_what_is_not_exact_is_said_and_the_run_goes_on(said, case):
 def test_an_optimizer_of_one_step_belongs_to_nobody(said):
     """One that is made anew for each step, as in meta-learning, has no state that a loop could lose."""
     assert said["optimizer of one step"] == ["fine: 10"]
+
+
+@needs_torch
+@pytest.mark.parametrize("case", ["validation in a step", "both in a function"])
+def test_a_loader_that_belongs_to_its_step_or_to_the_loop_is_no_stray_one(said, case):
+    """One that is opened and read within a step, as a validation does, and those that the loop itself reads."""
+    assert said[case] == ["fine: 10"]
 
 
 @needs_torch

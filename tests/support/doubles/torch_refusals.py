@@ -318,6 +318,11 @@ def forgotten():
     told("list drawn anew", lambda: act("7", batches=[(x + 1, y) for x, y in pairs], model=given["model"]))
 
     told("group added, first", grow)
+    batches = iter(loader(batch_size=4))
+    told("iterator of its own", lambda: act("9", model=net(), body=lambda x, y: next(batches)))
+    told("validation in a step", lambda: act("10", model=net(), body=lambda x, y: list(loader())))
+    both = lambda: zip(loader(), loader(batch_size=4), strict=False)  # noqa: E731
+    told("both in a function", lambda: act("11", batches=both, model=net()))
     told("group added", grow)
 
 
