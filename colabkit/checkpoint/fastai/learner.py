@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.fastai import state
+from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.loose import LooseState
 from colabkit.errors import RunMismatchError
@@ -55,7 +56,7 @@ class LearnerState:
             tensors |= rng.at_epoch_start(self._begin)
         rest = state.capture_rest(self.learn, self.others)
         rest |= {
-            "loose": state.encode(self._loose.changed()),
+            "loose": encode(self._loose.changed(), "model"),
             "best_files": self._best_files.capture(self.others),
         }
         return tensors, pytree.flatten(rest, "fastai", tensors)
@@ -76,7 +77,7 @@ class LearnerState:
             state.apply(self.learn, self.others, saved.tensors, rest)
             if with_files:
                 self._best_files.restore(self.others, rest.get("best_files", {}))
-            self._loose.restore(state.decode(rest.get("loose", {})))
+            self._loose.restore(decode(rest.get("loose", {})))
             state.restore_generators(self.learn.dls, saved.tensors)
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
             raise RunMismatchError(

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import warnings
+from collections import deque
 from pathlib import Path
 
 warnings.simplefilter("ignore")
@@ -140,14 +141,15 @@ class Remembers(torch.nn.Module):
         super().__init__()
         self.seen = 0
         self.register_buffer("mean", torch.zeros(()), persistent=False)
-        self.last = None
+        self.last, self.recent = None, deque(maxlen=3)
 
     def forward(self, x):
         if self.training:
             self.seen += 1
+            self.recent.append(float(x.detach().mean()))
             self.last = (x.detach().mean(), self.mean.clone())
             self.mean.mul_(0.9).add_(self.last[0])
-        return x + self.mean + 0.01 * (self.seen % 7)
+        return x + self.mean + 0.01 * (self.seen % 7) + sum(self.recent) / 99
 
 
 def fit(case, learn, run, resume, kill):
