@@ -86,6 +86,13 @@ def build_by_a_step(model: Any, fit: Fit) -> None:
     rng.restore(random_states)
 
 
+def trace_anew(model: Any, fit: Fit | None) -> None:
+    """Let the functions of the model be made again: in their graphs stand arrays that are others now."""
+    model.test_function = model.predict_function = None
+    model.make_train_function(force=True)
+    build(model, fit)
+
+
 def has_own_step(model: Any) -> bool:
     """Tell whether the user has written the training step."""
     return not type(model).train_step.__module__.startswith("keras.")

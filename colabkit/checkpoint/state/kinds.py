@@ -107,9 +107,29 @@ def assign_keras(value: Any, saved: Any, place: str) -> None:
     for name, variable in now.items():
         if name in measured and tuple(variable.shape) == measured[name].shape:
             variable.assign(measured[name])
+    finalize_keras(value)
     if lost := sorted({name.split("/")[0] for name in measured if name not in now and measured[name].any()}):
         text = "%s: what %s has measured begins anew, as Keras makes such metrics at the first batch; weights are exact"
         warn(text, place, ", ".join(lost))
+
+
+def finalize_keras(value: Any) -> bool:
+    """Let layers make anew what they have made of their variables, as `adapt` does; says whether that is another.
+
+    Args:
+        value: A Keras model or layer whose variables were written; anything else is left alone.
+    """
+    changed = False
+    layers = value._flatten_layers() if hasattr(value, "_flatten_layers") else ()  # noqa: SLF001 - no public walk
+    for layer in layers:
+        if type(layer).__name__ == "Normalization" and hasattr(layer, "adapt_mean"):
+            from keras.ops import convert_to_numpy
+
+            before = [convert_to_numpy(each) for each in (layer.mean, layer.variance)]
+            layer.finalize_state()
+            after = [convert_to_numpy(each) for each in (layer.mean, layer.variance)]
+            changed |= any((old != new).any() for old, new in zip(before, after, strict=True))
+    return changed
 
 
 def _read(variable: Any) -> Any:

@@ -111,6 +111,8 @@ class ResumedFit(OfCallback):
                 self._unbuilt = False
             self._setup.compare(self._run.name, saved)
             self._host.compare(self._run.name, saved)
+            if self._host.keep_constants(self._run.name, saved, code_changed=self._setup.code_changed):
+                build.trace_anew(model, self._fit)
         seed = workers.seed(rng.peek() if options.seed is None else options.seed)
         self._data.attach(model, self._fit, saved, seed=seed, check_data=options.check_data)
         self._data.tell_draws(model)
@@ -275,7 +277,8 @@ class ResumedFit(OfCallback):
 
     def _restore(self, saved: Checkpoint) -> None:
         meta, progress, epochs = saved.meta, self._progress, self._callback.params["epochs"]
-        self._setup.restore_model(saved)
+        if self._setup.restore_model(saved):
+            build.trace_anew(self._model, self._fit)
         self._owed = saved
         progress.restore(meta)
         self._validation.restore(saved)

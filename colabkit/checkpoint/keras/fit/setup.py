@@ -11,6 +11,7 @@ from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.code_fingerprint import fingerprints
 from colabkit.checkpoint.state.checks import require_keys
+from colabkit.checkpoint.state.kinds import finalize_keras
 from colabkit.checkpoint.state.pytree import versions
 from colabkit.errors import RunMismatchError
 
@@ -47,6 +48,7 @@ class FitSetup(OfCallback):
 
     Attributes:
         changes: The settings that the code has changed since the checkpoint, as `place: before -> now`.
+        code_changed: Whether the source of the user's own classes and functions is another than then.
     """
 
     def __init__(self, callback: keras.callbacks.Callback, others: list[Any]) -> None:
@@ -55,6 +57,7 @@ class FitSetup(OfCallback):
         self._settings = state.settings(self._model, others)
         self._rates: dict[str, float] = {}
         self.changes: list[str] = []
+        self.code_changed = False
 
     def compare(self, run: str, saved: Checkpoint) -> None:
         """Refuse a checkpoint of another model, and tell what else was changed.
@@ -81,6 +84,7 @@ class FitSetup(OfCallback):
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", run, "; ".join(changed))
         before = meta.get("code", {})
         if changed := sorted(part for part, code in self._code.items() if before.get(part, code) != code):
+            self.code_changed = True
             warn("%s: the code changed since the checkpoint, of %s", run, ", ".join(changed))
         self._rates = state.changed_rates(self._model, meta["settings"], self._settings, saved.tensors)
 
@@ -104,10 +108,15 @@ class FitSetup(OfCallback):
             text = "%s: nothing is left to train, so the changes have no effect. A search trains each trial apart: %s"
             warn(text, name, 'run.phase("NAME").resume()')
 
-    def restore_model(self, saved: Checkpoint) -> None:
-        """Give the model what was saved; a learning rate that the code has changed since is the code's."""
+    def restore_model(self, saved: Checkpoint) -> bool:
+        """Give the model what was saved; a learning rate that the code has changed since is the code's.
+
+        Returns:
+            Whether its functions, where they are traced, hold values that are others now.
+        """
         state.apply(self._model, saved.tensors, groups=MODEL_GROUPS)
         state.set_rates(self._model, self._rates)
+        return finalize_keras(self._model)
 
     def meta(self) -> dict[str, Any]:
         """Describe the setup for a checkpoint."""

@@ -64,12 +64,17 @@ class HostState(OfCallback):
             "callbacks": callbacks,
             "data_state": data_state,
             "attributes": attributes,
+            "attribute_constants": self._own.constants(),
             "attribute_settings": self._own.settings(),
         }
 
     def compare(self, run: str, saved: Checkpoint) -> None:
         """Tell what the code sets otherwise, in the user's own objects, than when the state was written."""
         self._own.compare(run, saved.meta.get("attribute_settings") or {})
+
+    def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:
+        """Give back the arrays of layers that are others in this process; says whether one was."""
+        return self._own.keep_constants(run, saved, code_changed=code_changed)
 
     def restore(self, saved: Checkpoint) -> None:
         """Bring back what `fit` and the callbacks themselves have reset since `on_train_begin`."""

@@ -3,7 +3,9 @@
 It is in attributes of models, layers, losses, metrics, optimizers and callbacks, and in the closures and the variables
 of the notebook that the functions of a callback or a loss use. A value that has changed since the training began is
 saved, and given back in place; what cannot be saved is named. What means something in one process only is left as the
-new process made it: a moment of a clock, and the path of a file that is gone.
+new process made it: a moment of a clock, and the path of a file that is gone. An array of a layer, loss or optimizer
+that training leaves alone is saved, too: without a seed each process draws another one, as a mask of the features that
+a tree uses.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import keras
 import numpy as np
 
 from colabkit._internal.display.few import few
-from colabkit._internal.log import warn
+from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras.code_fingerprint import compiled_parts, is_the_users
 from colabkit.checkpoint.keras.host.own_places import MOST, Place, Walk
 from colabkit.checkpoint.keras.host.own_values import (
@@ -25,6 +27,7 @@ from colabkit.checkpoint.keras.host.own_values import (
     Stateful,
     as_torch,
     is_a_moment,
+    is_array,
     is_drawn,
     is_path_that_is_gone,
     mark_of,
@@ -38,6 +41,8 @@ from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from colabkit.checkpoint.format.file import Checkpoint
 
     Array = np.ndarray[Any, Any]
 
@@ -74,6 +79,8 @@ class OwnState:
         self._at_first: dict[str, Any] = {}
         self._settings: dict[str, str] = {}
         self._taken: set[str] = set()  # what holds weights of the model as it was before it was restored
+        self._constants: set[str] = set()  # arrays of layers, losses and the optimizer, which may have been drawn
+        self._new: set[str] = set()  # those of them that changed code makes otherwise
         self._settled: dict[str, Any] = {}
         self._restored: set[str] = set()
         self._moments: set[str] = set()
@@ -88,8 +95,49 @@ class OwnState:
             is_name = place.name.endswith((".name", "._name"))  # Keras counts them on in one process
             if not is_name and (text := setting_of(place.value)):
                 self._settings[place.name] = text
-            elif not isinstance(place.value, Assigned) and self._is_of_the_model(place.value):
+            elif isinstance(place.value, Assigned):
+                if not is_drawn(place.value):
+                    self._settings[place.name] = f"values {self._at_first[place.name][-1]}"
+            elif self._is_of_the_model(place.value):
                 self._taken.add(place.name)
+            elif is_array(place.value) and not place.name.startswith(("callback-", "metric-", "global-", "class-")):
+                self._constants.add(place.name)
+
+    def constants(self) -> list[str]:
+        """Name the arrays that training has left alone, of those that `capture` takes all the same."""
+        places = {place.name: place.value for place in self._places()}
+        known = sorted(self._constants & places.keys())
+        return [name for name in known if self._at_first[name] == mark_of(places[name])]
+
+    def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:
+        """Give back the arrays that training leaves alone, where they are others in this process; says whether one was.
+
+        Args:
+            run: The run's name.
+            saved: The checkpoint to go on from.
+            code_changed: The user has changed the code of the model: arrays that it makes otherwise are in effect.
+        """
+        states, constants = saved.meta.get("attributes") or {}, set(saved.meta.get("attribute_constants") or ())
+        other = []
+        for place in self._places():
+            if place.name in constants & self._constants & states.keys():
+                value = unplain(pytree.unflatten(states[place.name], saved.tensors))
+                if mark_of(value) != self._at_first[place.name]:
+                    other.append((place, value))
+        spoken = few(sorted({place.spoken for place, _ in other}), 5, between=", ")
+        if other and code_changed:
+            self._new |= {place.name for place, _ in other}
+            warn("%s: other arrays than when the state was saved, and in effect from now on: %s", run, spoken)
+            return False
+        for place, value in other:
+            place.write(value)
+            self._at_first[place.name] = mark_of(value)
+        if other:
+            text = (
+                "%s: kept as the run began with them: %s. Drawn or set otherwise, they make a training of its own: %s"
+            )
+            notify(text, run, spoken, 'run.phase("NAME").resume()')
+        return bool(other)
 
     def settings(self) -> dict[str, str]:
         """Give the plain values that the code has set and training has left alone, by their places."""
@@ -109,14 +157,14 @@ class OwnState:
             saved: What `settings` gave then.
         """
         spoken = {place.name: place.spoken for place in self._places()}
-        changed = [
-            f"{spoken[name]}: {saved[name]} -> {text}"
+        changed = {
+            f"{spoken[name]}: {saved[name]} -> {text}" if not text.startswith("values ") else f"{spoken[name]}: values"
             for name, text in self._settings.items()
             if name in spoken and saved.get(name, text) != text
-        ]
+        }
         if changed:
             text = "%s: changed since the state was saved, and in effect from now on: %s"
-            warn(text, run, few(changed, 5, between="; "))
+            warn(text, run, few(sorted(changed), 5, between="; "))
 
     def _is_of_the_model(self, value: Any) -> bool:
         arrays = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
@@ -144,7 +192,7 @@ class OwnState:
         states: dict[str, Any] = {}
         for place in self._places():
             mark = mark_of(place.value)
-            always = place.name in self._restored or place.name in self._taken or is_drawn(place.value)
+            always = place.name in self._restored | self._taken | self._constants or is_drawn(place.value)
             if not always and self._at_first.get(place.name, _NEW) == mark:
                 continue
             if place.name in self._moments or is_a_moment(place.value):
@@ -166,6 +214,8 @@ class OwnState:
         owners: dict[str, Any] = {}
         places = {place.name: place for place in self._places(owners)}
         for name, kept in states.items():
+            if name in self._new:
+                continue
             value = unplain(pytree.unflatten(kept, tensors))
             owner, _, attribute = name.rpartition(".")
             if isinstance(value, dict) and value.keys() == {STATE_DICT}:

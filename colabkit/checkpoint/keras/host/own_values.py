@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -101,6 +102,13 @@ def _is_tensor(value: Any) -> bool:
         return False
     root = type(value).__module__.split(".")[0]
     return root in ("tensorflow", "jax", "jaxlib", "torch") and (hasattr(value, "numpy") or root.startswith("jax"))
+
+
+def is_array(value: Any) -> bool:
+    """Tell whether a value is an array or a tensor of numbers, and not larger than a checkpoint should hold twice."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0 and not value.dtype.hasobject and value.nbytes <= _WHOLE
+    return _is_tensor(value) and len(value.shape) > 0 and math.prod(value.shape) <= _WHOLE // 4
 
 
 def is_value(value: Any) -> bool:

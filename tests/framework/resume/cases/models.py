@@ -110,7 +110,47 @@ class Siamese(keras.Model):
 model = Siamese()
 model.compile("adam")
 """
+FOREST = """
+class Tree(keras.Model):
+    def __init__(self, used=3):
+        super().__init__()
+        chosen = np.random.choice(6, used, replace=False)
+        self.mask = ops.convert_to_tensor(np.eye(6)[chosen], dtype="float32")
+        self.leaves = layers.Dense(3)
+    def call(self, inputs):
+        return self.leaves(ops.matmul(inputs, ops.transpose(self.mask)))
+class Forest(keras.Model):
+    def __init__(self, trees=3):
+        super().__init__()
+        self.trees = [Tree() for _ in range(trees)]
+    def call(self, inputs):
+        return sum(tree(inputs) for tree in self.trees)
+inputs = layers.Input((6,))
+forest = Forest()
+model = keras.Model(inputs, forest(layers.BatchNormalization()(inputs)))
+model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+"""
 CASES = {
+    "forest of trees, each of features drawn once": (
+        ALL,
+        DATA
+        + FOREST
+        + END.format(data="x, y")
+        + """
+loss = model.evaluate(x, y, verbose=0)
+COMPARE = ["loss", "[ops.convert_to_numpy(tree.mask).tolist() for tree in forest.trees]"]
+""",
+    ),
+    "layer of random Fourier features in NumPy": (
+        ALL,
+        layer("""
+    def __init__(self):
+        super().__init__()
+        self.waves = np.random.normal(size=(8, 4)).astype("float32")
+    def call(self, inputs):
+        return ops.sin(ops.matmul(inputs, self.waves))
+"""),
+    ),
     "VAE without call": (TF, vae()),
     "VAE, eager": (TF, vae(options=", run_eagerly=True")),
     "VAE that draws from tf.random": (TF, vae(noise="tf.random.normal(tf.shape(mean))")),

@@ -216,6 +216,17 @@ CASES = {
             + ")\n"
         ),
     ),
+    "normalisation, adapted to a sample without a seed": (
+        ALL,
+        script(
+            "normal = layers.Normalization()\nnormal.adapt(x[np.random.permutation(48)[:16]])\n"
+            "model = keras.Sequential([normal, layers.Dense(3)])\nmodel.compile('adam', "
+            + KINDS
+            + ")\nmodel.evaluate(x, y, verbose=0)\n"
+        )
+        + "\nmeasured = model.evaluate(x, y, verbose=0)\n"
+        + "COMPARE = ['measured', 'ops.convert_to_numpy(normal.mean).tolist()']\n",
+    ),
     "more augmentation layers": (
         ALL,
         PICTURES
