@@ -5,6 +5,7 @@ A module, an optimizer, a scheduler keeps being the same object; so do dicts and
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from colabkit.checkpoint.loop.attached import (
 from colabkit.checkpoint.loop.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
 from colabkit.checkpoint.loop.modules import ModulePart
 from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.state.kinds import finalize_keras
 from colabkit.errors import CheckpointError, RunMismatchError
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ _IF_IT_CHANGES = (
     "Where the training itself changes it (add_param_group, another optimizer, pruning), do that before it begins, "
     "with requires_grad_(False) for what waits, or make each part a phase: run.phase('fine-tune').loop(…)"
 )
+_STATE_OF_KERAS = ("variables", "assign", "state")  # of a model or an optimizer, a variable, a generator
 
 
 class Parts:
@@ -149,7 +152,7 @@ class Parts:
         if is_module(value):
             return {"module": self._module(value, place).take()}
         if _is_keras(value):
-            return {"keras": [np.array(each) for each in value.variables]}
+            return {"keras": [np.array(each) for each in _variables_of(value)], "trains": self._trained_by(value)}
         if _is_accelerator(value):
             return {"accelerator": [value.step, bool(value.gradient_state.sync_gradients)]}
         if (generator := take_generator(value, place)) is not None:
@@ -199,7 +202,7 @@ class Parts:
         if kind == "module":
             self._module(value, place).give(content)
         elif kind == "keras":
-            self._give_keras(value, content, place)
+            self._give_keras(value, content, place, trains=saved.get("trains"))
         elif kind == "generator":
             give_generator(value, content)
         elif kind == "accelerator":
@@ -230,17 +233,38 @@ class Parts:
                 hint=f"build it as it was, or open a run under another name. {_IF_IT_CHANGES}",
             ) from error
 
-    def _give_keras(self, value: Any, arrays: list[Any], place: str) -> None:
-        if len(value.variables) < len(arrays) and hasattr(value, "build") and hasattr(value, "apply_gradients"):
-            models = [one for one in flat(self._given) if _is_keras(one) and hasattr(one, "trainable_variables")]
-            for model in (one for one in models if one is not value and hasattr(one, "layers")):
-                value.build(model.trainable_variables)
-                break
-        shapes = [tuple(each.shape) for each in value.variables]
+    def _trained_by(self, optimizer: Any) -> list[list[int]]:
+        """Tell which variables of the given models an optimizer trains: the model's number, and theirs in it."""
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        variables = getattr(inner, "_trainable_variables", None) if hasattr(inner, "apply_gradients") else None
+        numbers: dict[int, list[int]] = {}
+        for number, model in enumerate(self._keras_models()):
+            for at, variable in enumerate(_variables_of(model)):
+                numbers.setdefault(id(variable), [number, at])
+        trained = [numbers.get(id(variable)) for variable in variables or ()]
+        return [each for each in trained if each is not None] if None not in trained else []
+
+    def _keras_models(self) -> list[Any]:
+        given = [one for one in flat(self._given) if _is_keras(one)]
+        return [one for one in given if not hasattr(one, "apply_gradients")]
+
+    def _give_keras(self, value: Any, arrays: list[Any], place: str, *, trains: list[list[int]] | None) -> None:
+        if hasattr(value, "build") and hasattr(value, "apply_gradients") and len(value.variables) < len(arrays):
+            models = self._keras_models()
+            if trains:
+                value.build([_variables_of(models[number])[at] for number, at in trains])
+            elif layered := [one for one in models if hasattr(one, "layers") and hasattr(one, "trainable_variables")]:
+                value.build(layered[0].trainable_variables)
+        variables = _variables_of(value)
+        shapes = [tuple(each.shape) for each in variables]
         if shapes != [tuple(array.shape) for array in arrays]:
-            raise self._differs(f"{place} has {len(shapes)} variables", f"the run has saved {len(arrays)}, or others")
-        for variable, array in zip(value.variables, arrays, strict=True):
+            raise self._differs(
+                f"{place} has {len(shapes)} variables",
+                f"the run has saved {len(arrays)}" + (" of other shapes" if len(arrays) == len(shapes) else ""),
+            )
+        for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
+        finalize_keras(value)
 
     def _module(self, value: Any, place: str) -> ModulePart:
         if id(value) not in self._modules:
@@ -278,7 +302,14 @@ class Parts:
 def _is_keras(value: Any) -> bool:
     module = type(value).__module__
     known = any(kind.__module__.startswith(("keras.", "tensorflow.")) for kind in type(value).__mro__)
-    return not module.startswith("torch") and known and hasattr(value, "variables")
+    return not module.startswith("torch") and known and any(map(functools.partial(hasattr, value), _STATE_OF_KERAS))
+
+
+def _variables_of(value: Any) -> list[Any]:
+    """List the variables of a thing of Keras or TensorFlow: a variable is its own, and a generator has one."""
+    if hasattr(value, "variables"):
+        return list(value.variables)
+    return [value if hasattr(value, "assign") else getattr(value, "_state_var", None) or value.state]
 
 
 def is_generator(value: Any) -> bool:
