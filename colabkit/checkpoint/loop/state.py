@@ -177,6 +177,14 @@ class LoopState(Resumable):
         if epochs != meta["epochs"] and not meta["complete"]:
             self._warn("%s: %s epochs instead of %s; a schedule over them differs", epochs, meta["epochs"])
 
+    def _tell_draws(self, words: str) -> None:
+        self._warn(
+            "%s: the loop draws from %s, whose state cannot be saved, so a continued run is not the same bit for bit. "
+            "To be exact, draw from keras.random or NumPy; what is drawn outside of a tf.function is exact after "
+            "tf.random.set_seed(1)",
+            words,
+        )
+
     def _shares_out(self, saved: SavedState) -> bool:
         return self.source.replicas is not None and "world size" in saved.meta["data"]
 

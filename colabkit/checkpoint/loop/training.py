@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import warn
+from colabkit._patches import tensorflow_random
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.reader import left_by_break
 from colabkit.checkpoint.loop.state import LoopState
@@ -95,6 +96,7 @@ class LoopTraining(LoopState):
         if self.shows and self._is_chief:
             self.view.open_display(epochs=self.place.epochs)
         self._watch()
+        tensorflow_random.watch(self._tell_draws)
 
     def next_epoch(self) -> bool:
         """Go to the next epoch, and save or stop where that is due; says whether the loop goes on."""
@@ -131,6 +133,7 @@ class LoopTraining(LoopState):
         if self.phase is LoopPhase.IDLE:
             return
         self.phase = LoopPhase.IDLE
+        tensorflow_random.unwatch()
         self._signals.restore()
         self._batches.close()
         self._gradients.release()

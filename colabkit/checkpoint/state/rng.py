@@ -1,4 +1,4 @@
-"""The states of the global random generators of Python, NumPy, torch and Keras, which a user's code may draw from."""
+"""The states of the global random generators that a user may draw from: Python, NumPy, torch, TensorFlow and Keras."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def capture() -> dict[str, Array]:
         "rng/numpy_gauss": np.array([cached]),
         **_capture_torch(),
         **_capture_keras(),
+        **_capture_tensorflow(),
     }
 
 
@@ -40,6 +41,8 @@ def restore(tensors: Mapping[str, Array]) -> None:
     words = tensors["rng/numpy"]
     np.random.set_state(("MT19937", words[:-2], int(words[-2]), int(words[-1]), float(tensors["rng/numpy_gauss"][0])))
     _restore_torch(tensors)
+    if "rng/tensorflow" in tensors and (generator := _tensorflow_generator()) is not None:
+        generator.setstate((3, tuple(int(word) for word in tensors["rng/tensorflow"]), None))
 
 
 def at_epoch_start(states: Mapping[str, Array]) -> dict[str, Array]:
@@ -89,6 +92,20 @@ def _capture_keras() -> dict[str, Array]:
         return {}
     keras = sys.modules["keras"]
     return {"rng/keras": np.array(keras.ops.convert_to_numpy(state))}
+
+
+def _capture_tensorflow() -> dict[str, Array]:
+    generator = _tensorflow_generator()
+    return {} if generator is None else {"rng/tensorflow": np.array(generator.getstate()[1], np.uint32)}
+
+
+def _tensorflow_generator() -> random.Random | None:
+    """Find what gives the seeds of eager operations after `tf.random.set_seed`; None without such a seed."""
+    module = sys.modules.get("tensorflow.python.eager.context")
+    if module is None:
+        return None
+    generator: random.Random | None = getattr(module.context(), "_rng", None)
+    return generator
 
 
 def _keras_state(*, make: bool) -> Any:

@@ -71,6 +71,22 @@ run.close()
 history = None
 COMPARE = ["losses"]
 """
+TASKS = """
+import tensorflow as tf
+{seed}
+model = classifier()
+optimizer, history, seen = keras.optimizers.SGD(0.1), None, []
+for turn in ck.open_run(RUN).loop(range(8), model=model, optimizer=optimizer, seen=seen):
+    before, rows = model.get_weights(), random.sample(range(48), 12)
+    for inputs, targets in tf.data.Dataset.from_tensor_slices((x[rows], y[rows])).shuffle(12).batch(3):
+        noisy = inputs + tf.random.normal(tf.shape(inputs), stddev=0.1)
+        with tf.GradientTape() as tape:
+            loss = keras.losses.sparse_categorical_crossentropy(targets, model(noisy), from_logits=True)
+        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights))
+    model.set_weights([old + (new - old) * (1 - turn / 8) for old, new in zip(before, model.get_weights())])
+    seen.append(float(tf.reduce_mean(loss)))
+COMPARE = ["seen"]
+"""
 CASES = {
     "freeze, fit, thaw, fit in phases": (
         ALL,
@@ -234,6 +250,72 @@ history = model.fit(x, y, epochs=2, batch_size=8, callbacks=[run.phase("classifi
         + "model = classifier(layers.Dropout(0.2))\nhistory = model.fit(x, y, epochs=3, batch_size=8, callbacks=[ck.open_run(RUN).resume(at='epoch')])\n",
     ),
     "train_on_batch with run.save": (ALL, DATA + ON_BATCH),
+    "GAN with two models and two optimizers, by run.loop": (
+        TF,
+        DATA
+        + """
+import tensorflow as tf
+maker = keras.Sequential([layers.Input((6,)), layers.Dense(6), layers.Dropout(0.5)])
+critic = keras.Sequential([layers.Input((12,)), layers.Dense(4), layers.Dense(1)])
+g_optimizer, d_optimizer = keras.optimizers.Adam(0.01, beta_1=0.5), keras.optimizers.Adam(0.02, beta_1=0.5)
+@tf.function
+def step(real):
+    with tf.GradientTape() as g_tape, tf.GradientTape() as d_tape:
+        fake = maker(real, training=True)
+        yes, no = critic(tf.concat([real, real], 1)), critic(tf.concat([real, fake], 1))
+        g_loss, d_loss = ops.mean(ops.softplus(-no)), ops.mean(ops.softplus(-yes)) + ops.mean(ops.softplus(no))
+    for tape, loss, part, by in ((g_tape, g_loss, maker, g_optimizer), (d_tape, d_loss, critic, d_optimizer)):
+        by.apply_gradients(zip(tape.gradient(loss, part.trainable_variables), part.trainable_variables))
+    return g_loss
+model, history, losses = maker, None, []
+model.optimizer = None
+batches = [x[at:at + 8] for at in range(0, 48, 8)]
+parts = {"maker": maker, "critic": critic, "g_optimizer": g_optimizer, "d_optimizer": d_optimizer}
+for real in ck.open_run(RUN).loop(batches, epochs=2, losses=losses, **parts):
+    losses.append(float(step(real)))
+COMPARE = ["losses", "[[each.numpy().tolist() for each in part.variables] for part in parts.values()]"]
+""",
+    ),
+    "an image that is a variable, by run.loop": (
+        TF,
+        DATA
+        + """
+import tensorflow as tf
+image, seen = tf.Variable(x[:8]), []
+optimizer = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.9))
+@tf.function
+def gradient():
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(tf.reduce_mean(image, 0) - x[9]))
+    return tape.gradient(loss, image)
+for number in ck.open_run(RUN).loop(range(8), image=image, optimizer=optimizer, seen=seen):
+    optimizer.apply_gradients([(gradient(), image)])
+    seen.append(float(image[0, 0]))
+model, history = classifier(), None
+model.set_weights([np.zeros(each.shape) for each in model.weights])
+COMPARE = ["seen", "image.numpy().tolist()", "int(optimizer.iterations)"]
+""",
+    ),
+    "meta-learning on tasks drawn in the loop, by run.loop": (TF, DATA + TASKS.format(seed="pass")),
+    "meta-learning on tasks drawn in the loop, seeded": (TF, DATA + TASKS.format(seed="tf.random.set_seed(1)")),
+    "tf.random in a tf.function, by run.loop": (
+        TF,
+        DATA
+        + """
+import tensorflow as tf
+model = classifier()
+optimizer = keras.optimizers.Adam(0.01)
+@tf.function
+def step(inputs, targets):
+    with tf.GradientTape() as tape:
+        noisy = inputs + tf.random.normal(tf.shape(inputs), stddev=0.1)
+        loss = keras.losses.sparse_categorical_crossentropy(targets, model(noisy), from_logits=True)
+    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights))
+batches, history = [(x[at:at + 8], y[at:at + 8]) for at in range(0, 48, 8)], None
+for inputs, targets in ck.open_run(RUN).loop(batches, epochs=2, model=model, optimizer=optimizer):
+    step(inputs, targets)
+""",
+    ),
     "a loop of torch with run.loop": (
         TORCH,
         DATA
