@@ -64,7 +64,7 @@ class HostState(OfCallback):
             "callbacks": callbacks,
             "data_state": data_state,
             "attributes": attributes,
-            "attribute_constants": self._own.constants(),
+            "attribute_constants": self._own.constants,
             "attribute_settings": self._own.settings(),
         }
 

@@ -57,6 +57,9 @@ class OwnState:
         model: The model.
         callbacks: The callbacks by their names; those with `get_state()` or `stateless = True` are left alone.
         known: Gives the variables that are saved otherwise.
+
+    Attributes:
+        constants: The arrays that training has left alone, of those that `capture` took last.
     """
 
     def __init__(self, model: Any, callbacks: Mapping[str, Any], known: Callable[[], Iterable[Any]]) -> None:
@@ -79,6 +82,7 @@ class OwnState:
         self._at_first: dict[str, Any] = {}
         self._settings: dict[str, str] = {}
         self._taken: set[str] = set()  # what holds weights of the model as it was before it was restored
+        self.constants: list[str] = []
         self._constants: set[str] = set()  # arrays of layers, losses and the optimizer, which may have been drawn
         self._new: set[str] = set()  # those of them that changed code makes otherwise
         self._settled: dict[str, Any] = {}
@@ -102,12 +106,6 @@ class OwnState:
                 self._taken.add(place.name)
             elif is_array(place.value) and not place.name.startswith(("callback-", "metric-", "global-", "class-")):
                 self._constants.add(place.name)
-
-    def constants(self) -> list[str]:
-        """Name the arrays that training has left alone, of those that `capture` takes all the same."""
-        places = {place.name: place.value for place in self._places()}
-        known = sorted(self._constants & places.keys())
-        return [name for name in known if self._at_first[name] == mark_of(places[name])]
 
     def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:
         """Give back the arrays that training leaves alone, where they are others in this process; says whether one was.
@@ -190,11 +188,15 @@ class OwnState:
             tensors: Arrays are added here, under names that begin with `attributes/`.
         """
         states: dict[str, Any] = {}
+        self.constants = []
+        named = self._restored | self._taken | self._constants
         for place in self._places():
             mark = mark_of(place.value)
-            always = place.name in self._restored | self._taken | self._constants or is_drawn(place.value)
-            if not always and self._at_first.get(place.name, _NEW) == mark:
-                continue
+            always = place.name in named or is_drawn(place.value)
+            if self._at_first.get(place.name, _NEW) == mark:
+                if not always:
+                    continue
+                self.constants += [place.name] if place.name in self._constants else []
             if place.name in self._moments or is_a_moment(place.value):
                 continue
             own: dict[str, Array] = {}

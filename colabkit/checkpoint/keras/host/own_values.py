@@ -294,7 +294,12 @@ def give_back(now: Any, write: Callable[[Any], None], value: Any) -> None:
     elif isinstance(now, deque) and isinstance(value, deque):
         now.clear()
         now.extend(value)
-    elif isinstance(now, np.ndarray) and isinstance(value, np.ndarray) and now.shape == value.shape:
+    elif (
+        isinstance(now, np.ndarray)
+        and isinstance(value, np.ndarray)
+        and now.shape == value.shape
+        and now.flags.writeable
+    ):
         now[...] = value
     else:
         write(value)

@@ -147,6 +147,7 @@ COMPARE = ["loss", "[ops.convert_to_numpy(tree.mask).tolist() for tree in forest
     def __init__(self):
         super().__init__()
         self.waves = np.random.normal(size=(8, 4)).astype("float32")
+        self.waves.flags.writeable = False  # as of a tensor that NumPy reads
     def call(self, inputs):
         return ops.sin(ops.matmul(inputs, self.waves))
 """),
