@@ -150,15 +150,15 @@ class Downloader:
         if self._part.resumable and not self._may_resume(self._part.validator):
             self._part.reset()  # nothing tells whether these bytes still belong to the file
         self._verification.reset()
-        response = self._requester.first_response()
-        try:
-            response = self._receive(response)
-        finally:
-            response.close()
+        response = self._receive(self._requester.first_response())
+        response.close()
         return self._verified(response)
 
     def _receive(self, response: Response) -> Response:
-        """Read an answer to its end, and ask for the rest as often as the connection breaks; return the last one."""
+        """Read an answer to its end, and ask for the rest as often as the connection breaks; return the last one.
+
+        Each is closed before the next is asked for, and the last one where it is refused.
+        """
         broken = _BrokenAnswers()
         while True:
             self._at = 0
@@ -177,6 +177,9 @@ class Downloader:
                 self._requester.renew_if_further(self._part.size or response.total)
                 self._requester.wait_or_raise(error)
                 response = self._requester.first_response()
+            except BaseException:
+                response.close()
+                raise
             else:
                 return response
 

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from colabkit._engine import downloader
+from colabkit._http.wire import Answer
 from colabkit._internal.retry import Backoff
 from colabkit.errors import ExistsError, IntegrityError, NotFoundError, TransferError
 from colabkit.testing.http import Fault, FaultServer, Page, Resource
@@ -116,8 +117,13 @@ def test_a_redirect_to_a_nameless_address_keeps_the_written_name(server, tmp_pat
     assert fetch(server.url(written), f"{tmp_path}/", progress=False).name == named
 
 
-def test_a_part_that_is_called_the_whole_is_not_the_file(odd, blob, tmp_path):
-    """A server that answers a range with 200, a part and no Content-Range: the whole is asked for without a range."""
+def test_a_part_that_is_called_the_whole_is_not_the_file(odd, blob, tmp_path, monkeypatch):
+    """A server that answers a range with 200, a part and no Content-Range: the whole is asked for without a range.
+
+    No connection stays open behind an answer that was refused, until Python happens to collect it.
+    """
+    answers, made = [], Answer.__init__
+    monkeypatch.setattr(Answer, "__init__", lambda self, *of: (made(self, *of), answers.append(self))[0])
     data = blob(4 * MIB)
     whole = odd.put("a.bin", data, Fault(kind="reset", at=3 * MIB))
     part = Resource(data=data[3 * MIB :], etag=whole.etag, faults=[Fault(kind="whole", times=9)])
@@ -127,6 +133,7 @@ def test_a_part_that_is_called_the_whole_is_not_the_file(odd, blob, tmp_path):
 
     odd.answer = answer
     assert fetch(odd.url("a.bin"), tmp_path / "a.bin", progress=False).read_bytes() == data
+    assert [each.isclosed() for each in answers] == [True] * 3
 
 
 @pytest.mark.parametrize("status", [300, 301, 303, 307, 308])
