@@ -191,7 +191,8 @@ def fit(case, learn, run, resume, kill):
 def train(folder, case, where):
     """Train to the end or to the kill."""
     torch.set_num_threads(1)
-    own = int.from_bytes(os.urandom(4), "little") if os.path.exists(folder) else 0  # users set no seed
+    # Users set no seed; a training that was killed before it saved anything begins anew, with the numbers of the first.
+    own = int.from_bytes(os.urandom(4), "little") if any(Path(folder).rglob("*.safetensors")) else 0
     torch.manual_seed(own), np.random.seed(own), random.seed(own)
     digits = datasets.sample()
     learn = learner(case, digits, folder)
