@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from colabkit.testing._colab.kernel import PATIENCE, Kernel
-from colabkit.testing._colab.machine import Machine
 from colabkit.testing._colab.page import Page
+from colabkit.testing.colab_machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

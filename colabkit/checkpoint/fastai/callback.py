@@ -134,9 +134,8 @@ class ResumeLearner:
         self._saver.time.go_on(meta["seconds"])
         self.resumed_from = {"epoch": place.epoch, "step": place.step_in_epoch}
         if meta["complete"] and epochs <= meta["epochs"]:
-            notify(
-                "%s: already trained for %s epochs; ask for more to continue%s", name, meta["epoch"], self._or_phase()
-            )
+            text = "%s: already trained for %s epochs; ask for more to continue%s"
+            notify(text, name, meta["epoch"], self._fits.or_another())
             place.epoch = epochs
         elif place.step_in_epoch:
             notify("%s: continuing in epoch %s of %s after step %s", name, place.epoch + 1, epochs, place.step_in_epoch)
@@ -153,13 +152,6 @@ class ResumeLearner:
             warn("%s: %s epochs instead of %s; a schedule over them differs", name, epochs, meta["epochs"])
         self._state.give(saved, run=name, with_files=True)
         self._begun = saved if place.step_in_epoch or place.epoch >= epochs else None
-
-    def _or_phase(self) -> str:
-        """Say how to train once more what this process has trained, as progressive resizing does with other data."""
-        name = self._given.name
-        return (
-            f", or take {name}.phase('second').resume_fastai() for another fit" if self._fits.was_trained_here else ""
-        )
 
     def _with_events(self, part: Callable[[], None], kind: str, *rest: Any) -> None:
         """Run a part of fastai's loop as `Learner._with_events` does, or pass over what is done."""

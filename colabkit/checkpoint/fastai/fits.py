@@ -93,6 +93,12 @@ class RunFits:
         passed.append(fit)
         return kind, saved
 
+    def or_another(self) -> str:
+        """Say how to train once more what this process has trained, as progressive resizing does with other data."""
+        if not self.was_trained_here:
+            return ""
+        return f", or take {self._run.name}.phase('second').resume_fastai() for another fit"
+
     def _identities_of(self, meta: Mapping[str, Any], fit: str) -> list[str]:
         """Return those of a checkpoint; one of version 0.1 says no more than how many fits came before."""
         before = meta["fit"]

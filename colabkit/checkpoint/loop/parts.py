@@ -28,7 +28,7 @@ from colabkit.checkpoint.state.kinds import finalize_keras
 from colabkit.errors import CheckpointError, RunMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _IF_IT_CHANGES = (
     "Where the training itself changes it (add_param_group, another optimizer, pruning), do that before it begins, "
@@ -152,7 +152,8 @@ class Parts:
         if is_module(value):
             return {"module": self._module(value, place).take()}
         if _is_keras(value):
-            return {"keras": [np.array(each) for each in _variables_of(value)], "trains": self._trained_by(value)}
+            variables = [np.array(each) for each in _variables_of(value)]
+            return {"keras": variables, "trains": _trained_by(value, self._keras_models())}
         if _is_accelerator(value):
             return {"accelerator": [value.step, bool(value.gradient_state.sync_gradients)]}
         if (generator := take_generator(value, place)) is not None:
@@ -233,17 +234,6 @@ class Parts:
                 hint=f"build it as it was, or open a run under another name. {_IF_IT_CHANGES}",
             ) from error
 
-    def _trained_by(self, optimizer: Any) -> list[list[int]]:
-        """Tell which variables of the given models an optimizer trains: the model's number, and theirs in it."""
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        variables = getattr(inner, "_trainable_variables", None) if hasattr(inner, "apply_gradients") else None
-        numbers: dict[int, list[int]] = {}
-        for number, model in enumerate(self._keras_models()):
-            for at, variable in enumerate(_variables_of(model)):
-                numbers.setdefault(id(variable), [number, at])
-        trained = [numbers.get(id(variable)) for variable in variables or ()]
-        return [each for each in trained if each is not None] if None not in trained else []
-
     def _keras_models(self) -> list[Any]:
         given = [one for one in flat(self._given) if _is_keras(one)]
         return [one for one in given if not hasattr(one, "apply_gradients")]
@@ -310,6 +300,18 @@ def _variables_of(value: Any) -> list[Any]:
     if hasattr(value, "variables"):
         return list(value.variables)
     return [value if hasattr(value, "assign") else getattr(value, "_state_var", None) or value.state]
+
+
+def _trained_by(optimizer: Any, models: Sequence[Any]) -> list[list[int]]:
+    """Tell which variables of the given models an optimizer of Keras trains: the model's number, and theirs in it."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    variables = getattr(inner, "_trainable_variables", None) if hasattr(inner, "apply_gradients") else None
+    numbers: dict[int, list[int]] = {}
+    for number, model in enumerate(models):
+        for at, variable in enumerate(_variables_of(model)):
+            numbers.setdefault(id(variable), [number, at])
+    trained = [numbers.get(id(variable)) for variable in variables or ()]
+    return [each for each in trained if each is not None] if None not in trained else []
 
 
 def is_generator(value: Any) -> bool:

@@ -14,6 +14,7 @@ from colabkit.accelerator import torch as processes
 from colabkit.checkpoint.loop.data.rows import check_samples
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
+from colabkit.checkpoint.loop.structure import BuiltStructure
 from colabkit.checkpoint.policy import BestSoFar
 from colabkit.checkpoint.policy.save_clock import SaveClock
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
@@ -68,8 +69,7 @@ class Resumable:
         self._data: dict[str, Any] = {}
         self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
         self._resume: SavedState | None = None
-        self._structure: list[Any] | None = None  # at the start
-        self._is_rebuilt = False
+        self._structure = BuiltStructure()
         self._save_clock = SaveClock(run.name, run.every)
         self._time = TrainingTime()
         self._signals = StopSignals(self._is_running, limit=limit)
@@ -205,7 +205,7 @@ class Resumable:
         """
         assert self._parts is not None  # noqa: S101 - made at the start
         step = self._steps_done()
-        self._tell_if_rebuilt()
+        self._structure.tell_changes(self._parts, self._warn, is_rebuilt_later=self._rebuilds_itself())
         state = pytree.flatten(tree, "state", tensors)
         if ranks := self._workers.collect(tensors, state):
             meta |= {"ranks": ranks, "workers": self._workers.count}
@@ -224,21 +224,6 @@ class Resumable:
         if self._best.is_new:
             wait_until_written(self._run)  # a state that waits may be replaced by the next one
         self._note_saved()
-
-    def _tell_if_rebuilt(self) -> None:
-        """Say once that a later process, which begins with what was built at the start, cannot go on from here."""
-        assert self._parts is not None  # noqa: S101 - made at the start
-        now = self._parts.structure()
-        if self._structure is None:
-            self._structure = now
-        elif self._structure != now and not (self._is_rebuilt or self._rebuilds_itself()):
-            self._is_rebuilt = True
-            self._warn(
-                "%s: the training has changed how its model or optimizer is built (%s). A killed run goes on from here "
-                "only where your lines build it so before the training begins; else make each part a phase: "
-                "run.phase('fine-tune').loop(…)",
-                "another optimizer, or other groups in it" if now[0] != self._structure[0] else "other parameters",
-            )
 
     def _note_saved(self) -> None:
         """Count the interval to the next save from now on."""

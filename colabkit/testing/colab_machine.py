@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from colabkit.testing.web import World
 
 USER = "user-consent"
-_DOUBLES = Path(__file__).parents[1] / "doubles" / "colab"
+_DOUBLES = Path(__file__).parent / "doubles" / "colab"
 
 MOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
     "policy": ("The domain policy has disabled Drive File Stream", "DriveFS is disabled by policy"),
