@@ -16,7 +16,7 @@ def test_a_loop_tells_where_its_time_goes(tmp_path, caplog, monkeypatch):
 
     def batches():
         for number in range(4):
-            time.sleep(0.02)
+            time.sleep(0.1)  # of a machine that is busy, computing takes its time, too
             yield number
 
     loop = run.loop(batches, epochs=2, state=state)
