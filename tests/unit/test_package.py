@@ -62,8 +62,9 @@ print(json.dumps(sorted(set(sys.modules) - before - {"json", "json.decoder", "js
 BASE_ONLY = """
 import importlib.machinery, importlib.metadata, sys
 from packaging.requirements import Requirement
+from colabkit._version import DISTRIBUTION
 
-requires = [Requirement(text) for text in importlib.metadata.requires("colabkit")]
+requires = [Requirement(text) for text in importlib.metadata.requires(DISTRIBUTION)]
 hidden = {one.name.replace("-", "_") for one in requires if one.marker} - {
     one.name.replace("-", "_") for one in requires if not one.marker
 }
