@@ -88,9 +88,9 @@ def plan(
     is_free = not (backends.loaded or backends.env.get(VARIABLE))
     kept = begun if is_free and begun in backends.installed else None
     chosen = strategy(kept or "auto", mixed_precision="auto" if sprint else False)
-    faster = reference.FASTEST_ON_CPU or ""
-    if not is_free or begun or recipe == "tutorial" or chosen.device != "cpu" or faster not in backends.installed:
-        faster = ""
+    faster = ""
+    if is_free and not begun and recipe != "tutorial" and chosen.device == "cpu":
+        faster = next((name for name in backends.installed if name == reference.FASTEST_ON_CPU != chosen.backend), "")
     changes = []
     most = reference.STEPS_AT_ONCE if recipe != "tutorial" and chosen.backend != "torch" else None
     if most:
@@ -116,7 +116,7 @@ def plan(
         learning_rate=sprint.learning_rate if sprint else None,
         policy=policy,
         changes=tuple(changes),
-        faster=faster if faster != chosen.backend else "",
+        faster=faster,
     )
 
 

@@ -147,19 +147,21 @@ def read_condition(text: str) -> Condition:
 
 
 def _any(words: list[str]) -> Condition:
-    parts = [_all(words)]
-    while words[:1] == ["or"]:
-        del words[0]
-        parts.append(_all(words))
+    parts = _parts(words, "or", _all)
     return lambda file: any(part(file) for part in parts)
 
 
 def _all(words: list[str]) -> Condition:
-    parts = [_term(words)]
-    while words[:1] == ["and"]:
-        del words[0]
-        parts.append(_term(words))
+    parts = _parts(words, "and", _term)
     return lambda file: all(part(file) for part in parts)
+
+
+def _parts(words: list[str], between: str, read: Callable[[list[str]], Condition]) -> list[Condition]:
+    parts = [read(words)]
+    while words[:1] == [between]:
+        del words[0]
+        parts.append(read(words))
+    return parts
 
 
 def _term(words: list[str]) -> Condition:

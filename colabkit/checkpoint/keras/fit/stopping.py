@@ -48,7 +48,7 @@ class FitStopping:
     @property
     def is_asked_in_time(self) -> bool:
         """As `is_asked`, but for a time that was over before a step was trained: the epoch ends at least."""
-        return self.is_asked and not (self._signals.received == TIME_OVER and self._progress.step == self._begun_at)
+        return self.is_asked and not (self.is_time_over and self._progress.step == self._begun_at)
 
     @property
     def is_time_over(self) -> bool:
