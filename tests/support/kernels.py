@@ -57,11 +57,13 @@ class KernelSet:
         uv = find_uv()
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, self.path], check=True)
         self.install(*self.packages, *_RUNNERS, f"numpy=={self.numpy}")
+        # jsonschema takes it where it is there, and each import then compiles a grammar for two seconds.
+        subprocess.run([find_uv(), "pip", "uninstall", "--quiet", "--python", self.python, "rfc3987-syntax"], check=True)
         (self.path / "colabkit-kernel-set.txt").write_text("\n".join(self.packages))
 
     def install(self, *requirements: str) -> None:
         """Install into it, past colabkit."""
-        command = [find_uv(), "pip", "install", "--quiet", "--python", self.python, *requirements]
+        command = [find_uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", self.python, *requirements]
         subprocess.run(command, check=True)
 
 
