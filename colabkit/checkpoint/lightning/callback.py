@@ -133,11 +133,8 @@ class ResumeLightning(Resumable):
             if self._view is not None:
                 self._view.end_epoch(self._steps_done())
             self._save(complete=True)
-            self._run.tell(
-                "ended",
-                f"is trained, {trainer.current_epoch} epoch{'s' * (trainer.current_epoch != 1)}",
-                plain(progress.of_epoch(trainer)),
-            )
+            epochs = f"{trainer.current_epoch} epoch{'s' * (trainer.current_epoch != 1)}"
+            self._run.tell("ended", f"is trained, {epochs}", plain(progress.of_epoch(trainer)))
         self._meet()
         self._release()
 
@@ -198,10 +195,10 @@ class ResumeLightning(Resumable):
             self._view.begin_epoch(done=saved.meta["step_in_epoch"] if saved is not None else 0)
         if saved is not None:
             self._give(saved)  # again: the beginning has changed a part
+            self._gradients.give(saved.tree()["gradients"])
             if saved.meta["complete"]:
                 progress.begin_another_epoch(trainer)  # more of them were asked for
-            self._gradients.give(saved.tree()["gradients"])
-            if not saved.meta["complete"]:
+            else:
                 saved.restore_random()
         if saved is not None and saved.meta["step_in_epoch"]:
             self._go_to(fetcher, saved)
@@ -255,17 +252,14 @@ class ResumeLightning(Resumable):
         raise StopIteration  # the end of the data, for the loop over the batches
 
     def _is_running(self, frame: FrameType | None) -> bool:
-        if self._trainer is None:
-            return False
-        loop = self._trainer.fit_loop
-        return frame_of_method("run", of=lambda owner: owner is loop, frame=frame) is not None
+        loop = getattr(self._trainer, "fit_loop", None)
+        return loop is not None and frame_of_method("run", of=lambda owner: owner is loop, frame=frame) is not None
 
     # ---- saving and restoring ----
 
     def _steps_done(self) -> int:
         """Batches of all epochs that are done."""
-        total: int = self._trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        return total
+        return int(self._trainer.fit_loop.epoch_loop.batch_progress.total.completed)
 
     def _rebuilds_itself(self) -> bool:
         return any(map(progress.adds_groups, self._trainer.callbacks))
