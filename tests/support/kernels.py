@@ -19,6 +19,7 @@ FOLDER = "COLABKIT_TEST_KERNELS"
 _RUNNERS = ("nbclient", "nbconvert", "papermill", "uv")
 _HERE = Path(__file__).resolve().parent
 _folder = Path(os.environ.get(FOLDER) or _HERE / ".kernels")  # read now: a test's home is not the user's
+_cache = os.environ.get("UV_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "uv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class KernelSet:
     def install(self, *requirements: str) -> None:
         """Install into it, past colabkit."""
         command = [find_uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", self.python, *requirements]
-        subprocess.run(command, check=True)
+        subprocess.run(command, check=True, env=uv_environment())
 
 
 SETS = {
@@ -105,6 +106,11 @@ def find_uv() -> str:
     import uv
 
     return uv.find_uv_bin()
+
+
+def uv_environment() -> dict[str, str]:
+    """Return the environment for a uv that asks the index of this machine: packages once for all tests, a Python never."""
+    return {**os.environ, "UV_CACHE_DIR": str(_cache), "UV_PYTHON_DOWNLOADS": "never"}
 
 
 def build_command(name: str) -> str:

@@ -28,7 +28,7 @@ class Killed:
     """Ends the process at a step, from the third one on with a state of the run on the disk where it is named."""
 
     def __init__(self, where, folder=None):
-        self.states = None if folder is None else Path(folder, "checkpoints")
+        self.states = None if folder is None else Path(folder)
         step, _, place = (where or "0").partition("/")
         self.step = 0 if step.startswith("t") else int(step)
         self.number = int(place) if place.isdigit() else signal.SIGKILL
@@ -38,7 +38,7 @@ class Killed:
         """Come by a place."""
         if step == self.step and place == self.place:
             until = time.monotonic() + 60
-            while self.states and step > 2 and not any(self.states.glob("step-*")) and time.monotonic() < until:
+            while self.states and step > 2 and not any(self.states.rglob("step-*")) and time.monotonic() < until:
                 time.sleep(0.005)
             os.kill(os.getpid(), self.number)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from colabkit.packages.request.requirement import normal
-from tests.support.kernels import find_uv
+from tests.support.kernels import find_uv, uv_environment
 
 ROOT = Path(__file__).parents[3]
 LISTS = ("pip-freeze.txt", "pip-freeze.gpu.txt")
@@ -56,7 +56,7 @@ def resolve(extra, constraints, python=COLABS_PYTHON):
     command = [find_uv(), "pip", "compile", "--quiet", "--no-header", "--no-annotate", ROOT / "pyproject.toml"]
     command += ["--python-version", python, "--python-platform", "x86_64-manylinux_2_35"]
     command += ["--constraint", constraints, "--override", overrides, *(["--extra", extra] if extra else [])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=uv_environment())
     assert done.returncode == 0, f"it does not fit the image:\n{done.stderr}"
     return {normal(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE)}
 
