@@ -59,7 +59,7 @@ class KernelSet:
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, self.path], check=True)
         self.install(*self.packages, *_RUNNERS, f"numpy=={self.numpy}")
         # jsonschema takes it where it is there, and each import then compiles a grammar for two seconds.
-        subprocess.run([find_uv(), "pip", "uninstall", "--quiet", "--python", self.python, "rfc3987-syntax"], check=True)
+        subprocess.run([uv, "pip", "uninstall", "--quiet", "--python", self.python, "rfc3987-syntax"], check=True)
         (self.path / "colabkit-kernel-set.txt").write_text("\n".join(self.packages))
 
     def install(self, *requirements: str) -> None:
@@ -109,7 +109,7 @@ def find_uv() -> str:
 
 
 def uv_environment() -> dict[str, str]:
-    """Return the environment for a uv that asks the index of this machine: packages once for all tests, a Python never."""
+    """Return the environment for a uv that asks the index: for a package once for all tests, for a Python never."""
     return {**os.environ, "UV_CACHE_DIR": str(_cache), "UV_PYTHON_DOWNLOADS": "never"}
 
 
