@@ -29,8 +29,10 @@ class Context:
         bound: All names that it assigns, imports or defines anywhere.
         strings: The texts of names that are assigned one constant, once.
         compiled: The expressions that `.compile(` is called on.
-        lists: The names that are assigned a list as it is written.
+        lists: The names that are assigned nothing but lists, and the functions that return one.
+        classes: The classes that it defines.
         made_by: The full name of the call that a name, or a list with that call in it, was assigned from.
+        continued: What trains on from a checkpoint of its own: the receiver, and the argument that says so.
         parameters_of: The models whose `.parameters()` a name was made from, as an optimizer is.
         commands: All lines of the notebook's own language.
         text: The whole text of its cells.
@@ -47,6 +49,8 @@ class Context:
     strings: dict[str, str] = field(default_factory=dict)
     compiled: set[str] = field(default_factory=set)
     lists: set[str] = field(default_factory=set)
+    classes: set[str] = field(default_factory=set)
+    continued: dict[str, str] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
     parameters_of: dict[str, list[str]] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
@@ -90,9 +94,15 @@ def read(cells: Collection[Cell], *, stem: str, keep: str | None) -> Context:
                 assigned.setdefault(node.targets[0].id, []).append(text)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 assigned.setdefault(node.id, [])
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "compile":
-                context.compiled.add(cell.text(node.func.value))
+            if isinstance(node, ast.ClassDef):
+                context.classes.add(node.name)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if node.func.attr == "compile":
+                    context.compiled.add(cell.text(node.func.value))
+                if argument := _continues(node):
+                    context.continued[cell.text(node.func.value)] = argument
     for cell in cells:
+        _read_lists(cell, context)
         context.made_by.update(_makers(cell, context))
     context.bound |= set(context.imports)
     context.strings = {
@@ -106,12 +116,50 @@ def _makers(cell: Cell, context: Context) -> Iterator[tuple[str, str]]:
     for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
         if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
             continue
-        if isinstance(node.value, ast.List):
-            context.lists.add(node.targets[0].id)
         for one in [node.value, *(node.value.elts if isinstance(node.value, ast.List) else ())]:
             if isinstance(one, ast.Call) and (name := context.dotted(one.func)):
                 context.parameters_of[node.targets[0].id] = list(_parameters(one))
                 yield node.targets[0].id, name
+
+
+def _read_lists(cell: Cell, context: Context) -> None:
+    """Read which names are lists, and which are not always."""
+    others: set[str] = set()
+    for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+        if isinstance(node, ast.FunctionDef):
+            returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)]
+            names, values = [node.name], returned
+        elif isinstance(node, ast.Assign):
+            names, values = [one.id for one in node.targets if isinstance(one, ast.Name)], [node.value]
+        else:
+            continue
+        are_lists = bool(values) and all(one is not None and is_list(one, context) for one in values)
+        (context.lists if are_lists else others).update(names)
+    context.lists -= others
+
+
+def is_list(node: ast.expr, context: Context) -> bool:
+    """Say whether a value is a list or a tuple, as far as the notebook's text tells."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Add) and (is_list(node.left, context) or is_list(node.right, context))
+    if isinstance(node, ast.BoolOp):
+        return all(is_list(one, context) for one in node.values)
+    if isinstance(node, ast.IfExp):
+        return is_list(node.body, context) and is_list(node.orelse, context)
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id in {"list", "tuple", "sorted", *context.lists}
+    return isinstance(node, (ast.List, ast.Tuple, ast.ListComp)) or (
+        isinstance(node, ast.Name) and node.id in context.lists
+    )
+
+
+def _continues(node: ast.Call) -> str:
+    """Return the argument by which a call of a trainer continues from a checkpoint of its own; "" without one."""
+    verb = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    name = {"train": "resume_from_checkpoint", "fit": "ckpt_path"}.get(verb, "")
+    given = [one.value for one in node.keywords if one.arg == name] + (node.args[:1] if verb == "train" else [])
+    is_asked = any(not (isinstance(one, ast.Constant) and one.value in (None, False)) for one in given)
+    return f"{name}=" if name and is_asked else ""
 
 
 def _parameters(node: ast.Call) -> Iterator[str]:

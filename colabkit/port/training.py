@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from colabkit.port.context import is_list
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 _TRAINERS = re.compile(r"(?:transformers|trl|setfit\.Trainer|sentence_transformers)\.(?:\w+\.)*\w*Trainer")
 _LIGHTNING = re.compile(r"(?:pytorch_lightning|lightning|lightning\.pytorch)\.(?:\w+\.)*Trainer")
+_TF_TRANSFORMERS = re.compile(r"transformers\.(?:\w+\.)*TF[A-Z]")
 _FASTAI_2 = re.compile(r"fastai\.(?:\w+\.)*(?:all|basics|learner)\b|fastbook\b")
 _FASTAI_FITS = frozenset(("fit", "fit_one_cycle", "fit_flat_cos", "fit_sgdr", "fine_tune"))
 _OTHER_FITS = frozenset(("fit_generator", "train_on_batch"))
@@ -106,12 +109,10 @@ def _obstacle(framework: str, node: ast.Call, cell: Cell, context: Context) -> s
     if any(keyword.arg is None for keyword in node.keywords) or any(isinstance(one, ast.Starred) for one in node.args):
         return "its arguments come from a dictionary or a list"
     if framework != "keras":
-        return _list_of(_given(framework, node), cell, context)[1]
+        return _continued(node, cell, context) or _list_of(_given(framework, node), cell, context)[1]
     if isinstance(node.func, ast.Attribute) and node.func.attr == "fit_generator":
         return "Keras 3 has no fit_generator: write fit, and port again"
-    if context.has_imported("tf_keras") or any(
-        "TF_USE_LEGACY_KERAS" in text for text in (cell.source, *context.commands)
-    ):
+    if _trains_with_keras_2(cell, context):
         return "it trains with Keras 2"
     if len(node.args) > _MOST_POSITIONAL:
         return "its callbacks come by position"
@@ -123,6 +124,23 @@ def _obstacle(framework: str, node: ast.Call, cell: Cell, context: Context) -> s
         return "BackupAndRestore sets the first epoch, too: take it out, and port again"
     if context.has_imported("tensorflow.compat.v1"):
         return "it trains with TensorFlow 1"
+    return _list_of(_given(framework, node), cell, context)[1]
+
+
+def _trains_with_keras_2(cell: Cell, context: Context) -> bool:
+    is_asked = any("TF_USE_LEGACY_KERAS" in text for text in (cell.source, *context.commands))
+    names = context.imports.values()
+    return is_asked or context.has_imported("tf_keras") or any(_TF_TRANSFORMERS.match(name) for name in names)
+
+
+def _continued(node: ast.Call, cell: Cell, context: Context) -> str:
+    """Say that a Trainer continues by a checkpoint of its own, which the callback refuses."""
+    for one in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+        if not (isinstance(one, ast.Assign) and one.value is node):
+            continue
+        for name in (cell.text(target) for target in one.targets):
+            if name in context.continued:
+                return f"{name} puts a state back by {context.continued[name]}, too: leave that out, and port again"
     return ""
 
 
@@ -144,8 +162,7 @@ def with_callback(training: Training, cell: Cell, context: Context, text: str) -
         return at, at, f", {text}"
     if isinstance(given, ast.List):
         return (*cell.span(given), f"[{text}]")
-    whole = cell.text(given) if training.framework == "keras" else _list_of(given, cell, context)[0]
-    return (*cell.span(given), f"[{whole}, {text}]")
+    return (*cell.span(given), f"[{_list_of(given, cell, context)[0]}, {text}]")
 
 
 _KEYWORDS = {"fastai": "cbs"}
@@ -161,11 +178,14 @@ def _list_of(given: ast.expr | None, cell: Cell, context: Context) -> tuple[str,
     if given is None or isinstance(given, (ast.List, ast.Constant)):
         return "", ""
     text = cell.text(given)
-    if isinstance(given, ast.Name) and given.id in context.lists:
-        return f"*{text}", ""
-    if isinstance(given, ast.Call) or (isinstance(given, ast.Name) and given.id in context.made_by):
+    if is_list(given, context):
+        return (f"*{text}" if isinstance(given, (ast.Name, ast.Call, ast.Tuple)) else f"*({text})"), ""
+    maker = given.func if isinstance(given, ast.Call) else None
+    name = context.made_by.get(text, "") if maker is None else context.dotted(maker)
+    last = name.rpartition(".")[2]
+    if last[:1].isupper() or last in context.classes:
         return text, ""
-    return "", "whether its callbacks are one or a list is not seen"
+    return "", "whether its callbacks are one or a list is not seen: write them as a list, and port again"
 
 
 def _new_argument(node: ast.Call, cell: Cell, text: str) -> tuple[int, int, str]:

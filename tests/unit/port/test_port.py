@@ -182,9 +182,27 @@ KERAS = "import keras\nmodel = keras.Sequential()\nmodel.compile('adam', 'mse')\
             'run = ck.open_run("runs/train")\nmodel.fit(x, y, callbacks=[stop, run.resume(), ], epochs=(3))',
         ),
         (
-            "model.fit(x, y, callbacks=mine, epochs=(3))",
-            'run = ck.open_run("runs/train")\nmodel.fit(x, y, callbacks=[mine, run.resume()], epochs=(3))',
+            "mine = [stop]\nmodel.fit(x, y, callbacks=mine, epochs=(3))",
+            f"mine = [stop]\n{OPENS}model.fit(x, y, callbacks=[*mine, run.resume()], epochs=(3))",
         ),
+        (
+            "mine = [stop]\nmodel.fit(x, y, callbacks=mine + [save])",
+            f"mine = [stop]\n{OPENS}model.fit(x, y, callbacks=[*(mine + [save]), run.resume()])",
+        ),
+        ("model.fit(x, callbacks=(stop, save))", f"{OPENS}model.fit(x, callbacks=[*(stop, save), run.resume()])"),
+        (
+            "def listed():\n    return [stop]\nmodel.fit(x, callbacks=listed())",
+            f"def listed():\n    return [stop]\n{OPENS}model.fit(x, callbacks=[*listed(), run.resume()])",
+        ),
+        (
+            "class myCallback(keras.callbacks.Callback): pass\nmine = myCallback()\nmodel.fit(x, callbacks=mine)",
+            "class myCallback(keras.callbacks.Callback): pass\nmine = myCallback()\n"
+            + f"{OPENS}model.fit(x, callbacks=[mine, run.resume()])",
+        ),
+        ("model.fit(x, callbacks=unseen)", None),
+        ("mine = None\nif stop:\n    mine = [stop]\nmodel.fit(x, callbacks=mine)", None),
+        ("model.fit(x, callbacks=[stop] if patient else None)", None),
+        ("from transformers import TFAutoModel\nmodel.fit(x, epochs=2)", None),
         (
             "model.fit(x, y)\nmodel.fit(x, y, epochs=9)",
             OPENS
@@ -204,6 +222,26 @@ def test_a_fit_of_keras_gets_what_resumes_it(tmp_path, before, after):
     cells, report = ported(tmp_path, KERAS, before)
     assert cells == [KERAS, after or before]
     assert [change.kind for change in report.changes] == ["train"] * (after or "").count("callbacks=")
+
+
+@pytest.mark.parametrize(
+    ("before", "argument"),
+    [
+        (
+            "from transformers import Trainer\ntrainer = Trainer(model=m)\ntrainer.train(resume_from_checkpoint=last)",
+            "resume_from_checkpoint=",
+        ),
+        ("from trl import SFTTrainer\nt = SFTTrainer(m)\nt.train(True)", "resume_from_checkpoint="),
+        ("import lightning as L\nt = L.Trainer()\nt.fit(m, ckpt_path='last')", "ckpt_path="),
+    ],
+)
+def test_a_trainer_that_continues_by_itself_stays(tmp_path, before, argument):
+    """The callback refuses a training that another argument continues, so that what is written would not run."""
+    cells, report = ported(tmp_path, before)
+    assert cells == [before]
+    assert argument in report.kept[0].reason
+    harmless = before.replace("=last", "=None").replace("'last'", "None").replace("train(True)", "train()")
+    assert "run.resume_" in ported(tmp_path, harmless)[0][0]
 
 
 @pytest.mark.parametrize(
