@@ -101,8 +101,8 @@ def read(cells: Collection[Cell], *, stem: str, keep: str | None) -> Context:
                     context.compiled.add(cell.text(node.func.value))
                 if argument := _continues(node):
                     context.continued[cell.text(node.func.value)] = argument
+    _read_lists(cells, context)
     for cell in cells:
-        _read_lists(cell, context)
         context.made_by.update(_makers(cell, context))
     context.bound |= set(context.imports)
     context.strings = {
@@ -122,20 +122,20 @@ def _makers(cell: Cell, context: Context) -> Iterator[tuple[str, str]]:
                 yield node.targets[0].id, name
 
 
-def _read_lists(cell: Cell, context: Context) -> None:
-    """Read which names are lists, and which are not always."""
-    others: set[str] = set()
-    for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+def _read_lists(cells: Iterable[Cell], context: Context) -> None:
+    """Read which names are lists, and which functions return one; a name that is both a list and not is neither."""
+    nodes = [node for cell in cells if cell.tree is not None for node in ast.walk(cell.tree)]
+    not_lists: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            (context.lists if is_list(node.value, context) else not_lists).update(names)
+    context.lists -= not_lists
+    for node in nodes:
         if isinstance(node, ast.FunctionDef):
-            returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)]
-            names, values = [node.name], returned
-        elif isinstance(node, ast.Assign):
-            names, values = [one.id for one in node.targets if isinstance(one, ast.Name)], [node.value]
-        else:
-            continue
-        are_lists = bool(values) and all(one is not None and is_list(one, context) for one in values)
-        (context.lists if are_lists else others).update(names)
-    context.lists -= others
+            returned = [statement.value for statement in ast.walk(node) if isinstance(statement, ast.Return)]
+            if returned and all(value is not None and is_list(value, context) for value in returned):
+                context.lists.add(node.name)
 
 
 def is_list(node: ast.expr, context: Context) -> bool:
@@ -143,7 +143,7 @@ def is_list(node: ast.expr, context: Context) -> bool:
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.Add) and (is_list(node.left, context) or is_list(node.right, context))
     if isinstance(node, ast.BoolOp):
-        return all(is_list(one, context) for one in node.values)
+        return all(is_list(value, context) for value in node.values)
     if isinstance(node, ast.IfExp):
         return is_list(node.body, context) and is_list(node.orelse, context)
     if isinstance(node, ast.Call):
@@ -154,11 +154,13 @@ def is_list(node: ast.expr, context: Context) -> bool:
 
 
 def _continues(node: ast.Call) -> str:
-    """Return the argument by which a call of a trainer continues from a checkpoint of its own; "" without one."""
+    """Return the argument by which a call of a trainer continues from a checkpoint of its own; else ""."""
     verb = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     name = {"train": "resume_from_checkpoint", "fit": "ckpt_path"}.get(verb, "")
-    given = [one.value for one in node.keywords if one.arg == name] + (node.args[:1] if verb == "train" else [])
-    is_asked = any(not (isinstance(one, ast.Constant) and one.value in (None, False)) for one in given)
+    values = [keyword.value for keyword in node.keywords if keyword.arg == name] + (
+        node.args[:1] if verb == "train" else []
+    )
+    is_asked = any(not (isinstance(value, ast.Constant) and value.value in (None, False)) for value in values)
     return f"{name}=" if name and is_asked else ""
 
 

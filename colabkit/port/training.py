@@ -135,10 +135,10 @@ def _trains_with_keras_2(cell: Cell, context: Context) -> bool:
 
 def _continued(node: ast.Call, cell: Cell, context: Context) -> str:
     """Say that a Trainer continues by a checkpoint of its own, which the callback refuses."""
-    for one in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
-        if not (isinstance(one, ast.Assign) and one.value is node):
+    for statement in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+        if not (isinstance(statement, ast.Assign) and statement.value is node):
             continue
-        for name in (cell.text(target) for target in one.targets):
+        for name in (cell.text(target) for target in statement.targets):
             if name in context.continued:
                 return f"{name} puts a state back by {context.continued[name]}, too: leave that out, and port again"
     return ""

@@ -167,6 +167,8 @@ def test_what_downloads_mounts_or_asks_becomes_colabkits(tmp_path, before, after
 
 OPENS = 'run = ck.open_run("runs/train")\n'
 KERAS = "import keras\nmodel = keras.Sequential()\nmodel.compile('adam', 'mse')\n"
+LISTED = "def listed():\n    mine = [stop]\n    return mine\n"
+MINE = "class myCallback(keras.callbacks.Callback): pass\nmine = myCallback()\n"
 
 
 @pytest.mark.parametrize(
@@ -191,13 +193,12 @@ KERAS = "import keras\nmodel = keras.Sequential()\nmodel.compile('adam', 'mse')\
         ),
         ("model.fit(x, callbacks=(stop, save))", f"{OPENS}model.fit(x, callbacks=[*(stop, save), run.resume()])"),
         (
-            "def listed():\n    return [stop]\nmodel.fit(x, callbacks=listed())",
-            f"def listed():\n    return [stop]\n{OPENS}model.fit(x, callbacks=[*listed(), run.resume()])",
+            f"{LISTED}model.fit(x, callbacks=listed())",
+            f"{LISTED}{OPENS}model.fit(x, callbacks=[*listed(), run.resume()])",
         ),
         (
-            "class myCallback(keras.callbacks.Callback): pass\nmine = myCallback()\nmodel.fit(x, callbacks=mine)",
-            "class myCallback(keras.callbacks.Callback): pass\nmine = myCallback()\n"
-            + f"{OPENS}model.fit(x, callbacks=[mine, run.resume()])",
+            f"{MINE}model.fit(x, callbacks=mine)",
+            f"{MINE}{OPENS}model.fit(x, callbacks=[mine, run.resume()])",
         ),
         ("model.fit(x, callbacks=unseen)", None),
         ("mine = None\nif stop:\n    mine = [stop]\nmodel.fit(x, callbacks=mine)", None),
