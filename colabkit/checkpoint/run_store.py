@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk.holder import described
@@ -16,6 +17,7 @@ from colabkit.checkpoint.format import naming
 from colabkit.checkpoint.management.notice import Notice, notice_text
 from colabkit.checkpoint.mirror import remote_store
 from colabkit.checkpoint.mirror.replicator import Replicator, open_mirror
+from colabkit.checkpoint.policy import set_order
 from colabkit.checkpoint.restore_selector import RestoreSelector
 from colabkit.checkpoint.run_lock import RunLock, lock_of
 from colabkit.checkpoint.status import Status, status_of
@@ -72,6 +74,7 @@ class RunStore:
         self._writer = Writer(self._folder, keep=keep, mirror=self._mirror)
         self._storage = storage
         self._best: dict[str, Any] | None = None
+        self._orders: dict[str, list[str]] | None = None  # what comes out of sets, since the first state
         self._guard = threading.RLock()  # held while the right to write is taken, used or given back
         self._forked = False
         _stores.add(self)
@@ -214,6 +217,11 @@ class RunStore:
         """
         if not self._writing and self._mirror is not None:
             self._mirror.cancel_on_idle()
+        if self._orders is None:
+            self._orders = set_order.take()
+            set_order.tell(self.name, self._orders)
+        if self._orders:
+            snapshot = replace(snapshot, meta={**snapshot.meta, "set_orders": self._orders})
         with self._guard:
             self._begin()
             self._writer.submit(snapshot)
@@ -235,6 +243,7 @@ class RunStore:
             return None
         checkpoint, candidate = read
         self._best = checkpoint.meta.get("best")
+        self._orders = checkpoint.meta.get("set_orders")
         self._writer.accept(candidate.step)
         if self._mirror is not None and candidate.copy is not None:
             self._mirror.mark_present(candidate.copy)

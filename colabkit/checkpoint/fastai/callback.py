@@ -15,6 +15,7 @@ from colabkit.checkpoint.fastai.best_files import BestFiles
 from colabkit.checkpoint.fastai.fits import FitKind, RunFits
 from colabkit.checkpoint.fastai.learner import LearnerState
 from colabkit.checkpoint.fastai.saver import FitPlace, FitSaver, versions
+from colabkit.checkpoint.policy import set_order
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import TIME_OVER, StopSignals
@@ -118,6 +119,7 @@ class ResumeLearner:
             if saver.clock.saved_step < place.step:
                 saver.save(self._state, wait=True)
         elif self._kind is FitKind.CONTINUED:
+            set_order.check(self._given.name, saved.meta.get("set_orders", {}), refuse=self._check_data)
             self._check(saved.meta)
             self._restore(learn, saved)
         elif self._kind is FitKind.DONE:

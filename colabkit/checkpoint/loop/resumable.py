@@ -15,7 +15,7 @@ from colabkit.checkpoint.loop.data.rows import check_samples
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
 from colabkit.checkpoint.loop.structure import BuiltStructure
-from colabkit.checkpoint.policy import BestSoFar
+from colabkit.checkpoint.policy import BestSoFar, set_order
 from colabkit.checkpoint.policy.save_clock import SaveClock
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import StopSignals
@@ -254,6 +254,7 @@ class Resumable:
     def _check(self, saved: SavedState, *, ignored: Iterable[str] = ()) -> None:
         """Refuse other data; tell of other settings and versions."""
         assert self._parts is not None  # noqa: S101 - made at the start
+        set_order.check(self._run.name, saved.meta.get("set_orders", {}), refuse=self._check_data)
         may_differ = saved.may_differ(besides=ignored)
         check_samples(self._run.name, saved.meta["data"], self._data, ignored=may_differ, refuse=self._check_data)
         for text in self._parts.changed_settings(saved.meta.get("settings", {})):

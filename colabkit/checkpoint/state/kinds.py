@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NOTHING = object()
 _SKLEARN = re.compile(r"sklearn(\.\w+)+")
 _NAME = re.compile(r"\w+")
+AS_BYTES = "USMmc"
+"""Kinds of NumPy's types that safetensors has none for: text, bytes, dates, spans of time, complex numbers."""
 
 
 def encode(value: Any, place: str, *, flatten: Callable[[Any, str, dict[str, Any]], Any]) -> tuple[str, Any] | None:
@@ -64,6 +66,23 @@ def decode(tag: str, content: Any) -> Any:
     """Put together what `encode` took apart; `NOTHING` for a tag of another kind."""
     read = _READ.get(tag)
     return NOTHING if read is None else read(content)
+
+
+def bytes_of(array: Any) -> list[Any]:
+    """Take an array of text, dates or complex numbers apart, of which the format knows no type: type, shape, bytes."""
+    import numpy as np
+
+    little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+    return [little.dtype.str, list(array.shape), little.reshape(-1).view(np.uint8)]
+
+
+def _from_bytes(content: list[Any]) -> Any:
+    import numpy as np
+
+    kind, shape, data = content
+    if np.dtype(kind).kind not in AS_BYTES:
+        raise ValueError(f"an array of {kind} was not saved so")
+    return np.array(data).view(kind).reshape(shape)[()]
 
 
 def keras_variables(value: Any) -> list[Any] | None:
@@ -248,6 +267,7 @@ def _sklearn(content: Any) -> Any:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
+    "$bytes_of": _from_bytes,
     "$ordered": OrderedDict,
     "$counter": Counter,
     "$deque": lambda content: deque(content[0], content[1]),

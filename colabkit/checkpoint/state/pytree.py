@@ -140,6 +140,8 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
             why=f"it is an array of Python objects ({type(value).__name__})",
             hint="convert it to numbers first",
         )
+    if array.dtype.kind in kinds.AS_BYTES:
+        return {"$bytes_of": flatten(kinds.bytes_of(array), place, tensors)}
     name = place
     while name in tensors:  # {"a/b": x, "a": {"b": y}}
         name += "'"

@@ -46,6 +46,24 @@ def test_collections_come_back_as_they_were(tmp_path):
     assert found == {name: value for name, value in COLLECTIONS.items() if name != "OrderedDict"}
 
 
+def test_arrays_of_text_dates_and_complex_numbers_come_back(tmp_path):
+    """The file's format has no such types; names of files and labels are often kept so."""
+    state = {
+        "text": np.array(["ab", "\u00fc", ""]),
+        "big endian": np.array(["a"], ">U2"),
+        "bytes": np.array([b"x", b"yy"]),
+        "days": np.array(["2020-01-01", "2021-02-03"], "M8[D]"),
+        "spans": np.array([1, 2], "m8[s]"),
+        "complex": np.array([[1 + 2j, 3]], np.complex64),
+        "empty": np.array([], "U3"),
+    }
+    found = there_and_back(tmp_path, state)
+    assert found.keys() == state.keys()
+    for name, array in state.items():
+        assert np.array_equal(found[name], array), name
+        assert found[name].dtype.kind == array.dtype.kind
+
+
 def test_frames_and_sparse_arrays_come_back_as_such(tmp_path):
     """A frame with numbers, texts and an index; a sparse matrix in its own format."""
     pandas, sparse = pytest.importorskip("pandas"), pytest.importorskip("scipy.sparse")

@@ -17,6 +17,7 @@ from colabkit.checkpoint.keras.fit.setup import KIND, MODEL_GROUPS, FitSetup, Of
 from colabkit.checkpoint.keras.fit.states import FitEvent, FitState, FitStates
 from colabkit.checkpoint.keras.fit.stopping import FitStopping
 from colabkit.checkpoint.keras.host.host_state import HostState
+from colabkit.checkpoint.policy import set_order
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.time_use import FOR_KERAS, StepClock
 from colabkit.errors import DivergedError
@@ -106,6 +107,7 @@ class ResumedFit(OfCallback):
         model, options, workers = self._model, self._options, self._workers
         saved = workers.newest(KIND, between_epochs=options.at == "epoch")
         if saved is not None:
+            set_order.check(self._run.name, saved.meta.get("set_orders", {}), refuse=options.check_data)
             if self._unbuilt and self._fit is not None:
                 build.build_by_a_step(model, self._fit)
                 self._unbuilt = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,6 +17,8 @@ from colabkit.checkpoint.state.pytree import versions
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from colabkit.checkpoint.format.file import Checkpoint
     from colabkit.checkpoint.keras.distributed import WorkerCoordinator
 
@@ -75,6 +78,7 @@ class FitSetup(OfCallback):
         state.build_optimizers(self._model, meta.get("optimizers", {}))
         said = meta["settings"], self._settings
         state.check_same_model(run, meta["layout"], state.layout(self._model), said=said)
+        _check_vocabularies(run, *said)
         self.changes = state.changed_settings(*said)
         if changed := self.changes:
             text = "%s: changed since the state was saved, and in effect from now on: %s"
@@ -127,3 +131,21 @@ class FitSetup(OfCallback):
             "versions": versions(backend=keras.backend.backend()),
             "code": self._code,
         }
+
+
+def _check_vocabularies(run: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse words that a layer numbers in another order: the weights were trained with the numbers of the first one.
+
+    Raises:
+        RunMismatchError: A layer has the words of the run in another order.
+    """
+    for place, text in now.items():
+        words = before.get(place, text)
+        if place.endswith(".vocabulary") and words != text and Counter(words) == Counter(text):
+            raise RunMismatchError(
+                f"{place} has another order than when the run {run} was begun",
+                why="the weights were trained with the numbers that the words had then. Words that come out of a set "
+                "have another order each time Python starts",
+                hint="give the layer the words in the order of the run"
+                + (f": vocabulary={words}" if len(words) <= 1000 else ", or begin another run, with sorted(…)"),
+            )

@@ -91,7 +91,8 @@ def check_samples(
     if samples.reordered:
         warn(
             "%s: what the dataset keeps as %s has another order than when the run was begun, so the order of the "
-            "samples differs from here on. To be exact, sort it, or shuffle it with a seed",
+            "samples, or what is numbered by it, differs from here on. To be exact, sort it (a set of text comes in "
+            "another order in each process), or shuffle it with a seed",
             run,
             ", ".join(samples.reordered),
         )

@@ -1,0 +1,290 @@
+"""What a program takes out of a set of text in the order in which it lies there, which is another one in each process.
+
+`classes = list(set(names))` numbers the classes anew whenever Python starts, because the hashes of text are drawn then
+(https://docs.python.org/3/reference/datamodel.html#object.__hash__). A training that goes on with weights of the first
+order and numbers of the second one learns nonsense, and what a pipeline makes of them cannot be compared. So the
+variables of the program that take their order from a set are found in its source, and kept with the run.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import inspect
+import itertools
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from colabkit._internal.display.few import few
+from colabkit._internal.log import warn
+from colabkit.errors import RunMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_MOST = 10_000  # items of a value whose order is kept
+_SHOWN = 1_000  # characters of a line that gives an order back
+_SETS = {"set", "frozenset"}
+_IN_ORDER = {"list", "tuple", "dict", "enumerate", "zip", "map", "filter", "iter", "reversed"}
+_OF_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
+_SORTING = {"sort", "unique"}  # of NumPy
+_HASHED_ANEW = (str, bytes, dt.date, dt.time, dt.timedelta)
+
+
+def take() -> dict[str, list[str]]:
+    """Give the variables of the program that take their order from a set of text, with what they hold, in order."""
+    orders = {}
+    for scope in _scopes():
+        for name in scope.names():
+            items = _items(scope.namespace.get(name))
+            if 1 < len(items) <= _MOST and all(map(_is_hashed_anew, items)):
+                orders[scope.prefix + name] = list(map(str, items))
+    return orders
+
+
+def tell(run: str, orders: Mapping[str, Any]) -> None:
+    """Say before a training begins which variables will have another order in the next process.
+
+    Args:
+        run: The run's name.
+        orders: What `take` gave.
+    """
+    if orders and _are_hashes_drawn():
+        warn(
+            "%s: %s: the order comes from a set of text, and is another one each time Python starts. A killed run goes "
+            "on only with the order that it was begun with: write sorted(…) around the set now",
+            run,
+            few(list(orders), 5),
+        )
+
+
+def check(run: str, before: Mapping[str, list[str]], *, refuse: bool) -> None:
+    """Compare the variables of this process with those that a run was begun with.
+
+    Args:
+        run: The run's name.
+        before: What `take` gave when the state was saved.
+        refuse: Refuse another order; else it is told.
+
+    Raises:
+        RunMismatchError: One has another order.
+    """
+    scopes = {scope.prefix: scope.namespace for scope in _scopes()} if before else {}
+    for place, order in before.items():
+        prefix, _, name = place.rpartition(".")
+        value = scopes.get(prefix and f"{prefix}.", {}).get(name)
+        now = list(map(str, _items(value)))
+        if now == order or sorted(now) != sorted(order):  # other items are other data, which is compared elsewhere
+            continue
+        text = f"{place} has another order than when the run {run} was begun"
+        if not refuse:
+            warn("%s, so what is numbered by it means other things from here on", text)
+            continue
+        line = f"{name if isinstance(value, list) else 'order'} = {order!r}"
+        raise RunMismatchError(
+            text,
+            why="it comes from a set of text, whose order is another one each time Python starts, so numbers that are "
+            "made of it mean other things now",
+            hint=(
+                f"give it the order of the run, {line}, in place of the set"
+                if len(line) <= _SHOWN
+                else "begin another run, with sorted(…) around the set"
+            )
+            + "; if it has no part in the training: check_data=False",
+        )
+
+
+def _are_hashes_drawn() -> bool:
+    """Say whether Python draws the hashes of text as it starts: PYTHONHASHSEED was no number then."""
+    if not sys.flags.hash_randomization:
+        return False
+    try:
+        at_start = (
+            Path("/proc/self/environ").read_bytes().split(b"\0")
+        )  # a program may have set it, which changes nothing
+    except OSError:
+        return True
+    return not any(re.fullmatch(rb"PYTHONHASHSEED=\d+", each) for each in at_start)
+
+
+def _is_hashed_anew(item: Any) -> bool:
+    return any(map(_is_hashed_anew, item)) if isinstance(item, tuple) else isinstance(item, _HASHED_ANEW)
+
+
+def _items(value: Any) -> list[Any]:
+    """List what a variable holds in order: the items of a list or array, the keys of a dict, a layer's vocabulary."""
+    if callable(words := getattr(value, "get_vocabulary", None)) and not isinstance(value, type):
+        value = words()
+    if isinstance(value, list | tuple | dict):
+        return list(itertools.islice(value, _MOST + 1))
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") and len(value) <= _MOST:
+        items = value.tolist()
+        return items if isinstance(items, list) else []
+    return []
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Where variables are: the program itself, or a function of it that is running.
+
+    Attributes:
+        prefix: What their names begin with; empty for the program.
+        body: Its statements.
+        namespace: The variables.
+        giving: Functions of the program that give what is in the order of a set.
+    """
+
+    prefix: str
+    body: list[ast.stmt]
+    namespace: Mapping[str, Any]
+    giving: frozenset[str]
+
+    def names(self) -> list[str]:
+        """Name the variables whose order comes from a set."""
+        reader = _Reader(self.giving)
+        reader.read(self.body)
+        return [name for name in reader.ordered if name in self.namespace]
+
+
+def _scopes() -> Iterator[_Scope]:
+    main = vars(sys.modules["__main__"])
+    body = [statement for source in _sources(main) for statement in _parsed(source)]
+    functions = {node.name: node.body for node in body if isinstance(node, ast.FunctionDef)}
+    giving = frozenset(name for name, inner in functions.items() if _gives_order(inner))
+    yield _Scope("", body, main, giving)
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals is main and frame.f_code.co_name in functions:
+            name = frame.f_code.co_name
+            yield _Scope(f"{name}.", functions[name], frame.f_locals, giving)
+        frame = frame.f_back
+
+
+def _parsed(source: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError):
+        return []  # a cell that never ran
+
+
+def _sources(namespace: Mapping[str, Any]) -> Iterator[str]:
+    """Give the cells that a notebook has run, or the text of the program."""
+    if isinstance(cells := namespace.get("_ih"), list):
+        yield from map(str, cells)
+    elif isinstance(path := namespace.get("__file__"), str):
+        try:
+            yield Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return
+
+
+def _gives_order(body: list[ast.stmt]) -> bool:
+    """Say whether a function gives what is in the order of a set."""
+    reader = _Reader(frozenset())
+    reader.read(body)
+    given = (node.value for statement in body for node in ast.walk(statement) if isinstance(node, ast.Return))
+    return any(value is not None and reader.takes_order(value) for value in given)
+
+
+class _Reader:
+    """Reads statements from top to bottom, as they run, and remembers what each variable is then.
+
+    Args:
+        giving: Functions that give what is in the order of a set.
+
+    Attributes:
+        ordered: The variables whose order comes from a set.
+    """
+
+    def __init__(self, giving: frozenset[str]) -> None:
+        self.ordered: dict[str, None] = {}
+        self._giving = giving
+        self._sets: set[str] = set()
+
+    def read(self, body: list[ast.stmt]) -> None:
+        """Read the statements of a program, and of what it does with conditions and in loops."""
+        for statement in body:
+            match statement:
+                case ast.Assign(targets=targets, value=value):
+                    for target in targets:
+                        self._assign(target, value)
+                case ast.AnnAssign(target=target, value=ast.expr() as value):
+                    self._assign(target, value)
+                case ast.AugAssign(target=ast.Name(id=name), value=value):
+                    self.ordered |= {name: None} if self.takes_order(value) else {}
+                case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="sort"))):
+                    self.ordered.pop(name, None)
+                case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="extend"), args=[more])):
+                    self.ordered |= {name: None} if self._goes_through(more) else {}
+                case ast.For(iter=over, body=inner):
+                    if self._goes_through(over):
+                        self.ordered |= dict.fromkeys(_filled(inner))
+                    self.read(inner)
+                case ast.If() | ast.While() | ast.With() | ast.Try():
+                    self.read(list(_inside(statement)))
+
+    def _assign(self, target: ast.expr, value: ast.expr) -> None:
+        if not isinstance(target, ast.Name):
+            return
+        self.ordered.pop(target.id, None)
+        self._sets.discard(target.id)
+        if self._is_set(value):
+            self._sets.add(target.id)
+        elif self.takes_order(value):
+            self.ordered[target.id] = None
+
+    def _is_set(self, value: ast.expr) -> bool:
+        match value:
+            case ast.Set() | ast.SetComp() | ast.Call(func=ast.Name(id="set" | "frozenset")):
+                return True
+            case ast.Name(id=name):
+                return name in self._sets
+            case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor()):
+                return self._is_set(left)
+            case ast.Call(func=ast.Attribute(value=owner, attr=method)):
+                return method in _OF_A_SET and self._is_set(owner)
+        return False
+
+    def _goes_through(self, value: ast.expr) -> bool:
+        """Say whether to go through an expression one by one is to go through a set."""
+        return self._is_set(value) or self.takes_order(value)
+
+    def takes_order(self, value: ast.AST) -> bool:
+        """Say whether an expression gives what it has taken out of a set one by one, in that order."""
+        match value:
+            case ast.Name(id=name):
+                return name in self.ordered
+            case ast.Call(func=ast.Name(id=name), args=args):
+                return name in self._giving or (name in _IN_ORDER and any(map(self._goes_through, args)))
+            case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=named):
+                return name not in _SORTING and any(map(self._goes_through, [*args, *(each.value for each in named)]))
+            case ast.ListComp(generators=parts) | ast.GeneratorExp(generators=parts) | ast.DictComp(generators=parts):
+                return self._goes_through(parts[0].iter)
+            case ast.Starred(value=inner):
+                return self._goes_through(inner)
+            case ast.Subscript(value=inner):
+                return self.takes_order(inner)
+            case ast.Compare() | ast.SetComp() | ast.Lambda() | ast.Call():
+                return False
+        return any(map(self.takes_order, ast.iter_child_nodes(value)))
+
+
+def _inside(statement: ast.stmt) -> Iterator[ast.stmt]:
+    for node in ast.iter_child_nodes(statement):
+        if isinstance(node, ast.stmt):
+            yield node
+        elif isinstance(node, ast.ExceptHandler):
+            yield from node.body
+
+
+def _filled(body: list[ast.stmt]) -> Iterator[str]:
+    """Name what a loop fills one by one."""
+    for node in itertools.chain.from_iterable(map(ast.walk, body)):
+        match node:
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name))]):
+                yield name
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append" | "setdefault")):
+                yield name

@@ -1,0 +1,145 @@
+"""Claims about variables that take their order from a set of text: each process has another one, and it is told."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import types
+
+import pytest
+
+from colabkit.checkpoint.policy import set_order
+
+FOUND = {
+    "classes = list(set(names))": {"classes"},
+    "classes = sorted(set(names))": set(),
+    "classes = sorted(list(set(names)))": set(),
+    "classes = list(set(names)); classes.sort()": set(),
+    "index = {c: i for i, c in enumerate(set(names))}": {"index"},
+    "vocab = set(names)\nindex = dict(zip(vocab, range(9)))": {"index"},
+    "vocab = set(names)\nvocab = sorted(vocab)\nindex = {c: i for i, c in enumerate(vocab)}": set(),
+    "vocab = set(names) | {'x'}\nindex = {}\nfor word in vocab:\n    index[word] = len(index)": {"index"},
+    "seen = []\nfor word in set(names):\n    seen.append(word)": {"seen"},
+    "for word in set(names):\n    last = word": set(),
+    "count = len(set(names)); numbers = list(set([3, 1]))": set(),
+    "words = ['<pad>'] + list(set(names))": {"words"},
+    "words = ['<pad>', *set(names)]": {"words"},
+    "words = ['<pad>']\nwords += list(set(names))": {"words"},
+    "words = ['<pad>']\nwords.extend(set(names))": {"words"},
+    "words = [w for w in names if w in set(names)]": set(),
+    "import numpy as np\nclasses = np.array(list(set(names)))": {"classes"},
+    "import numpy as np\nclasses = np.unique(list(set(names)))": set(),
+    "def classes_of(names):\n    found = set(names)\n    return list(found)\nclasses = classes_of(names)": {"classes"},
+    "def classes_of(names):\n    return sorted(set(names))\nclasses = classes_of(names)": set(),
+    "try:\n    classes = tuple({*names})\nexcept NameError:\n    pass": {"classes"},
+    "few = list(set(names))[:2]": {"few"},
+    "pairs = list({(a, 1) for a in names})": {"pairs"},
+}
+
+
+def program(monkeypatch, text, **given):
+    """Let the text be the program that runs."""
+    main = types.ModuleType("__main__")
+    vars(main).update(given, _ih=["", text])
+    exec(text, vars(main))  # noqa: S102 - as Python runs it
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    return vars(main)
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_what_comes_out_of_a_set_of_text_is_found(monkeypatch, text):
+    """Lists, dicts and arrays by their names; nothing that is sorted, counted, or of numbers."""
+    program(monkeypatch, text, names=["cat", "dog", "bird", "dog"])
+    assert set(set_order.take()) == FOUND[text]
+
+
+def test_the_variables_of_a_running_function_are_found(monkeypatch):
+    """As scripts have it that do all in main()."""
+    given = {"names": ["cat", "dog", "bird"], "take": set_order.take}
+    space = program(monkeypatch, "def main():\n    classes = list(set(names))\n    return take()", **given)
+    assert set(space["main"]()) == {"main.classes"}
+
+
+def test_a_broken_program_is_no_reason_to_fail(monkeypatch):
+    """Cells that never ran, no source at all."""
+    space = program(monkeypatch, "classes = list(set(names))", names=["a", "b"])
+    space["_ih"] += ["for", "\0", "%matplotlib inline"]
+    assert set(set_order.take()) == {"classes"}
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    assert set_order.take() == {}
+
+
+TRAIN = """
+import os, signal, sys
+import numpy as np, keras, colabkit as ck
+rng = np.random.default_rng(0)
+names = np.array(["cat", "dog", "bird", "cow", "horse", "pig", "hen", "fox"])[rng.integers(0, 8, 320)]
+y = rng.integers(0, 2, 320)
+CLASSES
+table = {name: number for number, name in enumerate(classes)}
+
+class Words(keras.utils.PyDataset):
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        part = slice(index * 32, index * 32 + 32)
+        return np.array([[table[name]] for name in names[part]]), y[part]
+
+keras.utils.set_random_seed(1)
+model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Embedding(8, 4), keras.layers.Flatten(),
+                          keras.layers.Dense(2)])
+model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+run = ck.open_run(sys.argv[1], every="3 steps")
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if sys.argv[2] == "kill" and batch == 7:
+            run.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+model.fit(Words(), epochs=2, verbose=0, callbacks=[Kill(), run.resume(check_data=sys.argv[2] != "go on")])
+print("trained")
+"""
+
+
+@pytest.fixture
+def train(tmp_path, python):
+    """Train with these classes in a process with that seed of hashes; gives its exit code, stdout and stderr."""
+    pytest.importorskip("keras", reason='Keras is missing; pip install "keras>=3.11"')
+    script = tmp_path / "train.py"
+    start = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+
+    def begin(classes, what, seed):
+        script.write_text(TRAIN.replace("CLASSES", classes))
+        return python(start, script, tmp_path / "run", what, PYTHONHASHSEED=seed, KERAS_BACKEND="jax")
+
+    return begin
+
+
+UNSORTED = "classes = list(set(names.tolist()))"
+
+
+def test_a_training_whose_numbers_mean_something_else_is_refused(train):
+    """Refused after a kill with the line that gives the order back, and that line works; `check_data=False` goes on."""
+    code, _, err = train(UNSORTED, "kill", "1")
+    assert code == -signal.SIGKILL, err
+    code, _, err = train(UNSORTED, "", "2")
+    assert code == 1
+    assert "classes has another order than when the run run was begun" in err
+    line = err[err.index("classes = [") : err.index("], in place of the set") + 1]
+    code, _, err = train(line, "kill", "3")
+    assert code == -signal.SIGKILL, err
+    code, out, err = train(UNSORTED, "go on", "2")
+    assert (code, out) == (0, "trained\n"), err
+    assert "classes has another order than when the run run was begun, so what is numbered by it" in err
+
+
+@pytest.mark.parametrize(("seed", "is_told"), [("random", True), ("0", False), ("7", False)])
+def test_it_is_told_where_python_draws_the_hashes_of_text(python, seed, is_told):
+    """Before the first step, so that the line is mended before days of training; a seed set too late is none."""
+    code = "import os; os.environ['PYTHONHASHSEED'] = '1'\n"
+    code += "from colabkit.checkpoint.policy import set_order; set_order.tell('digits', {'classes': ['b', 'a']})"
+    code, _, err = python(code, PYTHONHASHSEED=seed)
+    assert code == 0, err
+    assert ("digits: classes: the order comes from a set of text" in err) == is_told
