@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from colabkit._internal.process.guarded import guarded as guarded_nodes
 from colabkit.errors import ColabKitError
+from colabkit.port import commands
 from colabkit.transfer.sources import registry
 
 if TYPE_CHECKING:
     from colabkit.port.cell import Cell
     from colabkit.port.context import Context
 
+KAGGLE_CLIENT = "kaggle_secrets.UserSecretsClient"
+_RUNS = re.compile(r"os\.(?:system|popen)|subprocess\.(?:run|call|check_call|check_output|Popen|getoutput)")
 _DRIVE_ID = re.compile(r"[-\w]{20,}")
 _KEEPS = {
     "google.colab.auth.authenticate_user": ("drive", "fetch, push and runs use the account that it signs in"),
@@ -91,6 +94,8 @@ def _read_call(node: ast.Call, cell: Cell, context: Context, *, is_statement: bo
         return Stay(kind=kind, node=node, reason=reason, works=True)
     if _GET_FILE.fullmatch(name) or (name.endswith(".utils.get_file") and name.startswith(("keras", "tensorflow"))):
         return Stay(kind="fetch", node=node, reason="it works everywhere", works=True)
+    if _RUNS.fullmatch(name) and commands.SETUP_WITHIN.search(_line(node)):
+        return Stay(kind="system", node=node, reason="Python runs it: write it as a ! line, and port again")
     maker = _MAKERS.get(name) or (_urlretrieve if name in _URLRETRIEVE else None)
     if maker is None:
         return None
@@ -101,6 +106,13 @@ def _read_call(node: ast.Call, cell: Cell, context: Context, *, is_statement: bo
     if maker is _urlretrieve and not is_statement:
         return Stay(kind="fetch", node=node, reason="its result is a pair; it works everywhere", works=True)
     return Rewrite(kind="fetch", node=node, text=text if is_statement else f"str({text})")
+
+
+def _line(node: ast.Call) -> str:
+    """Return the line that a call runs in a shell, or the words of a program, as far as they are written."""
+    given = node.args[0] if node.args else None
+    words = given.elts if isinstance(given, (ast.List, ast.Tuple)) else [given]
+    return " ".join(str(word.value) if isinstance(word, ast.Constant) else "python" for word in words)
 
 
 class _NoWayError(Exception):
@@ -231,5 +243,6 @@ _MAKERS = {
 def _is_kaggle_secret(node: ast.Call, context: Context) -> bool:
     if not (isinstance(node.func, ast.Attribute) and node.func.attr == "get_secret" and len(node.args) == 1):
         return False
-    maker = node.func.value
-    return isinstance(maker, ast.Call) and context.dotted(maker.func) == "kaggle_secrets.UserSecretsClient"
+    owner = node.func.value
+    made = context.dotted(owner.func) if isinstance(owner, ast.Call) else context.made_by.get(getattr(owner, "id", ""))
+    return made == KAGGLE_CLIENT

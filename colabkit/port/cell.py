@@ -143,7 +143,8 @@ def _masked(lines: list[str], cell: Cell) -> str:
                 done.append(line[: len(line) - len(line.lstrip())] + "pass\n")
                 number += 1
                 continue
-        if match is None:
+        if match is None or _is_timed(match):
+            line = line if match is None else line.replace("%time ", "None; ", 1)  # as long, so that places stay
             state.read(line)
             done.append(line)
             number += 1
@@ -166,6 +167,16 @@ def _masked(lines: list[str], cell: Cell) -> str:
         done += ["\n"] * (last - number)
         number = last + 1
     return "".join(done)
+
+
+def _is_timed(match: re.Match[str]) -> bool:
+    """Say whether a line is a statement of Python behind %time."""
+    if match["sigil"] != "%" or match["target"] or not match["text"].startswith("time "):
+        return False
+    try:
+        return bool(ast.parse(match["text"][len("time ") :].strip()).body)
+    except (SyntaxError, ValueError):
+        return False
 
 
 class _State:

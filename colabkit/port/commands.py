@@ -40,6 +40,22 @@ _GIT_LINE = re.compile(r"(?:^\s*!\s*|[;&]\s*|\()git\s+(?!clone|lfs\s+install|con
 _BUILDS = re.compile(
     r"pip3?\s+install\s[^\n]*(?:-e\b|--editable|\s\.)|setup\.py\s+(?:develop|install)|^\s*!\s*make\b", re.MULTILINE
 )
+_TRAINS = re.compile(
+    r"(?:env\s+)?(?:\w+=\S*\s+)*(?:(?:python[\d.]*|torchrun|deepspeed|accelerate\s+launch)\s[^|;&]*?"
+    r"[\w-]*(?:train|finetun|fine_tun|dreambooth)[\w-]*(?:\.py\b|\s|$)|yolo\s[^|;&]*\btrain\b|autotrain\s)"
+)
+_SETUP = (
+    r"(?:(?:python[\d.]*\s+-m\s+)?pip[\d.]*(?:\s+-\S+)*|uv\s+pip|conda|mamba|poetry|npm)\s+install\b|uv\s+add\b"
+    r"|(?:wget|curl|gdown|unzip|aria2c|tar|kaggle|hf|gsutil|apt(?:-get)?|git\s+clone)\s"
+)
+_BEFORE = r"(?:sudo\s+(?:-H\s+)?|time\s+|env\s+|yes\s*\|\s*|\w+=(?:\"[^\"]*\"|'[^']*'|\S*)\s+)*"
+SETUP_LINE = re.compile(rf"{_BEFORE}(?:{_SETUP})")
+SETUP_WITHIN = re.compile(
+    rf"(?:^|[;&|(]\s*|\b(?:do|then|else)\s+|\bxargs\s+(?:-\S+\s+(?:\d+\s+)?)*){_BEFORE}(?:{_SETUP})"
+)
+_OTHER_PIP = re.compile(rf"{_BEFORE}(?:\S*python[\d.]*\s+-m\s+)?pip[\d.]*(?:\s+-\S+)*\s+install\s")
+_IN_A_PROGRAM = "it trains in a program of its own: port its file, or keep its checkpoints on Drive"
+NOT_READ = "it is more than one plain command"
 _COMMENT = re.compile(r"\s+(#(?![{\w]).*)$")
 _PREFIX = re.compile(r"(?:sudo\s+(?:-H\s+)?|time\s+)")
 
@@ -92,8 +108,12 @@ def _magic(text: str, context: Context, comment: str, command: Command) -> Found
 
 
 def _shell(text: str, context: Context, command: Command) -> Found | None:
-    if pip_line.PIP.match(text):
+    if pip_line.PIP.match(text) or _OTHER_PIP.match(text):
         return _install(text, context, command)
+    if _TRAINS.match(text) and not _OTHER_PIP.match(text):
+        return Found(
+            kind="train", reason="it trains in a program of its own: port its file, or keep its checkpoints on Drive"
+        )
     for pattern, reason in _OTHER_SETUP:
         if pattern.match(text):
             return Found(kind="system", reason=reason)

@@ -42,9 +42,11 @@ def calls(text: str, context: Context) -> list[str]:
         NoWay: There is none; the message says why.
     """
     try:
-        return _with_arguments(text, context)
+        if PIP.match(text):
+            return _with_arguments(text, context)
     except NoWay:
-        return [_with_line(text, context)]
+        pass
+    return [_with_line(text, context)]
 
 
 def _with_line(text: str, context: Context) -> str:

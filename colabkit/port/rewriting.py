@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FORGETS = re.compile(
     r"google\.colab\.(?:drive|userdata|files)|(?:kagglehub|gdown|opendatasets|wget|kaggle_secrets)\b.*"
 )
+_IN_CLEAR = "a secret stands in it in clear: take ck.secret, and have it replaced"
 
 
 class _PortedRun:
@@ -42,8 +43,10 @@ class _PortedRun:
     def open_before(self, cell: Cell, statement: ast.stmt) -> list[tuple[int, int, str]] | None:
         """Return the edit that opens the run before a training, if it is the first; None where no line is free."""
         start = cell.span(statement)[0]
-        if cell.source[:start].rpartition("\n")[2].strip():
+        line = cell.source[:start].rpartition("\n")[2]
+        if line.strip() not in ("", "%time"):
             return None
+        start -= len(line.lstrip())
         if self._opened:
             return []
         self._opened = True
@@ -89,6 +92,7 @@ class Rewriting:
         for number, cell in self.cells.items():
             self._rewrite(number, cell)
         self._remove_kaggle_json()
+        self._remove_clients()
         self._remove_imports()
         self._open_first()
 
@@ -119,7 +123,9 @@ class Rewriting:
         """Write a cell of a shell as Python, or say why it stays; says whether it is one."""
         if cell.magic not in shell_cell.SHELLS or clear_text.masked(cell.source) != cell.source:
             return False
-        line = next((one.strip() for one in cell.source.splitlines()[1:] if _SETUP_WITHIN.search(one.strip())), "")
+        line = next(
+            (one.strip() for one in cell.source.splitlines()[1:] if commands.SETUP_WITHIN.search(one.strip())), ""
+        )
         try:
             lines = shell_cell.python_of(cell.source, self._read_command)
             text = "\n".join(lines or [])
@@ -137,7 +143,8 @@ class Rewriting:
     def _read_command(self, text: str) -> commands.Found | None:
         """Find what one command of a shell is."""
         command = cells.Command(sigil="!", text=text, target="", start=0, end=len(text))
-        return commands.read(command, self.context)
+        reading = commands.read(command, self.context)
+        return None if reading is not None and reading.kind == "train" else reading
 
     def _several(self, command: cells.Command) -> commands.Found | None:
         """Find what a line of several commands is, each by itself."""
@@ -150,7 +157,9 @@ class Rewriting:
         return None if lines is None else commands.Found(kind="system", calls=tuple(lines))
 
     def _keep_unread(self, number: int, cell: Cell) -> None:
-        setup_lines = [line.strip() for line in cell.source.splitlines() if _sets_up(line.strip().lstrip("!%"))]
+        setup_lines = [
+            line.strip() for line in cell.source.splitlines() if commands.SETUP_LINE.match(line.strip().lstrip("!% "))
+        ]
         reason = f"it stands in a %%{cell.magic} cell" if cell.magic else cell.problem
         for line in setup_lines:
             self._keep(number, "system", line, reason)
@@ -165,15 +174,18 @@ class Rewriting:
             reading = commands.read(command, self.context)
             if (reading is None or not reading.calls) and ("&&" in command.text or ";" in command.text):
                 several = self._several(command)
-                if several is not None and (several.calls or (reading is None and _SETUP_WITHIN.search(command.text))):
+                if several is not None and (
+                    several.calls or (reading is None and commands.SETUP_WITHIN.search(command.text))
+                ):
                     reading = several
             before = cell.source[command.start : command.end]
             if clear_text.masked(before) != before and (reading is None or not reading.calls):
-                self._keep(
-                    number, "secret", before, "a secret stands in it in clear: take ck.secret, and have it replaced"
-                )
+                self._keep(number, "secret", before, _IN_CLEAR)
                 continue
             if reading is None:
+                setup = commands.SETUP_WITHIN.search(command.text)
+                if setup and setup.start():
+                    self._keep(number, "system", before, commands.NOT_READ)
                 continue
             if not reading.calls:
                 self._keep(number, reading.kind, before, reading.reason, works=reading.works)
@@ -182,6 +194,8 @@ class Rewriting:
             text = f"\n{line}".join(reading.calls) + (f"  {reading.comment}" if reading.comment else "")
             edits.append((command.start, command.end, text))
             changes.append(_change(number, reading.kind, before, text))
+            if clear_text.masked(text) != text:
+                self._keep(number, "secret", before, _IN_CLEAR)
         return edits, changes
 
     def _calls(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
@@ -220,6 +234,8 @@ class Rewriting:
             edit = training.with_callback(one, cell, self.context, training.callback(one, self.context, phase))
             edits.append(edit)
             changes.append(_change(number, "train", before, edit[2].strip(", \n")))
+        for call, reason in training.without_callback(cell, self.context):
+            self._keep(number, "train", cell.text(call), reason)
         return edits, changes
 
     def _weights(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
@@ -260,6 +276,11 @@ class Rewriting:
                 gone_through = cell.text(one.enumerated.args[0]).replace(loader, name, 1)
                 edits.append((first, last, f"enumerate({gone_through}, {torch_loop.start(one, name, cell.text)})"))
             changes.append(_change(number, "train", cell.text(one.outer).partition("\n")[0], made))
+            if names := torch_loop.collected(one):
+                reason = (
+                    f"it begins anew where a killed run continues: keep it in a dict, and give that to {run}.loop(…)"
+                )
+                self._keep(number, "train", ", ".join(names), reason)
         return edits, changes
 
     def _remove_kaggle_json(self) -> None:
@@ -276,6 +297,20 @@ class Rewriting:
 
     def _text(self, number: int) -> str:
         return self.new.get(number, self.texts[number]) or ""
+
+    def _remove_clients(self) -> None:
+        """Take out the makers of Kaggle's secrets that only what was rewritten has used."""
+        for number, cell in list(self.cells.items()):
+            for statement in cell.tree.body if cell.tree is not None else ():
+                text = cell.text(statement)
+                name = text.partition("=")[0].strip()
+                is_client = isinstance(statement, ast.Assign) and self.context.made_by.get(name) == calls.KAGGLE_CLIENT
+                now = cells.read(self._text(number), kind=self.kind)
+                again = next((one for one in now.tree.body if now.text(one) == text), None) if now.tree else None
+                present = (cells.read(other, kind=self.kind) for other in self._now().values())
+                if is_client and again is not None and not context.uses(present, name):
+                    left = remove(now, again)
+                    self.new[number] = left if left.strip() else None
 
     def _remove_imports(self) -> None:
         """Take out the imports that only what was rewritten has used."""
@@ -325,24 +360,12 @@ def _imports_colab(cell: Cell) -> bool:
     return any(
         id(node) not in guarded
         and (
-            (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("google.colab"))
+            (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("google.colab", "kaggle_secrets")))
             or (isinstance(node, ast.ImportFrom) and node.module == "google" and node.names[0].name == "colab")
             or (isinstance(node, ast.Import) and any(one.name.startswith("google.colab") for one in node.names))
         )
         for node in ast.walk(cell.tree)
     )
-
-
-_SETUP = (
-    r"(?:pip3?|uv\s+pip|conda)\s+install"
-    r"|(?:wget|curl|gdown|unzip|aria2c|tar|kaggle|hf|gsutil|apt(?:-get)?|git\s+clone)\s"
-)
-_SETUP_LINE = re.compile(rf"(?:sudo\s+)?(?:{_SETUP})")
-_SETUP_WITHIN = re.compile(rf"(?:^|[;&|]\s*|\bdo\s+|\bthen\s+)(?:sudo\s+)?(?:{_SETUP})")
-
-
-def _sets_up(line: str) -> bool:
-    return _SETUP_LINE.match(line) is not None
 
 
 def _overlap(one: tuple[int, int, str], other: tuple[int, int, str]) -> bool:

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from colabkit.port.cell import Cell
     from colabkit.port.context import Context
 
-BY_HAND = "a training loop of torch: take its batches from run.loop(loader, epochs=…, model=…, optimizer=…), by hand"
+BY_HAND = "a training loop of your own: take its batches from run.loop(loader, epochs=…, model=…, optimizer=…), by hand"
+NOT_KEPT = "it begins anew where a killed run continues: keep it in a dict, and give that to run.loop(…), too"
+_FILLS = frozenset(("append", "extend", "add"))
+_OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
+_OF_TRANSFORMERS = re.compile(r"transformers\.(?:\w+\.)*get_(?:\w+_)?sched\w+")
 _LEAVES = (ast.Break, ast.Return, ast.Yield, ast.YieldFrom, ast.Await)
 
 
@@ -43,16 +47,12 @@ class TorchLoop:
 
 def find(cell: Cell, context: Context) -> Iterator[TorchLoop | ast.stmt]:
     """Find the loops of a cell: those that can be rewritten, and the statements of those that cannot."""
-    if cell.tree is None or not context.has_imported("torch") or _uses_trainer(context):
+    if cell.tree is None or not context.has_imported("torch", "tensorflow", "keras", "jax", "fastai", "fastbook"):
         return
     for statement in cell.tree.body:
         if not _trains(statement) or "run.loop(" in cell.text(statement) or ".each_epoch()" in cell.text(statement):
             continue
         yield _read(statement, context) or statement
-
-
-def _uses_trainer(context: Context) -> bool:
-    return context.has_imported("pytorch_lightning", "lightning", "transformers", "fastai")
 
 
 def _trains(statement: ast.stmt) -> bool:
@@ -109,7 +109,8 @@ def start(loop: TorchLoop, name: str, text: Callable[[ast.AST], str]) -> str:
 
 def _trains_inside(statement: ast.stmt) -> bool:
     called = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
-    return {"backward", "step"} <= {function.attr for function in called if isinstance(function, ast.Attribute)}
+    verbs = {function.attr for function in called if isinstance(function, ast.Attribute)}
+    return verbs >= {"backward", "step"} or bool(verbs & _OTHER_STEPS)
 
 
 def _range(node: ast.expr) -> ast.expr | None:
@@ -127,6 +128,8 @@ def _range(node: ast.expr) -> ast.expr | None:
 def _state(outer: ast.For, context: Context) -> tuple[str, ...]:
     """Return the names of the models, optimizers, schedulers and scalers; nothing where one of them is not seen."""
     steppers: list[str] = []
+    used = {node.id for node in ast.walk(outer) if isinstance(node, ast.Name)}
+    accelerators = sorted(name for name in used if context.made_by.get(name) == "accelerate.Accelerator")
     for node in ast.walk(outer):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "step"):
             continue
@@ -136,9 +139,24 @@ def _state(outer: ast.For, context: Context) -> tuple[str, ...]:
     models: list[str] = []
     for name in dict.fromkeys(steppers):
         maker = context.made_by.get(name, "")
-        if maker.startswith(_SCHEDULER) or maker.endswith(_SCALER):
+        if maker.startswith(_SCHEDULER) or maker.endswith(_SCALER) or _OF_TRANSFORMERS.fullmatch(maker):
             continue
         if not maker.startswith("torch.optim.") or not context.parameters_of.get(name):
             return ()
         models += context.parameters_of[name]
-    return tuple(dict.fromkeys([*models, *steppers])) if models else ()
+    return tuple(dict.fromkeys([*accelerators, *models, *steppers])) if models else ()
+
+
+def collected(loop: TorchLoop) -> tuple[str, ...]:
+    """Return the names that a loop counts up or fills, in order: plain values, of which a run keeps none unasked."""
+    names: list[str] = []
+    for node in ast.walk(loop.outer):
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            names.append(node.target.id)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _FILLS:
+            names += [node.func.value.id] if isinstance(node.func.value, ast.Name) else []
+        elif isinstance(node, ast.If):
+            tested = {name.id for name in ast.walk(node.test) if isinstance(name, ast.Name)}
+            targets = [target for one in node.body if isinstance(one, ast.Assign) for target in one.targets]
+            names += [target.id for target in targets if isinstance(target, ast.Name) and target.id in tested]
+    return tuple(dict.fromkeys(name for name in names if name not in loop.state))

@@ -58,9 +58,30 @@ def find(cell: Cell, context: Context) -> Iterator[Training]:
             if not framework or ".resume" in cell.text(node):
                 continue
             reason = "it stands in a loop or a function: give each training a phase of its own, by hand"
-            if not (inside or id(node) in nested):
+            if cell.magic == "timeit":
+                reason = "%%timeit may train more than once: take %%time, and port again"
+            elif not (inside or id(node) in nested):
                 reason = _obstacle(framework, node, cell, context)
             yield Training(framework=framework, node=node, statement=statement, reason=reason)
+
+
+def without_callback(cell: Cell, context: Context) -> Iterator[tuple[ast.Call, str]]:
+    """Find the calls that train in a way which takes no callback of a run, each with what to do."""
+    for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+        if not isinstance(node, ast.Call):
+            continue
+        verb = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        words = {keyword.arg for keyword in node.keywords}
+        if context.has_imported("ultralytics") and verb == "train" and words & {"data", "epochs", "cfg", "resume"}:
+            yield node, "ultralytics saves by itself: put project= on Drive, and go on with resume=True"
+        elif context.has_imported("keras_tuner", "kerastuner") and verb == "search":
+            yield node, "a search trains many models, and goes on by itself where its directory= is on Drive"
+        elif verb == "fit" and "train_objectives" in words:
+            yield node, "it takes no callback: write SentenceTransformerTrainer, and port again"
+        elif context.dotted(node.func) == "accelerate.notebook_launcher":
+            yield node, "it trains in processes of its own: take the batches from run.loop(…) in its function, by hand"
+        elif verb in _FASTAI_FITS - {"fit"} and not _is_fastai_2(context) and context.has_imported("fastai"):
+            yield node, "it trains with fastai 1, which has other callbacks"
 
 
 def _is_scope(node: ast.AST) -> bool:
@@ -78,7 +99,7 @@ def _framework(node: ast.Call, cell: Cell, context: Context) -> str:
         return ""
     receiver, verb = cell.text(node.func.value), node.func.attr
     has_epochs = any(keyword.arg in ("epochs", "steps_per_epoch", "validation_data") for keyword in node.keywords)
-    if _is_fastai_2(context) and verb in _FASTAI_FITS and re.search(r"learn", receiver):
+    if _is_fastai_2(context) and verb in _FASTAI_FITS and (verb != "fit" or _is_learner(receiver, context)):
         return "fastai"
     is_keras = context.has_imported("tensorflow", "keras", "tf_keras") and bool(node.args or node.keywords)
     if is_keras and not has_epochs and _OTHER_LIBRARIES.match(_maker(receiver, node, cell, context)):
@@ -86,6 +107,13 @@ def _framework(node: ast.Call, cell: Cell, context: Context) -> str:
     if is_keras and (verb in _OTHER_FITS or (verb == "fit" and (has_epochs or receiver in context.compiled))):
         return "keras" if verb == "fit" or verb == "fit_generator" else ""
     return ""
+
+
+def _is_learner(receiver: str, context: Context) -> bool:
+    return (
+        re.search(r"learn", receiver) is not None
+        or re.search(r"[Ll]earner$", context.made_by.get(receiver, "")) is not None
+    )
 
 
 def _is_fastai_2(context: Context) -> bool:

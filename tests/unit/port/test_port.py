@@ -499,3 +499,132 @@ def test_the_command_shows_the_difference_and_writes_where_it_is_told(tmp_path):
     assert [change["kind"] for change in said["changes"]] == ["install"]
     assert said["kept"][0]["reason"].startswith("it installs system packages")
     assert json.loads((tmp_path / "new.ipynb").read_text())["nbformat"] == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("![ -f x.zip ] || wget https://example.org/x.zip", "![ -f x.zip ]"),
+        ("!cat urls.txt | xargs -n 1 wget -q", "!cat urls.txt"),
+        ("!bash <(curl -s https://example.org/x.sh)", "!bash"),
+        ("import os\nos.system('pip install six')", "os.system"),
+        ("import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'install', 'six'])", "subprocess.run"),
+        ("!python train.py --epochs 3", "!python train.py"),
+        ("!yolo train model=yolov8n.pt data=coco128.yaml", "!yolo train"),
+        ("!accelerate launch train_dreambooth.py", "!accelerate"),
+        ("from ultralytics import YOLO\nYOLO('a.pt').train(data='a.yaml', epochs=3)", "YOLO("),
+        ("import keras_tuner as kt\ntuner = kt.Hyperband(f)\ntuner.search(x, y, epochs=5)", "tuner.search"),
+        ("import tensorflow as tf\nfor x, y in data:\n    optimizer.apply_gradients(steps(x, y))", "for x, y"),
+        ("import keras\nwhile True:\n    gan.train_on_batch(x, y)", "while True"),
+        ("from sentence_transformers import SentenceTransformer\nm.fit(train_objectives=[(a, b)])", "m.fit"),
+        ("from fastai.vision import *\nlearn.fit_one_cycle(4)", "learn.fit_one_cycle"),
+        ("import accelerate\naccelerate.notebook_launcher(train)", "accelerate.notebook"),
+    ],
+)
+def test_what_sets_up_or_trains_and_stays_is_listed(tmp_path, before, line):
+    """Nothing of it is passed over in silence, whatever library or program trains."""
+    cells, report = ported(tmp_path, before)
+    assert cells == [before]
+    assert [one.line.startswith(line) for one in report.kept] == [True]
+    assert report.kept[0].reason
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        "!curl -X POST https://example.org/api",
+        "!tar czf a.tgz b",
+        "!kaggle datasets list",
+        "!python test.py",
+        "!pip list",
+    ],
+)
+def test_what_neither_sets_up_nor_trains_is_not_listed(tmp_path, quiet):
+    """A list of everything would hide what matters."""
+    assert not ported(tmp_path, quiet)[1].kept
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pip -q install six",
+        "yes | pip install six",
+        'CMAKE_ARGS="-DX=on" FORCE=1 pip install six',
+        "env A=1 pip install six",
+    ],
+)
+def test_a_line_of_pip_with_words_before_it_is_handed_on(tmp_path, line):
+    """`install` reads it as it is."""
+    (text,), _ = ported(tmp_path, f"!{line}")
+    assert ast.literal_eval(text.removeprefix("ck.install(").removesuffix(")")) == line
+
+
+def test_a_statement_behind_time_is_a_statement(tmp_path):
+    """What `%time` measures is ported, the run is opened before it, and what `%%timeit` repeats stays."""
+    cells, _ = ported(tmp_path, f"{KERAS}%time model.fit(x)")
+    assert cells == [f"{KERAS}{OPENS}%time model.fit(x, callbacks=[run.resume()])"]
+    cells, report = ported(tmp_path, KERAS, "%%timeit\nmodel.fit(x)")
+    assert cells[1] == "%%timeit\nmodel.fit(x)"
+    assert "timeit" in report.kept[0].reason
+
+
+KEY = "aB3dE5gH7jK9mN1pQ3sT"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"rf = Roboflow(api_key='{KEY}')", 'rf = Roboflow(api_key=ck.secret("ROBOFLOW_API_KEY"))'),
+        (f"wandb.login(key='{'0a' * 20}')", 'wandb.login(key=ck.secret("WANDB_API_KEY"))'),
+        (f"ngrok.set_auth_token('{KEY}')", 'ngrok.set_auth_token(ck.secret("NGROK_AUTH_TOKEN"))'),
+        (f"cohere.api_key = '{KEY}'", 'cohere.api_key = ck.secret("COHERE_API_KEY")'),
+        (f"t = {{'username': 'me', 'key': '{'0a' * 16}'}}", "t = {'username': 'me', 'key': ck.secret(\"KAGGLE_KEY\")}"),
+        (f"%env WANDB_API_KEY={'0a' * 20}", None),
+        (f"!wandb login {'0a' * 20}", None),
+        (f"!ngrok authtoken {KEY}", None),
+        (f"""!echo '{{"username":"me","key":"{"0a" * 16}"}}' > kaggle.json""", None),
+        ("%env WANDB_API_KEY=$key", ""),
+        ("!wandb login {key}", ""),
+        ("wandb.login(key=secret_value_0)", ""),
+    ],
+)
+def test_a_secret_is_named_by_its_place(tmp_path, before, after):
+    """A key without a form of its own is known by what it is given to, gets that name, and is shown nowhere."""
+    (text,), report = ported(tmp_path, before)
+    assert text == (after or before)
+    assert [one.kind for one in report.kept] == (["secret"] if after is None else [])
+    shown = report.diff() + str(report) + json.dumps(report.to_json())
+    assert not re.search(f"{KEY}|(?:0a){{16}}", shown)
+
+
+def test_an_address_with_a_key_is_ported_and_told(tmp_path):
+    """The download works as before; the key in it is named."""
+    line = "!curl -L 'https://app.example.org/ds/a?key=kL9mN1pQ3s' > a.zip; unzip a.zip"
+    (text,), report = ported(tmp_path, line)
+    assert text.startswith("ck.fetch(")
+    assert report.kept[0].kind == "secret"
+    assert "kL9mN1pQ3s" not in report.diff() + str(report)
+
+
+def test_kaggles_own_snippet_for_secrets_is_ported(tmp_path):
+    """The client goes with the last secret that it was asked for, and stays while something uses it."""
+    client = "from kaggle_secrets import UserSecretsClient\nuser_secrets = UserSecretsClient()\n"
+    cells, _ = ported(tmp_path, client + 'key = user_secrets.get_secret("wandb_api")')
+    assert cells == ['key = ck.secret("wandb_api")']
+    cells, report = ported(
+        tmp_path, client + 'key = user_secrets.get_secret("a")\nuser_secrets.get_gcloud_credential()'
+    )
+    assert cells[0].startswith(client)
+    assert SHIM in report.cells[0][2]
+
+
+def test_a_loop_with_transformers_or_accelerate_is_ported_and_plain_values_are_told(tmp_path):
+    """A library of models makes a loop no other loop; what it counts is no part of what continues unasked."""
+    head = TORCH + "from transformers import AutoModel, get_scheduler\nplan = get_scheduler('linear', optimizer)\n"
+    loop = LOOP.replace("optimizer.step()", "optimizer.step()\n        plan.step()\n        losses.append(loss)")
+    cells, report = ported(tmp_path, head, loop)
+    assert "run.loop(loader, epochs=3, model=model, optimizer=optimizer, plan=plan)" in cells[1]
+    assert [one.line for one in report.kept] == ["losses"]
+    head = TORCH + "from accelerate import Accelerator\nhelper = Accelerator()\n"
+    cells, _ = ported(tmp_path, head, LOOP.replace("loss.backward()", "helper.backward(loss)"))
+    assert "epochs=3, helper=helper, model=model, optimizer=optimizer)" in cells[1]
