@@ -31,6 +31,7 @@ _SETS = {"set", "frozenset"}
 _IN_ORDER = {"list", "tuple", "dict", "enumerate", "zip", "map", "filter", "iter", "reversed"}
 _OF_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
 _SORTING = {"sort", "unique"}  # of NumPy
+_IN_ANY_ORDER = {"sorted", "len", "print", "Counter", *_SETS}
 _HASHED_ANEW = (str, bytes, dt.date, dt.time, dt.timedelta)
 
 
@@ -135,18 +136,20 @@ class _Scope:
         body: Its statements.
         namespace: The variables.
         giving: Functions of the program that give what is in the order of a set.
+        ordering: Names that the program uses for more than to look whether something is in it.
     """
 
     prefix: str
     body: list[ast.stmt]
     namespace: Mapping[str, Any]
     giving: frozenset[str]
+    ordering: frozenset[str]
 
     def names(self) -> list[str]:
         """Name the variables whose order comes from a set."""
         reader = _Reader(self.giving)
         reader.read(self.body)
-        return [name for name in reader.ordered if name in self.namespace]
+        return [name for name in reader.ordered if name in self.namespace and name in self.ordering]
 
 
 def _scopes() -> Iterator[_Scope]:
@@ -154,13 +157,31 @@ def _scopes() -> Iterator[_Scope]:
     body = [statement for source in _sources(main) for statement in _parsed(source)]
     functions = {node.name: node.body for node in body if isinstance(node, ast.FunctionDef)}
     giving = frozenset(name for name, inner in functions.items() if _gives_order(inner))
-    yield _Scope("", body, main, giving)
+    ordering = frozenset(_ordering(body))
+    yield _Scope("", body, main, giving, ordering)
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals is main and frame.f_code.co_name in functions:
             name = frame.f_code.co_name
-            yield _Scope(f"{name}.", functions[name], frame.f_locals, giving)
+            yield _Scope(f"{name}.", functions[name], frame.f_locals, giving, ordering)
         frame = frame.f_back
+
+
+def _ordering(body: list[ast.stmt]) -> Iterator[str]:
+    """Name the variables whose order may matter: a list of words that are left out is only asked what is in it."""
+    unordered: set[int] = set()
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    for node in nodes:
+        match node:
+            case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Name() as name]):
+                unordered.add(id(name))
+            case ast.Call(func=ast.Name(id=called), args=args) if called in _IN_ANY_ORDER:
+                unordered |= {id(arg) for arg in args}
+            case ast.Expr(value=ast.Name() as name):
+                unordered.add(id(name))
+    for node in nodes:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in unordered:
+            yield node.id
 
 
 def _parsed(source: str) -> list[ast.stmt]:

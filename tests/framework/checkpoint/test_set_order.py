@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import types
@@ -49,20 +50,32 @@ def program(monkeypatch, text, **given):
 @pytest.mark.parametrize("text", FOUND)
 def test_what_comes_out_of_a_set_of_text_is_found(monkeypatch, text):
     """Lists, dicts and arrays by their names; nothing that is sorted, counted, or of numbers."""
-    program(monkeypatch, text, names=["cat", "dog", "bird", "dog"])
+    names = {*re.findall(r"^ *(\w+) =", text, re.MULTILINE)} - {"last", "found"}
+    program(monkeypatch, f"{text}\nuse = [{', '.join(names)}]", names=["cat", "dog", "bird", "dog"])
     assert set(set_order.take()) == FOUND[text]
+
+
+def test_words_that_are_only_looked_up_may_come_in_any_order(monkeypatch):
+    """As words that are left out of a text."""
+    given = {"names": ["cat", "dog", "bird"], "texts": ["a cat"]}
+    look = "words = list(set(names))\nprint(len(words), words)\nleft = [t for t in texts if t not in words]\nwords"
+    program(monkeypatch, look, **given)
+    assert set_order.take() == {}
+    program(monkeypatch, f"{look}\nnumbers = [words.index('cat')]", **given)
+    assert set(set_order.take()) == {"words"}
 
 
 def test_the_variables_of_a_running_function_are_found(monkeypatch):
     """As scripts have it that do all in main()."""
     given = {"names": ["cat", "dog", "bird"], "take": set_order.take}
-    space = program(monkeypatch, "def main():\n    classes = list(set(names))\n    return take()", **given)
-    assert set(space["main"]()) == {"main.classes"}
+    text = "def main():\n    classes = list(set(names))\n    return take(), classes[0]"
+    space = program(monkeypatch, text, **given)
+    assert set(space["main"]()[0]) == {"main.classes"}
 
 
 def test_a_broken_program_is_no_reason_to_fail(monkeypatch):
     """Cells that never ran, no source at all."""
-    space = program(monkeypatch, "classes = list(set(names))", names=["a", "b"])
+    space = program(monkeypatch, "classes = list(set(names))\nfirst = classes[0]", names=["a", "b"])
     space["_ih"] += ["for", "\0", "%matplotlib inline"]
     assert set(set_order.take()) == {"classes"}
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
