@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from colabkit._types import StrPath
     from colabkit.checkpoint.kaggle_run import KaggleRun
     from colabkit.storage import Storage
+
+
+_STAMPS = ("%Y%m%d%H%M", "%y%m%d%H%M", "%m%d%H%M", "%d%m%Y%H%M", "%d%m%y%H%M", "%d%m%H%M", "%b%d%H%M", "%d%b%Y%H%M")
+"""Ways to write a date and a minute, without what stands between their numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,39 @@ def resolve_location(where: StrPath, mirror: StrPath | Storage | None = None) ->
     # A folder that stands for Drive is a place of its own, and its run is not that of another one.
     place = storage.address if text.startswith("drive:") and not storage.address.startswith("drive:") else text
     return RunLocation(folder=_working_folder(place, name), storage=storage, name=name)
+
+
+def tell_of_new(where: StrPath, place: RunLocation) -> None:
+    """Say of a new run what no later process will find: a name that has the time in it, a disk that is thrown away.
+
+    Args:
+        where: What the user wrote.
+        place: Where that is.
+    """
+    from colabkit.runtime import detect
+
+    if _has_the_time(os.fspath(where), time.time()):
+        warn(
+            "%s has the time in its name, so each process opens a run of its own, and none goes on with a killed one. "
+            'Give it a name that stays, as in open_run("./runs/digits")',
+            where,
+        )
+    runtime = detect()
+    kept = runtime.persistent_dir
+    if runtime.ephemeral and place.storage is None and not (kept and place.folder.is_relative_to(kept)):
+        name = f"{RUNS_DIR}/{place.name}"
+        way = f'open_run("drive:{name}")' if runtime.host == "colab" else f'open_run(…, mirror="gs://BUCKET/{name}")'
+        text = "the run %s is on this machine's own disk, which is thrown away when the session ends; %s outlives it"
+        warn(text, place.name, way)
+
+
+def _has_the_time(text: str, now: float) -> bool:
+    """Say whether a name was made of the present minute: no one that a person has written has it."""
+    digits = re.sub(r"[\W_a-z]|(?<=\d)T(?=\d)", "", text.rstrip("/").rpartition("/")[2])
+    moments = [make(now - ago) for ago in (0, 60) for make in (time.localtime, time.gmtime)]
+    stamps = {time.strftime(form, moment) for moment in moments for form in _STAMPS}
+    stamps |= {str(int(now - ago))[:-2] for ago in (0, 60)}
+    return any(re.sub(r"[a-z]", "", stamp) in digits for stamp in stamps)
 
 
 def default_folder(name: str) -> str:

@@ -13,7 +13,7 @@ from colabkit._internal.log import warn
 from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.checkpoint import kaggle_run, phase
 from colabkit.checkpoint.format import naming
-from colabkit.checkpoint.location import resolve_location
+from colabkit.checkpoint.location import resolve_location, tell_of_new
 from colabkit.checkpoint.management.finish import finish
 from colabkit.checkpoint.management.notice import Notice
 from colabkit.checkpoint.policy import SaveInterval, parse_best, parse_every
@@ -100,6 +100,7 @@ def open_run(
         folder, name=place.name, every=parse_every(every), keep=keep, storage=place.storage, limit=limit, notice=notice
     )
     if fresh:
+        tell_of_new(where, place)
         run.download_artifacts()
     return run
 

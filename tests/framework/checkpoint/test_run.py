@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -49,6 +50,21 @@ while True:
     if len(sys.argv) > 2 and step == int(sys.argv[2]):
         break
 """
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%Y%m%d-%H%M%S", "%Y-%m-%dT%H:%M:%S.123456", "run_%y%m%d_%H%M", "%b%d_%H-%M-%S_host", "%d.%m.%Y %H:%M", "%s"],
+)
+def test_a_name_with_the_time_in_it_is_told(tmp_path, caplog, form):
+    """Each process would open a run of its own, as of TensorBoard's logs; told of a new one, and of no other name."""
+    name = time.strftime(form)
+    open_run(tmp_path / name).close()
+    assert f"{name} has the time in its name" in caplog.text
+    caplog.clear()
+    for other in (name, "digits", "2025-12-01", "resnet50-224-1e-3", "run_250101_1200"):
+        open_run(tmp_path / other).close()
+    assert caplog.text == ""
 
 
 def damage(path):

@@ -40,7 +40,9 @@ def test_colab_gets_its_machine_back_once_the_run_is_elsewhere(tmp_path, service
     address, asked = service
     with FakeColab(tmp_path / "colab") as colab:
         colab.run(f"import os, colabkit as ck; os.environ['TBE_RUNTIME_ADDR'] = {address!r}")
-        colab.run("run = ck.open_run('runs/alone'); run.save({'a': 1}, step=1)")
+        said = colab.run("run = ck.open_run('runs/alone'); run.save({'a': 1}, step=1)")
+        assert 'thrown away when the session ends; open_run("drive:colabkit-runs/alone") outlives it' in said
+        assert "thrown away" not in colab.run("ck.open_run('runs/alone')"), "once, of a new run"
         said = colab.run(
             "try:\n    run.finish(release=True)\nexcept ck.errors.CheckpointError as error:\n    print(error)"
         )
