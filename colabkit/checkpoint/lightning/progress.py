@@ -164,7 +164,11 @@ def _take_results(results: Any) -> dict[str, Any]:
 
 
 def _give_results(results: Any, saved: Mapping[str, Any]) -> None:
-    """Give the sums back to those that are known, and to the others when they are logged the first time."""
+    """Give the sums back, and again when each is logged for the first time.
+
+    Until then it may not be known, or Lightning sets it back as the first batch begins: it does where the
+    LearningRateFinder has trained before.
+    """
     waiting = {key: decode(state) for key, state in saved.items()}
     vars(results).pop("update_metrics", None)
     update = results.update_metrics
@@ -174,8 +178,8 @@ def _give_results(results: Any, saved: Mapping[str, Any]) -> None:
             _give_result(results[key], waiting.pop(key))
         update(key, *rest, **more)
 
-    for key in [key for key in waiting if key in results]:
-        _give_result(results[key], waiting.pop(key))
+    for key in waiting.keys() & results.keys():
+        _give_result(results[key], waiting[key])
     if waiting:
         results.update_metrics = update_metrics
 

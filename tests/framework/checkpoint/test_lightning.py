@@ -27,6 +27,7 @@ SLOW = (
     "workers:6",
     "measured:3,7,10",
     "tuned:4,8",
+    "tuned_logged:4,8",
     "unfrozen:4,7,12",
     "loaded_again:4,13,18",
     f"plain:7/{int(signal.SIGTERM)},9/{int(signal.SIGINT)}",

@@ -168,6 +168,13 @@ class Tuned(Net):
         return torch.optim.AdamW(self.parameters(), self.lr)
 
 
+class TunedAndLogged(Tuned):
+    """Logs the loss of each step, and its mean over the epoch."""
+
+    def training_step(self, batch, number):
+        return Net.training_step(self, batch, number)
+
+
 class Unfrozen(Net):
     """Has a backbone that trains from the second epoch on, in a group of its own."""
 
@@ -197,6 +204,7 @@ def loader(dataset=None, **options):
 PUBLIC = {
     "measured": lambda: (Measured(), [], loader(), {"max_epochs": 3}),
     "tuned": lambda: (Tuned(), [LearningRateFinder(num_training_steps=4)], loader(), {"max_epochs": 3}),
+    "tuned_logged": lambda: (TunedAndLogged(), [LearningRateFinder(num_training_steps=4)], loader(), {"max_epochs": 3}),
     "unfrozen": lambda: (Unfrozen(), [BackboneFinetuning(1)], loader(), {"max_epochs": 3}),
     "loaded_again": lambda: (Net(), [], Harder(), {"max_epochs": 4, "reload_dataloaders_every_n_epochs": 2}),
 }
