@@ -24,7 +24,7 @@ from colabkit.errors import UnsupportedError
 DOUBLE = Path(__file__).parents[2] / "support" / "doubles" / "fastai_training.py"
 WHOLE = (
     *("plain", "torch", "accumulation", "stopped", "fine_tune", "workers", "mixed", "notebook", "two fits"),
-    *("cycles", "mixup", "saves", "finder"),
+    *("cycles", "mixup", "saves", "finder", "fine_tune augmented"),
 )
 KILLED = (
     "plain:after_batch/4,after_batch/10",  # in an epoch, and again in the epoch that was resumed
@@ -36,6 +36,7 @@ KILLED = (
     "accumulation:after_batch/18",  # with gradients that wait
     "stopped:after_epoch/1",  # EarlyStoppingCallback remembers
     "fine_tune:after_batch/5,after_batch/15",  # in the first of its two fits, and in the second
+    "fine_tune augmented:after_batch/5,after_batch/15",
     "workers:after_batch/15",
     "mixed:after_batch/18",  # the scaler has grown by then, and counts
     "cycles:after_batch/6,after_batch/14",  # a phase each

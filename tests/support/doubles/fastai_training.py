@@ -40,6 +40,7 @@ from fastai.vision.all import (
     ReduceLROnPlateau,
     SaveModelCallback,
     accuracy,
+    aug_transforms,
     params,
 )
 from fastai.callback.mixup import MixUp
@@ -103,7 +104,7 @@ def learner(case, digits, folder):
         get_y=ItemGetter(1),
         splitter=IndexSplitter(range(len(rows) - 20, len(rows))),
         item_tfms=Shift(),
-        batch_tfms=Flip(),
+        batch_tfms=aug_transforms() if case == "fine_tune augmented" else Flip(),
     )
     workers = 2 if case == "workers" else 0
     dls = block.dataloaders(rows, bs=10, num_workers=workers)
@@ -154,7 +155,7 @@ class Remembers(torch.nn.Module):
 
 def fit(case, learn, run, resume, kill):
     """Train as the case says; return the callback that resumes the last of its fits."""
-    if case == "fine_tune":
+    if case.startswith("fine_tune"):
         learn.fine_tune(2, 1e-3, freeze_epochs=1, cbs=[resume, *kill])
     elif case == "two fits":
         learn.freeze()
