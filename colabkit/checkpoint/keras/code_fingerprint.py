@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -29,14 +30,16 @@ def fingerprints(model: Any, callbacks: Iterable[Any]) -> dict[str, str]:
         Name to hash; without those whose source cannot be found.
     """
     parts = [model, *model._flatten_layers(), model.optimizer, *compiled_parts(model), *callbacks]
+    named = [("", part) for part in parts] + list(held_by_layers(model).items())
     hashes: dict[str, str] = {}
-    for part in parts:
+    for place, part in named:
         code = part if inspect.isfunction(part) else type(part)
-        if not is_the_users(code) or code.__qualname__ in hashes:
+        name = place if code.__qualname__.endswith("<lambda>") else code.__qualname__
+        if not is_the_users(code) or name in hashes:
             continue
         if not (source := _source(code)):
             continue
-        hashes[code.__qualname__] = hashlib.sha256(source.encode()).hexdigest()[:12]
+        hashes[name] = hashlib.sha256(source.encode()).hexdigest()[:12]
     return hashes
 
 
@@ -47,6 +50,24 @@ def _source(code: Any) -> str:
         return "".join(map(inspect.getsource, functions))
     except (OSError, TypeError):
         return ""
+
+
+def held_by_layers(model: Any) -> dict[str, Any]:
+    """Find what layers of Keras have of the user's: the function of a `Lambda`, an activation, a regularizer.
+
+    Returns:
+        The functions and objects by their places, as `layer-2.function`.
+    """
+    held: dict[str, Any] = {}
+    for number, layer in enumerate(model._flatten_layers()):
+        if is_the_users(type(layer)) or hasattr(layer, "train_step"):  # a model's loss is among `compiled_parts`
+            continue
+        for name, value in vars(layer).items():
+            code = value if inspect.isfunction(value) else type(value)
+            is_partial = isinstance(value, functools.partial)
+            if callable(value) and not hasattr(value, "_flatten_layers") and (is_partial or is_the_users(code)):
+                held[f"layer-{number}.{name}"] = value
+    return held
 
 
 def compiled_parts(model: Any) -> list[Any]:

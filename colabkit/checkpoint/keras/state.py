@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -235,7 +236,12 @@ def settings(model: Any, callbacks: Iterable[Any] = ()) -> dict[str, str]:
 
 
 def _flatten(value: Any, place: str, flat: dict[str, str]) -> None:
-    if isinstance(value, dict):
+    kind = value.get("class_name") if isinstance(value, dict) else None
+    if kind in ("__numpy__", "__tensor__"):
+        flat[place] = f"values {zlib.crc32(str(value).encode()):08x}"
+    elif kind == "__lambda__":  # its code names the file it is of, which for a notebook is another in each process
+        _flatten({key: item for key, item in value["config"].items() if key != "code"}, place, flat)
+    elif isinstance(value, dict):
         for key, item in value.items():
             # Names count on in one process, and the learning rate is a variable that schedules change.
             if key not in ("name", "shared_object_id", "registered_name", "module", "build_config"):

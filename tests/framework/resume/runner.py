@@ -36,6 +36,7 @@ MODULES = (
     "habits",
     "loops",
     "notebooks",
+    "drawn",
 )
 EXPECTED = (
     "not bit for bit",

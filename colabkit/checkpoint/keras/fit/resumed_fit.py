@@ -115,6 +115,7 @@ class ResumedFit(OfCallback):
             self._host.compare(self._run.name, saved)
             if self._host.keep_constants(self._run.name, saved, code_changed=self._setup.code_changed):
                 build.trace_anew(model, self._fit)
+            self._setup.tell_changes(self._run.name, saved)
         seed = workers.seed(rng.peek() if options.seed is None else options.seed)
         self._data.attach(model, self._fit, saved, seed=seed, check_data=options.check_data)
         self._data.tell_draws(model)

@@ -79,10 +79,6 @@ class FitSetup(OfCallback):
         said = meta["settings"], self._settings
         state.check_same_model(run, meta["layout"], state.layout(self._model), said=said)
         _check_vocabularies(run, *said)
-        self.changes = state.changed_settings(*said)
-        if changed := self.changes:
-            text = "%s: changed since the state was saved, and in effect from now on: %s"
-            warn(text, run, few(changed, 5, between="; "))
         now = versions(backend=keras.backend.backend())
         if changed := state.changed_settings(meta["versions"], now):
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", run, "; ".join(changed))
@@ -91,6 +87,22 @@ class FitSetup(OfCallback):
             self.code_changed = True
             warn("%s: the code changed since the checkpoint, of %s", run, ", ".join(changed))
         self._rates = state.changed_rates(self._model, meta["settings"], self._settings, saved.tensors)
+
+    def tell_changes(self, run: str, saved: Checkpoint) -> None:
+        """Tell which settings the code has changed since the checkpoint, but for arrays that were given back.
+
+        Args:
+            run: The run's name.
+            saved: The checkpoint to go on from.
+        """
+        before = saved.meta["settings"]
+        arrays = {place for place, text in self._settings.items() if text.startswith("values ")}
+        if any(before.get(place) != self._settings[place] for place in arrays):
+            self._settings |= {key: text for key, text in state.settings(self._model).items() if key in arrays}
+        self.changes = state.changed_settings(before, self._settings)
+        if self.changes:
+            text = "%s: changed since the state was saved, and in effect from now on: %s"
+            warn(text, run, few(self.changes, 5, between="; "))
 
     def tell_complete(self, workers: WorkerCoordinator, *, epochs: int) -> None:
         """Tell that no epoch is left to train, so that what the code has changed changes nothing.

@@ -21,6 +21,7 @@ from colabkit.checkpoint.keras.host.own_values import (
     Stream,
     give_back,
     has_state_dict,
+    is_array,
     is_tf_generator,
     is_value,
     is_variable,
@@ -53,12 +54,13 @@ _OF_CALLBACKS = {"_model", "params", "validation_data", "monitor_op"}
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value is: its name in the state, who has it in words, and how it is given back."""
+    """Where a value is: its name in the state, who has it in words, how it is given back, and of which part it is."""
 
     name: str
     spoken: str
     value: Any
     write: Callable[[Any], None]
+    part: str = ""
 
 
 class Walk:
@@ -76,14 +78,29 @@ class Walk:
         """Go through one object: its attributes, its functions, and what they refer to.
 
         Args:
-            part: The object, or a function.
+            part: The object, a function, or a dict or list of values.
             name: Its name in the state.
             shared: Also look at the attributes of its class, and at the variables that its functions use.
         """
         if inspect.isroutine(part) or isinstance(part, functools.partial):
             yield from self._function(part, name, _DEPTH)
+        elif isinstance(part, dict | list):
+            yield from self._items(part, name, name.rpartition(".")[2], _DEPTH)
         else:
             yield from self._object(part, name, type(part).__name__, _DEPTH, shared=shared)
+
+    def of_operations(self) -> Iterator[Place]:
+        """Go through the arrays in the operations of functional models, as a mask in `inputs * mask`."""
+        for number, layer in enumerate(self._model._flatten_layers()):
+            for at, operation in enumerate(getattr(layer, "_operations", ())):
+                arguments = [node.arguments for node in operation._inbound_nodes]
+                for node, given in enumerate(arguments):
+                    for index, value in enumerate(given._flat_arguments):
+                        if is_array(value) and id(value) not in self._known:
+                            write = functools.partial(_set_argument, given, index)
+                            yield from self._value(
+                                value, f"layer-{number}.{at}.{node}.{index}", operation.name, write, _DEPTH
+                            )
 
     def _object(self, owner: Any, name: str, spoken: str, depth: int, *, shared: bool) -> Iterator[Place]:
         if id(owner) in self._seen:
@@ -122,6 +139,7 @@ class Walk:
 
     def _function(self, function: Any, name: str, depth: int) -> Iterator[Place]:
         if isinstance(function, functools.partial):
+            yield from self._items(function.keywords, name, "partial", depth)
             function = function.func
         if inspect.ismethod(function):
             owner = function.__self__
@@ -131,13 +149,8 @@ class Walk:
         if not inspect.isfunction(function) or not is_the_users(function) or id(function) in self._seen or depth < 0:
             return
         self._seen.add(id(function))
-        for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                value = cell.cell_contents
-            except ValueError:  # not set yet
-                continue
-            write = functools.partial(set_attribute, cell, "cell_contents")
-            yield from self._value(value, f"{name}.{key}", key, write, depth - 1)
+        for place, key, value, write in _held_by(function):
+            yield from self._value(value, f"{name}.{place}", key, write, depth - 1)
         names = function.__globals__
         for key in sorted(_names_of(function.__code__)):
             if key not in names or (id(names), key) in self._seen_globals:
@@ -202,6 +215,40 @@ class Walk:
             if id(variable) not in self._known and id(getattr(variable, "_value", variable)) not in self._known:
                 self._known.add(id(variable))
                 yield Place(f"{name}.{number}", spoken, kind(variable), variable.assign)
+
+
+def _set_argument(given: Any, index: int, value: Any) -> None:
+    """Replace an argument of an operation of a functional model."""
+    given._flat_arguments[index] = value
+    given.args, given.kwargs = keras.tree.pack_sequence_as((given.args, given.kwargs), given._flat_arguments)
+
+
+def _held_by(function: Any) -> Iterator[tuple[str, str, Any, Callable[[Any], None]]]:
+    """Go through the values in the closure of a function, and those that its arguments have when not given."""
+    for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not set yet
+            continue
+        yield key, key, value, functools.partial(set_attribute, cell, "cell_contents")
+    for key, value in _defaults_of(function).items():
+        yield f"default.{key}", key, value, functools.partial(_set_default, function, key)
+
+
+def _defaults_of(function: Any) -> dict[str, Any]:
+    """Give the values that the arguments of a function have when they are not given."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    defaults = function.__defaults__ or ()
+    return dict(zip(names[len(names) - len(defaults) :], defaults, strict=True)) | (function.__kwdefaults__ or {})
+
+
+def _set_default(function: Any, name: str, value: Any) -> None:
+    of_names = function.__kwdefaults__ or {}
+    if name in of_names:
+        of_names[name] = value
+    else:
+        defaults = {**_defaults_of(function), name: value}
+        function.__defaults__ = tuple(item for key, item in defaults.items() if key not in of_names)
 
 
 def _is_of_a_package(value: Any) -> bool:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -19,7 +21,7 @@ import numpy as np
 
 from colabkit._internal.display.few import few
 from colabkit._internal.log import notify, warn
-from colabkit.checkpoint.keras.code_fingerprint import compiled_parts, is_the_users
+from colabkit.checkpoint.keras.code_fingerprint import compiled_parts, held_by_layers, is_the_users
 from colabkit.checkpoint.keras.host.own_places import MOST, Place, Walk
 from colabkit.checkpoint.keras.host.own_values import (
     STATE_DICT,
@@ -29,6 +31,7 @@ from colabkit.checkpoint.keras.host.own_values import (
     is_a_moment,
     is_array,
     is_drawn,
+    is_numbers,
     is_path_that_is_gone,
     mark_of,
     plain,
@@ -68,7 +71,12 @@ class OwnState:
         self._layers = {
             f"{number}": layer for number, layer in enumerate(model._flatten_layers()) if is_the_users(type(layer))
         }
-        self._others: dict[str, Any] = {}
+        self._others: dict[str, Any] = held_by_layers(model)
+        self._others |= {
+            f"layer-{number}.arguments": layer.arguments
+            for number, layer in enumerate(model._flatten_layers())
+            if isinstance(layer, keras.layers.Lambda)
+        }
         optimizer = getattr(model, "optimizer", None)
         for name, part in [
             ("optimizer", optimizer),
@@ -104,8 +112,10 @@ class OwnState:
                     self._settings[place.name] = f"values {self._at_first[place.name][-1]}"
             elif self._is_of_the_model(place.value):
                 self._taken.add(place.name)
-            elif is_array(place.value) and not place.name.startswith(("callback-", "metric-", "global-", "class-")):
+            elif is_array(place.value) and not place.part.startswith("callback-"):
                 self._constants.add(place.name)
+            elif is_array(place.value) or is_numbers(place.value):
+                self._settings[place.name] = f"values {zlib.crc32(repr(self._at_first[place.name]).encode())}"
 
     def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:
         """Give back the arrays that training leaves alone, where they are others in this process; says whether one was.
@@ -249,9 +259,10 @@ class OwnState:
         walk = Walk(self._model, known, {} if owners is None else owners)
         for number, (name, part) in enumerate([*self._layers.items(), *self._others.items()]):
             for place in walk.of(part, name, shared=number >= len(self._layers)):
-                yield place
+                yield replace(place, part=name)
                 if walk.count > MOST:
                     return
+        yield from walk.of_operations()
 
 
 def _runs_eagerly(model: Any) -> bool:

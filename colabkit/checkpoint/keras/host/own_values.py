@@ -111,6 +111,17 @@ def is_array(value: Any) -> bool:
     return _is_tensor(value) and len(value.shape) > 0 and math.prod(value.shape) <= _WHOLE // 4
 
 
+def is_numbers(value: Any) -> bool:
+    """Tell whether a value is a list, tuple or dict of numbers alone, and not empty.
+
+    Example:
+        >>> is_numbers([0.5, (1, 2)]), is_numbers(["a"]), is_numbers([])
+        (True, False, False)
+    """
+    items = list(value.values() if isinstance(value, dict) else value) if isinstance(value, list | tuple | dict) else []
+    return bool(items) and all(isinstance(item, int | float) or is_numbers(item) for item in items[:_ITEMS])
+
+
 def is_value(value: Any) -> bool:
     """Whether a value is one that is saved as it stands."""
     if is_variable(value):
