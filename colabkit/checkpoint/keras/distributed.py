@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Watching", "WorkerCoordinator"]
 
 _trained_here: set[Any] = set()  # folders of the runs that came to their end in this process
+_begun_here: set[Any] = set()  # folders of the runs that this process has trained
 
 
 class WorkerCoordinator(workers.WorkerCoordinator):
@@ -44,6 +45,12 @@ class WorkerCoordinator(workers.WorkerCoordinator):
     def note_trained(self) -> None:
         """Remember that the run came to its end in this process."""
         _trained_here.add(self._given.dir)
+
+    def trains_first_here(self) -> bool:
+        """Say whether this process has not trained the run before, and remember that it does."""
+        known = self._given.dir in _begun_here
+        _begun_here.add(self._given.dir)
+        return not known
 
     def seed(self, own: int) -> int:
         """Return the chief's seed, as other workers may have drawn from their random generators since."""

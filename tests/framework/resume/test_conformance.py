@@ -43,6 +43,7 @@ FEW = {
         "PyDataset that shuffles its indexes from the begin": "identical",
         "PyDataset of rows chosen anew": "refused",
         "arrays, validated on rows chosen anew": "said",
+        "ensemble made at the start": "identical",
         "Lambda over an array of the notebook": "identical",
     },
     "jax": {"generator with an unseeded generator": "identical"},

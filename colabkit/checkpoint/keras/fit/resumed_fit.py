@@ -106,6 +106,8 @@ class ResumedFit(OfCallback):
         """Continue from the newest state, or save the first one; returns the epoch and the step of it to go on at."""
         model, options, workers = self._model, self._options, self._workers
         saved = workers.newest(KIND, between_epochs=options.at == "epoch")
+        if workers.trains_first_here() and saved is not None:
+            self._host.keep_later_models(self._run.name, saved)
         if saved is not None:
             set_order.check(self._run.name, saved.meta.get("set_orders", {}), refuse=options.check_data)
             if self._unbuilt and self._fit is not None:

@@ -10,6 +10,7 @@ from colabkit._internal.log import warn
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.fit.setup import OfCallback
 from colabkit.checkpoint.keras.host.callback_state import Callbacks
+from colabkit.checkpoint.keras.host.later_models import LaterModels
 from colabkit.checkpoint.keras.host.own_state import OwnState
 from colabkit.checkpoint.state import rng
 
@@ -40,6 +41,7 @@ class HostState(OfCallback):
             self._model, self.callbacks.named, lambda: [variable for _, variable in state.variables(self._model)]
         )
         self._own.begin()
+        self._later = LaterModels(self._model)
 
     def begin(self) -> None:
         """Remember what callbacks and objects look like before the first step, to see later which of them change."""
@@ -66,11 +68,16 @@ class HostState(OfCallback):
             "attributes": attributes,
             "attribute_constants": self._own.constants,
             "attribute_settings": self._own.settings(),
+            "later": self._later.capture(tensors),
         }
 
     def compare(self, run: str, saved: Checkpoint) -> None:
         """Tell what the code sets otherwise, in the user's own objects, than when the state was written."""
         self._own.compare(run, saved.meta.get("attribute_settings") or {})
+
+    def keep_later_models(self, run: str, saved: Checkpoint) -> None:
+        """Give the models that a later fit trains the weights that they had when the run began."""
+        self._later.restore(run, saved)
 
     def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:
         """Give back the arrays of layers that are others in this process; says whether one was."""

@@ -1,10 +1,26 @@
-"""What a script without a seed draws before its first fit: arrays in functions of a model."""
+"""What a script without a seed draws before its first fit: models of later fits, arrays in functions of a model."""
 
 from cases.arrays import DATA
 
 ALL = ("tensorflow", "jax", "torch")
 TF = ("tensorflow",)
 LOSS = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
+FIT = "epochs=2, batch_size=8"
+
+
+def later(build, first="classifier(layers.Dropout(0.2))", between="", name="model", arguments="x, y", run=None):
+    """Train one model, then another that was made before."""
+    second = run or "run.phase('fine-tune')"
+    return f"""{DATA}
+run = ck.open_run(RUN)
+head = {first}
+{build}
+one = head.fit(x, y, {FIT}, callbacks=[run.phase("head").resume()])
+{between}
+history = {name}.fit({arguments}, {FIT}, callbacks=[{second}.resume()])
+model = {name}
+COMPARE = ["one.history", "[each.tolist() for each in head.get_weights()]"]
+"""
 
 
 def function(layer, before=""):
@@ -19,12 +35,94 @@ COMPARE = ["model.predict(x, verbose=0).tolist()"]
 """
 
 
+SUBCLASS = f"""
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.one, self.drop, self.two = layers.Dense(4), layers.Dropout(0.3), layers.Dense(3)
+    def call(self, inputs, training=False):
+        return self.two(self.drop(self.one(inputs), training=training))
+model = Own()
+model.compile("adam", {LOSS})
+"""
+MEMBERS = f"""{DATA}
+run = ck.open_run(RUN)
+members = [classifier(layers.Dropout(0.2)) for _ in range(3)]
+losses = []
+for number, model in enumerate(members):
+    history = model.fit(x, y, {FIT}, callbacks=[run.phase(f"member-{{number}}").resume()])
+    losses.append(history.history["loss"])
+COMPARE = ["losses", "[each.tolist() for model in members for each in model.get_weights()]"]
+"""
+IN_MAIN = f"""{DATA}
+def main():
+    run = ck.open_run(RUN)
+    models = {{"teacher": classifier(), "student": classifier(layers.Dropout(0.2))}}
+    kept = {{}}
+    for name, each in models.items():
+        kept[name] = each.fit(x, y, {FIT}, callbacks=[run.phase(name).resume()])
+    return models["student"], kept["student"]
+model, history = main()
+"""
+IN_OBJECT = f"""{DATA}
+class Experiment:
+    def __init__(self):
+        self.run = ck.open_run(RUN)
+        self.teacher, self.student = classifier(), classifier(layers.Dropout(0.2))
+    def go(self):
+        self.teacher.fit(x, y, {FIT}, callbacks=[self.run.phase("teacher").resume()])
+        return self.student.fit(x, y, {FIT}, callbacks=[self.run.phase("student").resume()])
+experiment = Experiment()
+history, model = experiment.go(), experiment.student
+"""
+SHARED = f"""
+encoder = keras.Sequential([layers.Input((6,)), layers.Dense(4, "relu"), layers.Dropout(0.1)])
+auto = keras.Sequential([encoder, layers.Dense(6)])
+auto.compile("adam", "mse")
+model = keras.Sequential([encoder, layers.Dense(3)])
+model.compile("adam", {LOSS})
+"""
 CLOSURE = """
 def projected(size):
     weights = np.random.normal(size=(6, size)).astype("float32")
     return layers.Lambda(lambda inputs: ops.matmul(inputs, weights))
 """
 CASES = {
+    "model of a later phase": (ALL, later("model = classifier(layers.Dropout(0.3))")),
+    "model of a later phase, not built": (ALL, later(SUBCLASS)),
+    "model of a later run": (
+        ALL,
+        later("model = classifier(layers.Dropout(0.3))", run="ck.open_run(RUN + '-second')"),
+    ),
+    "encoder that two models share, made at the start": (
+        ALL,
+        DATA
+        + "run = ck.open_run(RUN)"
+        + SHARED
+        + f"""
+one = auto.fit(x, x, {FIT}, callbacks=[run.phase("auto").resume()])
+history = model.fit(x, y, {FIT}, callbacks=[run.phase("classifier").resume()])
+COMPARE = ["one.history"]
+""",
+    ),
+    "head that is put on later": (
+        ALL,
+        DATA
+        + f"""
+run = ck.open_run(RUN)
+base = keras.Sequential([layers.Input((6,)), layers.Dense(4, "relu")])
+pre = keras.Sequential([base, layers.Dense(6)])
+pre.compile("adam", "mse")
+head = layers.Dense(3)
+pre.fit(x, x, {FIT}, callbacks=[run.phase("pre").resume()])
+model = keras.Sequential([base, head])
+model.compile("adam", {LOSS})
+history = model.fit(x, y, {FIT}, callbacks=[run.phase("classifier").resume()])
+""",
+    ),
+    "ensemble made at the start": (ALL, MEMBERS),
+    "teacher and student in main()": (ALL, IN_MAIN),
+    "teacher and student of an object": (ALL, IN_OBJECT),
     "Lambda over an array of the notebook": (
         ALL,
         function(

@@ -1,0 +1,191 @@
+"""Models that a later fit of the script trains, and random generators that it draws from later.
+
+Their weights were drawn before this fit, and a new process draws others where no seed is set. So a checkpoint holds
+those of models in the variables of the functions that called `fit`, and of the notebook or script, until a run trains
+them here.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from colabkit._internal.display.few import few
+from colabkit._internal.log import notify, warn
+from colabkit.checkpoint.keras import hidden_state
+from colabkit.checkpoint.keras.code_fingerprint import is_the_users
+from colabkit.checkpoint.keras.host.own_values import Assigned, mark_of, plain, unplain
+from colabkit.checkpoint.state import pytree, rng
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+    from colabkit.checkpoint.format.file import Checkpoint
+
+    Array = np.ndarray[Any, Any]
+
+_MOST_BYTES = 1 << 26  # of all of them together; of larger ones it is told when they differ
+_DEPTH = 2
+_OF_OTHERS = (sysconfig.get_path("stdlib"), "<frozen")
+_trained_here: dict[int, weakref.ref[Any]] = {}  # variables of the models that runs train in this process
+
+
+class LaterModels:
+    """The models and random generators in the user's variables that a fit does not train.
+
+    Args:
+        model: The model that it trains.
+    """
+
+    def __init__(self, model: Any) -> None:
+        members = [member for layer in model._flatten_layers() for member in _members_of(layer).values()]
+        _trained_here.update({id(member): weakref.ref(member) for member in members})
+        in_use = dict(_variables_of_callers(sys._getframe(1)))
+        self._generators = {name: value for name, value in in_use.items() if rng.is_generator(value)}
+        self._at_first = {name: plain(value) for name, value in self._generators.items()}
+        self._models = {
+            name: {place: member for place, member in _members_of(value).items() if not _is_trained_here(member)}
+            for name, value in in_use.items()
+            if name not in self._generators
+        }
+        self._values: dict[str, dict[str, Any]] = {}
+        self._marks: dict[str, str] = {}  # of those that are too large
+        left = _MOST_BYTES
+        for name, members_of in self._models.items():
+            values = {place: _read(member) for place, member in members_of.items()}
+            left -= sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray))
+            if left >= 0:
+                self._values[name] = values
+            else:
+                self._marks[name] = repr(mark_of(values))
+
+    def capture(self, tensors: dict[str, Array]) -> dict[str, Any]:
+        """Give what they are.
+
+        Args:
+            tensors: Arrays are added here, under names that begin with `later/`.
+        """
+        now = {name: plain(value) for name, value in self._generators.items()}
+        states = {"models": self._values, "generators": self._at_first, "generators_now": now}
+        return {"marks": self._marks, "states": pytree.flatten(states, "later", tensors)}
+
+    def restore(self, run: str, saved: Checkpoint) -> None:
+        """Give models and generators what they were in the process that began the run, and tell of those that differ.
+
+        Args:
+            run: The run's name.
+            saved: The checkpoint to go on from.
+        """
+        if (described := saved.meta.get("later")) is None:
+            return
+        marks = described["marks"]
+        states = pytree.unflatten(described["states"], saved.tensors)
+        drawn = states["generators_now" if saved.meta["complete"] else "generators"]
+        for name in self._generators.keys() & drawn.keys():
+            rng.set_generator_state(self._generators[name], unplain(drawn[name]))
+        self._at_first |= {name: drawn[name] for name in self._generators.keys() & states["generators"].keys()}
+        given = [name for name in self._models if name in states["models"] and self._give(name, states["models"][name])]
+        if given:
+            text = (
+                "%s: kept as the run began with them: %s. Drawn or set otherwise, they make a training of its own: %s"
+            )
+            notify(text, run, few(given, 5, between=", "), 'run.phase("NAME").resume()')
+        if other := [name for name, mark in self._marks.items() if marks.get(name, mark) != mark]:
+            text = "%s: other weights than when the run began, and too many to be kept with it: %s. %s"
+            way = "Set a seed before they are drawn, or train them in a run of their own"
+            warn(text, run, few(other, 5, between=", "), way)
+
+    def _give(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Write the values of a model; says whether it had others. One of another form is another model."""
+        now = self._values.get(name, {})
+        if _forms_of(now) != _forms_of(values):
+            return False
+        changed = [place for place, value in values.items() if mark_of(value) != mark_of(now[place])]
+        for place in changed:
+            member = self._models[name][place]
+            if isinstance(member, keras.initializers.Initializer):
+                member.seed = values[place]
+            else:
+                member.assign(values[place])
+        self._values[name] = dict(values)
+        return bool(changed)
+
+
+def _forms_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        place: (value.shape, value.dtype.str) if isinstance(value, np.ndarray) else type(value)
+        for place, value in values.items()
+    }
+
+
+def _read(member: Any) -> Any:
+    return member.seed if isinstance(member, keras.initializers.Initializer) else Assigned(member).read()
+
+
+def _is_trained_here(member: Any) -> bool:
+    reference = _trained_here.get(id(member))
+    return reference is not None and reference() is member
+
+
+def _members_of(model: Any) -> dict[str, Any]:
+    """Name the variables of a model or layer, and the initializers that draw those of a layer that is not built."""
+    variables = list(model.variables)
+    members = {f"{number:04d}": variable for number, variable in enumerate(variables)}
+    known = {id(each) for variable in variables for each in (variable, getattr(variable, "_value", None))}
+    members |= {f"hidden/{place}": variable for place, variable in hidden_state.variables(model, known)}
+    for number, layer in enumerate(model._flatten_layers()):
+        for name, value in vars(layer).items() if not layer.built else ():
+            if isinstance(value, keras.initializers.Initializer) and isinstance(getattr(value, "seed", None), int):
+                members[f"seed/{number}.{name}"] = value
+    return members
+
+
+def _variables_of_callers(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
+    """Go through the models and random generators in the variables of the user's functions that called, each once."""
+    seen: set[int] = set()
+    names: dict[str, int] = {}
+    while frame is not None:
+        if _is_of_the_user(frame):
+            for variables in (frame.f_locals, frame.f_globals):
+                if id(variables) in seen:
+                    continue
+                seen.add(id(variables))
+                for key, value in list(variables.items()):
+                    if key.startswith("_") or key in ("In", "Out"):  # what a notebook has shown
+                        continue
+                    for place, item in _inside(value, key, seen):
+                        names[place] = count = names.get(place, 0) + 1
+                        yield place if count == 1 else f"{place} ({count})", item
+        frame = frame.f_back
+
+
+def _is_of_the_user(frame: FrameType) -> bool:
+    root, file = str(frame.f_globals.get("__name__")).split(".")[0], frame.f_code.co_filename
+    packages = "site-packages" in file or "dist-packages" in file or file.startswith(_OF_OTHERS)
+    return not packages and root not in ("colabkit", "keras")
+
+
+def _inside(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
+    is_own = is_the_users(type(value)) and hasattr(value, "__dict__") and not isinstance(value, type)
+    is_model = isinstance(value, keras.layers.Layer)
+    if not (is_model or is_own or rng.is_generator(value) or isinstance(value, list | tuple | dict)):
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if is_model or rng.is_generator(value):
+        yield place, value
+    elif isinstance(value, list | tuple | dict):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in list(items)[:256] if depth else ():
+            if isinstance(key, str | int):
+                yield from _inside(item, f"{place}[{key!r}]", seen, depth - 1)
+    elif depth and not isinstance(value, keras.callbacks.Callback):
+        for key, item in list(vars(value).items()):
+            yield from _inside(item, f"{place}.{key}", seen, depth - 1)
