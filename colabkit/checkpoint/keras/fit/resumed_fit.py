@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import notify, warn
-from colabkit.checkpoint.keras import build
+from colabkit.checkpoint.keras import build, state
 from colabkit.checkpoint.keras.data.validation import Validation
 from colabkit.checkpoint.keras.fit import loop as fit_loop
 from colabkit.checkpoint.keras.fit.data import FitData
@@ -242,6 +242,8 @@ class ResumedFit(OfCallback):
         if self.stopping.reason:
             return  # the state is saved, and a callback may just have brought back other weights
         saved, self._owed = self._owed, None
+        if saved is not None:
+            state.apply(self._model, saved.tensors, groups=("metrics/",))  # as the last epoch has left them
         if saved is not None and saved.meta.get("ended"):  # no epoch was left to train, and nothing was owed
             self._setup.restore_model(saved)
             rng.restore(saved.tensors)

@@ -124,6 +124,7 @@ class FitSaver(OfCallback):
         progress = self._parts.progress
         small, states = self.end_of_epoch or self._small_parts()
         tensors = state.capture(self._model, groups=MODEL_GROUPS) | small
+        states = {**states, "history_typed": self._parts.host.history_typed(tensors)}
         states = {**states, "logs": pytree.flatten(keras_steps.plain_logs(progress.logs), "logs", tensors)}
         return Snapshot(step=progress.step, tensors=tensors, meta={**self._meta(ended=ended), **states})
 

@@ -12,7 +12,8 @@ from colabkit.checkpoint.keras.fit.setup import OfCallback
 from colabkit.checkpoint.keras.host.callback_state import Callbacks
 from colabkit.checkpoint.keras.host.later_models import LaterModels
 from colabkit.checkpoint.keras.host.own_state import OwnState
-from colabkit.checkpoint.state import rng
+from colabkit.checkpoint.keras.host.own_values import plain, unplain
+from colabkit.checkpoint.state import pytree, rng
 
 if TYPE_CHECKING:
     import keras
@@ -88,6 +89,10 @@ class HostState(OfCallback):
         if (history := getattr(self._model, "history", None)) is not None:
             history.epoch = list(saved.meta["history"].get("epoch", []))
             history.history = {key: list(values) for key, values in saved.meta["history"].get("values", {}).items()}
+            typed = pytree.unflatten(saved.meta.get("history_typed") or {}, saved.tensors)
+            for key, items in typed.items():
+                for place, value in items.items():
+                    history.history[key][int(place)] = unplain(value)
         self.callbacks.restore(saved.meta.get("callbacks", {}), saved.tensors)
         self._own.restore(saved.meta.get("attributes") or {}, saved.tensors)
 
@@ -104,3 +109,16 @@ class HostState(OfCallback):
             return {}
         values = {key: [np.asarray(value).tolist() for value in series] for key, series in history.history.items()}
         return {"epoch": [int(epoch) for epoch in history.epoch], "values": values}
+
+    def history_typed(self, tensors: dict[str, Array]) -> Any:
+        """Take the values of the history that are no plain numbers, as the score of each class, to keep their types.
+
+        Args:
+            tensors: Arrays are added here, under names that begin with `history/`.
+        """
+        history = getattr(getattr(self._model, "history", None), "history", {})
+        typed = {
+            key: {str(at): plain(value) for at, value in enumerate(series) if type(value) not in (bool, int, float)}
+            for key, series in history.items()
+        }
+        return pytree.flatten({key: items for key, items in typed.items() if items}, "history", tensors)

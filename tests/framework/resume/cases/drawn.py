@@ -192,3 +192,49 @@ COMPARE = ["model.predict(x, verbose=0).tolist()"]
 """,
     ),
 }
+TYPES = """
+def kinds(values):
+    return [(type(value).__name__, np.asarray(value).dtype.str, np.asarray(value).tolist()) for value in values]
+class Scores(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        guess = self.model.predict(x, verbose=0)
+        logs["mean"], logs["per_class"] = guess.mean(), guess.mean(axis=0)
+"""
+CASES |= {
+    "history of scores in vectors": (
+        ALL,
+        f"""{DATA}{TYPES}
+targets = np.eye(3, dtype="float32")[y]
+model = keras.Sequential([layers.Input((6,)), layers.Dense(3, "softmax")])
+model.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(average=None)])
+run = ck.open_run(RUN)
+history = model.fit(x, targets, epochs=3, batch_size=8, callbacks=[Scores(), run.resume()])
+COMPARE = ["{{key: kinds(values) for key, values in history.history.items()}}"]
+""",
+    ),
+    "what evaluate and the metrics give afterwards": (
+        ALL,
+        f"""{DATA}
+model = classifier(layers.Dropout(0.2), metrics=("accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2)))
+run = ck.open_run(RUN)
+history = model.fit(x, y, epochs=3, batch_size=8, validation_data=(x[:16], y[:16]), callbacks=[run.resume()])
+measured = {{key: np.asarray(value).tolist() for key, value in model.get_metrics_result().items()}}
+named = [metric.name for metric in model.metrics], model.metrics_names
+state = [ops.convert_to_numpy(each).tolist() for each in model.metrics_variables]
+epochs = history.epoch, history.params, model.stop_training, float(ops.convert_to_numpy(model.optimizer.learning_rate))
+tested = model.evaluate(x, y, verbose=0)
+COMPARE = ["measured", "named", "state", "epochs", "tested", "model.history.history"]
+""",
+    ),
+    "what the metrics give afterwards, without validation": (
+        ALL,
+        f"""{DATA}
+model = classifier(layers.Dropout(0.2))
+run = ck.open_run(RUN)
+history = model.fit(x, y, epochs=3, batch_size=8, callbacks=[run.resume()])
+measured = {{key: np.asarray(value).tolist() for key, value in model.get_metrics_result().items()}}
+state = [ops.convert_to_numpy(each).tolist() for each in model.metrics_variables]
+COMPARE = ["measured", "state"]
+""",
+    ),
+}
