@@ -101,7 +101,8 @@ def stem(name: str) -> str:
 
 
 def _kind(name: str, kinds: dict[str, str]) -> tuple[str, str]:
-    suffixes = [suffix for suffix in kinds if name.lower().endswith(suffix) and len(name) > len(suffix)]
+    low = name.lower() if "." in name else ""
+    suffixes = [suffix for suffix in kinds if low.endswith(suffix) and len(name) > len(suffix)] if low else []
     best = max(suffixes, key=len, default="")
     return kinds.get(best, ""), best
 

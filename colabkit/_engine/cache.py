@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import functools
 import json
 import os
 import stat
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,11 @@ def _folder(*variables: str | None) -> Path:  # noqa: ARG001 - what it depends o
     return config.cache_dir() / "fetch"
 
 
+@functools.lru_cache(maxsize=4)
+def _receipts(place: Path) -> str:
+    return f"{place}{os.sep}receipts{os.sep}"
+
+
 def home(identity: str) -> Path:
     """Return the folder of one source in the cache."""
     return folder() / "files" / key(identity)
@@ -82,8 +87,13 @@ def home(identity: str) -> Path:
 
 def find(identity: str, to: str | os.PathLike[str] | None) -> CacheEntry | None:
     """Return the receipt of an earlier fetch of this source to this place, if there is one."""
+    return read(receipt_of(identity, to))
+
+
+def read(receipt: str) -> CacheEntry | None:
+    """Return what a receipt says, if there is such a file and nobody has spoilt it."""
     try:
-        with open(_place(identity, to), "rb") as file:
+        with open(receipt, "rb", buffering=0) as file:
             return _read(json.loads(file.read()))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
@@ -96,7 +106,8 @@ def note(
     source: str,
     checksum: Checksum | None,
     status: os.stat_result | None = None,
-) -> CacheEntry:
+    place: str = "",
+) -> None:
     """Write the receipt of a file; failing to is no failure of the fetch.
 
     Args:
@@ -106,20 +117,20 @@ def note(
         source: What the source is called.
         checksum: What was verified.
         status: What the file will be like when it is there; None if it is.
+        place: Where the receipt is written, if that is known.
     """
-    status = status or path.stat()
-    receipt = CacheEntry(
-        path=path.absolute(),
-        source=source,
-        size=status.st_size,
-        modified=status.st_mtime_ns,
-        fetched=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        checksums={} if checksum is None else {checksum.algorithm: checksum.digits},
-        inode=status.st_ino if stat.S_ISDIR(status.st_mode) else 0,
-    )
-    place = _place(identity, to)
+    status, place = status or path.stat(), place or receipt_of(identity, to)
+    value = {
+        "format": _FORMAT,
+        "path": str(path.absolute()),
+        "source": source,
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
+        "fetched": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        "checksums": {} if checksum is None else {checksum.algorithm: checksum.digits},
+        "inode": status.st_ino if stat.S_ISDIR(status.st_mode) else 0,
+    }
     with contextlib.suppress(ColabKitError), map_os_errors(place):
-        value = {"format": _FORMAT, **vars(receipt), "path": str(receipt.path)}
         # Without waiting for the disk: a receipt that a power cut takes costs one more fetch.
         data, by = json.dumps(value).encode(), f"{place}{TEMP_MARKER}{os.getpid()}-{threading.get_ident()}"
         try:
@@ -127,7 +138,6 @@ def note(
         except StorageError:
             os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
             write_quickly(place, data, by=by)
-    return receipt
 
 
 def listing() -> list[CacheEntry]:
@@ -142,18 +152,16 @@ def _all() -> Iterator[CacheEntry]:
             yield _read(json.loads(path.read_bytes()))
 
 
-def _place(identity: str, to: str | os.PathLike[str] | None) -> str:
+def receipt_of(identity: str, to: str | os.PathLike[str] | None) -> str:
+    """Return where the receipt of a source at a place is, or would be."""
     # Plain text all the way: a list of a thousand small files spends a tenth of its time in pathlib otherwise.
     where = "" if to is None else os.fspath(to)
     if where and not where.startswith("/"):
         where = os.path.abspath(expand(where) if where.startswith("~") else where)  # noqa: PTH100
-    return _named(folder(), identity, where)
+    return f"{_receipts(folder())}{key(identity, where and _absolute(where))}.json"
 
 
-@functools.lru_cache(maxsize=64)
-def _named(receipts: Path, identity: str, where: str) -> str:
-    where = where and os.path.abspath(where)  # noqa: PTH100
-    return f"{receipts}{os.sep}receipts{os.sep}{key(identity, where)}.json"
+_absolute = functools.lru_cache(maxsize=64)(os.path.abspath)
 
 
 def _read(value: Any) -> CacheEntry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from dataclasses import dataclass
@@ -132,6 +133,10 @@ class FetchTask:
             self._file = expand(to)
             self._folder = self._file.parent
 
+    @functools.cached_property
+    def _receipt(self) -> str:
+        return cache.receipt_of(self._source.identity, self._to)
+
     def run(self) -> Fetched:
         """Return the file, from where it lies or from the network."""
         if not self._options.overwrite and (known := self._noted() or self._copied()):
@@ -170,7 +175,7 @@ class FetchTask:
         """Find the file where an earlier fetch put it, without any network."""
         if not self._options.use_cache:
             return None
-        receipt = cache.find(self._source.identity, self._to)
+        receipt = cache.read(self._receipt)
         if receipt is not None and receipt.holds(self._wanted):
             return self._fetched(receipt.path, self._wanted, from_cache=True)
         return None
@@ -268,7 +273,8 @@ class FetchTask:
 
     def _note(self, path: Path, checksum: Checksum | None, status: os.stat_result | None = None) -> None:
         if self._options.use_cache and self._kept:
-            cache.note(self._source.identity, self._to, path, self._source.shown, checksum, status)
+            place = self._receipt
+            cache.note(self._source.identity, self._to, path, self._source.shown, checksum, status, place)
 
     def _fetched(self, path: Path, checksum: Checksum | None, *, from_cache: bool) -> Fetched:
         return Fetched(

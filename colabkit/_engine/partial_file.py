@@ -36,6 +36,7 @@ class PartialFile:
 
     Attributes:
         generation: Counts the resets.
+        is_fresh: Nothing was written to it, now or by an earlier process.
 
     Raises:
         TakenError: Somebody else works on it.
@@ -52,6 +53,7 @@ class PartialFile:
         self._lock = threading.Condition()
         self._writers = 0
         self.generation = 0
+        self.is_fresh = False
         self._closed = False
         self._published = False
         self._descriptor = open_locked(path)
@@ -61,7 +63,8 @@ class PartialFile:
     def _load(self) -> None:
         size = os.fstat(self._descriptor).st_size
         if not size and not self._journal.exists:
-            return  # as nearly always: nothing is there to be told or forgotten
+            self.is_fresh = True  # as nearly always: nothing is there to be told or forgotten
+            return
         state = self._journal.read()
         if state is None or state.identity != self.identity or size != state.size:
             self.reset()
@@ -79,6 +82,8 @@ class PartialFile:
 
         Whoever was writing is waited for, and who comes later with an old `generation` is shut out.
         """
+        if not self._spans.count and not self.resumable and self.is_fresh:
+            return  # as for nearly every file: there is nothing to forget
         with self._lock:
             self.generation += 1
             self._lock.wait_for(lambda: self._writers == 0)
@@ -132,6 +137,7 @@ class PartialFile:
                 view = memoryview(data)
                 at = offset
                 while view:
+                    self.is_fresh = False
                     written = _pwrite(self._descriptor, view, at)
                     view, at = view[written:], at + written
             stretch = offset // _STRETCH

@@ -7,6 +7,7 @@ import functools
 import http
 import select
 import socket
+import time
 import urllib.parse
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ class Response:
     shown: str
     _response: Any = field(repr=False)
     _head: bytes = field(default=b"", repr=False)
+    _broken: TransientError | None = field(default=None, repr=False)
     _got: int = 0
     _length: int | None = None
     _decoded: Any = field(default=None, repr=False)
@@ -88,6 +90,21 @@ class Response:
             self._head = self.read()
         return self._head
 
+    def gather(self, most: int, seconds: float) -> bytes:
+        """Return the body without taking it: all of it, or what came before it broke or the time was over."""
+        end = time.monotonic() + seconds
+        with contextlib.suppress(TransientError):
+            while len(self._head) < most and time.monotonic() < end:
+                try:
+                    data = self._read_raw(_BLOCK)
+                except TransientError as error:
+                    self._broken = error
+                    raise
+                if not data:
+                    break
+                self._head += data
+        return self._head
+
     def read(self, most: int = _BLOCK) -> bytes:
         """Return the next bytes as soon as some are there; b"" at the end.
 
@@ -97,6 +114,8 @@ class Response:
         if self._head:
             head, self._head = self._head, b""
             return head
+        if self._broken is not None:
+            raise self._broken
         if self._decoded is None:
             return self._read_raw(most)
         try:
@@ -367,7 +386,8 @@ def _accepted(response: Any, target: RequestSpec, told: _Told, ranged: bool) -> 
 
 
 def _name(headers: Any, url: str) -> str:
-    return _headers.disposition_name(_headers.as_sent(headers.get("Content-Disposition"))) or _headers.url_name(url)
+    told = headers.get("Content-Disposition")
+    return (told and _headers.disposition_name(_headers.as_sent(told))) or _headers.url_name(url)
 
 
 def _unsatisfied(response: Any, url: str) -> Response:
@@ -379,8 +399,7 @@ def _unsatisfied(response: Any, url: str) -> Response:
         start=0,
         stop=0,
         total=total,
-        name=_headers.disposition_name(_headers.as_sent(response.headers.get("Content-Disposition")))
-        or _headers.url_name(url),
+        name=_name(response.headers, url),
         content_type="",
         codings=(),
         measured=True,

@@ -6,6 +6,7 @@ import contextlib
 import email.errors
 import email.header
 import email.utils
+import functools
 import re
 import urllib.parse
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, until - now)
 
 
+@functools.lru_cache(maxsize=64)
 def _date(text: str | None) -> float | None:
     if not text or len(text) > 64:
         return None
@@ -226,6 +228,7 @@ def _mime_words(text: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=64)
 def url_name(url: str) -> str:
     """Read the file name at the end of an address, or return "".
 

@@ -54,6 +54,7 @@ class Transport:
         self._managers: dict[tuple[str, bool], Any] = {}
         self._direct: dict[str, WirePool] = {}
         self._proxies: dict[str, str] = {}
+        self._logins: dict[tuple[str, bool], str] = {}
         self._jar: CookieJar | None = None
 
     def has_reached(self, url: str) -> bool:
@@ -92,7 +93,7 @@ class Transport:
                 proxy = proxy_for(url)
                 connect = resolve_host(url, proxy)
             given = {name.lower() for name in headers}
-            if "authorization" not in given and (login := netrc_login(url, default=first)):
+            if "authorization" not in given and (login := self._login(place, url, first=first)):
                 headers = {**headers, "Authorization": login}
             if self._jar is not None and "cookie" not in given and (cookies := self._cookies(url)):
                 headers = {**headers, "Cookie": cookies}
@@ -114,6 +115,13 @@ class Transport:
             context = _environments_trust() if url.startswith("https:") else None
             pool = self._direct[place] = WirePool(url, context, self._connections)
         return pool
+
+    def _login(self, place: str, url: str, *, first: bool) -> str:
+        """Return what ~/.netrc has for a host, which is asked once."""
+        login = self._logins.get((place, first))
+        if login is None:
+            login = self._logins[place, first] = netrc_login(url, default=first)
+        return login
 
     def _by_proxy(
         self,

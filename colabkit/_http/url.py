@@ -11,6 +11,7 @@ from colabkit._http.headers import url_name
 from colabkit.errors import AddressError
 
 _BAD = re.compile(r"[\x00-\x20\x7f\\]")
+_PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9]\d{0,3}|:[1-5]\d{4})?/[A-Za-z0-9._~/-]*", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -42,6 +43,8 @@ def parse(text: str) -> Address:
         'https://example.org/data.csv?…'
     """
     text = text.strip()
+    if _PLAIN.fullmatch(text):  # as nearly always in a list of many
+        return Address(url=text, authorization="", shown=text, name=url_name(text))
     try:
         # What a person pastes may hold blanks and letters that a request line may not.
         is_plain = text.isascii() and not _BAD.search(text)

@@ -7,6 +7,7 @@ ones, than `http.client` bears, and a list of small files spends most of its tim
 from __future__ import annotations
 
 import contextlib
+import functools
 import http
 import http.client
 import re
@@ -88,6 +89,29 @@ def read_header_lines(stream: Any) -> list[bytes]:
             raise http.client.HTTPException("the headers never end")
 
 
+def read_pairs(stream: Any) -> list[tuple[str, str]]:
+    """Read headers up to the blank line; a line that begins with a blank goes on with the one before it.
+
+    Raises:
+        HTTPException: They do not end.
+    """
+    ahead = stream.peek()
+    size = ahead.find(b"\n\r\n") + 3
+    if size > 2 and b"\n\n" not in ahead[:size] and ahead[0] not in b"\r\n":  # as nearly always: all are here
+        lines = stream.read(size).decode("latin-1").split("\n")[:-2]
+    else:
+        lines = [line.decode("latin-1") for line in read_header_lines(stream)[:-1]]
+    pairs: list[tuple[str, str]] = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if line[0] in " \t":
+            if pairs:
+                pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line.strip()}")
+        elif colon:
+            pairs.append((name.rstrip(" \t"), value.strip()))
+    return pairs
+
+
 def read_status(stream: Any) -> tuple[int, int, str]:
     """Read the first line of an answer: the version as http.client writes it, the status, the reason.
 
@@ -127,16 +151,7 @@ class Answer(http.client.HTTPResponse):
         while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
             read_header_lines(stream)
             self.version, self.status, self.reason = read_status(stream)
-        pairs: list[tuple[str, str]] = []
-        for line in read_header_lines(stream)[:-1]:
-            text = line.decode("latin-1")
-            if text[0] in " \t":
-                if pairs:
-                    pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {text.strip()}")
-                continue
-            name, _, value = text.partition(":")
-            pairs.append((name, value.strip()))
-        headers = self.headers = Headers(pairs)
+        headers = self.headers = Headers(read_pairs(stream))
         self.chunked = headers.get("transfer-encoding", "").lower() == "chunked"
         self.chunk_left = None
         self.length = None if self.chunked else _told_length(headers)
@@ -191,8 +206,16 @@ class Answer(http.client.HTTPResponse):
         return None if self._wire.secure else self._wire.socket
 
 
+@functools.lru_cache(maxsize=16)
+def _lines_of(headers: tuple[tuple[str, str], ...]) -> str:
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or _LINE_BREAK.search(value):
+            raise ValueError("a header is malformed")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers)
+
+
 def _told_length(headers: Headers) -> int | None:
-    values = {part.strip() for value in headers.getlist("content-length") for part in value.split(",")}
+    values = {part.strip() for part in headers.get("content-length", "").split(",")}
     numbers = [int(value) for value in values if value.isascii() and value.isdigit() and len(value) < 19]
     if len(numbers) > 1:
         raise TransientError("the server gives two lengths for one answer")
@@ -220,14 +243,10 @@ class Wire:
             ValueError: A header cannot be sent.
         """
         self.socket.settimeout(timeout)
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._pool.host}"]
-        for name, value in headers.items():
-            if not _NAME.fullmatch(name) or _LINE_BREAK.search(value):
-                raise ValueError("a header is malformed")
-            lines.append(f"{name}: {value}")
+        head = f"{method} {target} HTTP/1.1\r\nHost: {self._pool.host}\r\n{_lines_of(tuple(headers.items()))}"
         if body is not None:
-            lines.append(f"Content-Length: {len(body)}")
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
+            head += f"Content-Length: {len(body)}\r\n"
+        self.socket.sendall(f"{head}\r\n".encode("latin-1") + (body or b""))
         answer = Answer(self, method)
         try:
             answer.begin()

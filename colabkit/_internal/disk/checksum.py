@@ -25,7 +25,7 @@ DIGITS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128, "crc32c": 8}
 """The algorithms and how many hexadecimal digits each has."""
 
 _BLOCK = 1 << 20
-_TELLS = re.compile("repr-digest|digest|content-md5|content-digest|oc-checksum|x-", re.IGNORECASE)
+_TELLS = re.compile("^(?:repr-digest|digest|content-md5|content-digest|oc-checksum|x-)", re.IGNORECASE | re.MULTILINE)
 _SHORT = 16
 """Digits that are too few to tell an algorithm by their number."""
 
@@ -113,7 +113,7 @@ def promised(headers: Mapping[str, str], *, is_complete: bool) -> Checksum | Non
         >>> str(promised({"Content-MD5": "1B2M2Y8AsgTpgAmY7PhCfg=="}, is_complete=True))
         'md5:d41d8cd98f00b204e9800998ecf8427e'
     """
-    if not any(_TELLS.match(name) for name in headers):
+    if not _TELLS.search("\n".join(headers)):
         return None
     promises: list[tuple[str, str]] = []
     for name in ("Repr-Digest", "Digest", "x-goog-hash", *(("Content-Digest",) if is_complete else ())):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from colabkit._types import StrPath
 
 _LONGEST = 255
+
+_plain = functools.lru_cache(maxsize=64)(Path)
 
 
 def expand(path: StrPath) -> Path:
@@ -26,7 +29,7 @@ def expand(path: StrPath) -> Path:
     """
     text = os.fspath(path)
     if text.isascii() and len(text) <= _LONGEST and text[:1] != "~" and "\0" not in text:
-        return Path(text)
+        return _plain(text)
     try:
         expanded = Path(text).expanduser()
         longest = max((len(os.fsencode(part)) for part in expanded.parts), default=0)

@@ -108,6 +108,12 @@ def _patterns() -> list[tuple[SourceSpec, re.Pattern[str]]]:
     return [(row, re.compile(row.begins, re.IGNORECASE)) for row in SOURCES]
 
 
+@functools.cache
+def _any_of_a_service() -> re.Pattern[str]:
+    """Return what every kind of source begins with but a plain address, which is the last one."""
+    return re.compile("|".join(f"(?:{row.begins})" for row in SOURCES[:-1]), re.IGNORECASE)
+
+
 def open_source(text: str) -> ParsedSource:
     """Find out what a text names; nothing is asked and nothing but the one file is imported.
 
@@ -120,7 +126,8 @@ def open_source(text: str) -> ParsedSource:
     """
     if text.lstrip().startswith("#"):
         text = _COMMENTS.sub("", text)  # a cell often says first what its line does
-    for row, begins in _patterns():
+    is_plain = text.startswith(("https:", "http:")) and not _any_of_a_service().match(text)
+    for row, begins in _patterns()[-1:] if is_plain else _patterns():
         if begins.match(text):
             if row.module in _DECIDES and not _DECIDES[row.module](text):
                 continue

@@ -69,7 +69,7 @@ def test_a_receipt_is_right_or_nothing(place, data):
     (place / "fetch" / "receipts").joinpath("x.json").write_bytes(data)
     for receipt in cache.listing():
         assert receipt.path.is_file()
-    with open(cache._place("https://example.org/a", None), "wb") as file:
+    with open(cache.receipt_of("https://example.org/a", None), "wb") as file:
         file.write(data)
     found = cache.find("https://example.org/a", None)
     assert found is None or found.holds(None) in (True, False)

@@ -152,7 +152,7 @@ def note():
 
 def receipt(data, folder):
     """Find a file of the cache by a receipt that is this."""
-    place = Path(cache._place("id", folder))
+    place = Path(cache.receipt_of("id", folder))
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(data)
     if (found := cache.find("id", folder)) is not None:
