@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from colabkit._archive import tar, zip_file
-from colabkit._archive.target import ExtractionTarget, SizeBudget, copy, corrupt_archive
+from colabkit._archive.target import ExtractionTarget, SizeBudget, copy, corrupt_archive, encrypted
 from colabkit._http import error_page
 from colabkit._http.coding import begins_with, is_packed_name
 from colabkit._internal.disk.checksum import Checksum, of_file
@@ -331,20 +331,16 @@ def _unpack_zip(archive: Path, tree: ExtractionTarget, display: str) -> None:
         for member, name in zip_file.names(packed, display):
             mode = member.external_attr >> 16
             if member.flag_bits & 1:
-                raise ArchiveError(
-                    f"the member {name[:200]!r} is encrypted",
-                    why="there is no password to open it",
-                    hint="pass unpack=False and unpack it yourself",
-                )
+                raise encrypted(f"the member {name[:200]!r}", archive)
             if name.endswith("/"):
-                tree.folder(name)
+                tree.folder(name, zip_file.changed(member))
             elif stat.S_ISLNK(mode) and member.create_system not in zip_file.WINDOWS:  # there these bits are garbage
                 if member.file_size > 4096:
                     raise ArchiveError(f"the member {name[:200]!r} is a link of {member.file_size:,} bytes")
                 tree.link(name, os.fsdecode(packed.read(member)))
             else:
                 with zip_file.open_member(packed, member) as reader:
-                    tree.file(name, reader, mode)
+                    tree.file(name, reader, mode, zip_file.changed(member))
     tree.finish()
 
 
@@ -353,13 +349,13 @@ def _unpack_tar(archive: Path, kind: str, tree: ExtractionTarget, room: SizeBudg
     with _opened(archive, compression) as file:
         for member, reader in tar.members(file, display, room.read, compressed=bool(compression)):
             if member.isdir():
-                tree.folder(member.name)
+                tree.folder(member.name, member.mtime)
             elif member.issym():
                 tree.link(member.name, member.linkname)
             elif member.islnk():
                 tree.hard_link(member.name, member.linkname)
             else:
-                tree.file(member.name, reader, member.mode)
+                tree.file(member.name, reader, member.mode, member.mtime)
         _tell_junk(file, display)
     tree.finish()
 

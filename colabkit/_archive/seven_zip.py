@@ -7,7 +7,7 @@ import stat
 import struct
 from typing import IO, TYPE_CHECKING, Any
 
-from colabkit._archive.target import corrupt_archive
+from colabkit._archive.target import corrupt_archive, encrypted
 from colabkit._internal.disk.files import map_os_errors
 from colabkit._internal.log import notify
 from colabkit._internal.optional import require
@@ -68,11 +68,7 @@ def _tell_junk(file: IO[bytes], archive: Path) -> None:
 
 def _check_password(needed: bool, archive: Path) -> None:
     if needed:
-        raise ArchiveError(
-            f"{archive.name} is encrypted",
-            why="there is no password to open it",
-            hint="pass unpack=False and unpack it yourself",
-        )
+        raise encrypted(archive.name, archive)
 
 
 def _write(packed: Any, tree: ExtractionTarget, room: SizeBudget) -> None:
@@ -81,7 +77,7 @@ def _write(packed: Any, tree: ExtractionTarget, room: SizeBudget) -> None:
     for packed_file in packed.files:
         name = str(packed_file.filename)
         if packed_file.is_directory:
-            tree.folder(name)
+            tree.folder(name, _changed(packed_file))
         elif packed_file.is_symlink or packed_file.is_junction:
             links[name] = _Link(name)
         elif packed_file.is_socket:
@@ -96,9 +92,15 @@ def _write(packed: Any, tree: ExtractionTarget, room: SizeBudget) -> None:
             member.close()
     for packed_file in packed.files:
         if (done := members.get(str(packed_file.filename))) is not None:
-            tree.settle(done.path, executable=bool((packed_file.posix_mode or 0) & stat.S_IXUSR))
+            executable = bool((packed_file.posix_mode or 0) & stat.S_IXUSR)
+            tree.settle(done.path, executable=executable, changed=_changed(packed_file))
     for name, link in links.items():
         tree.link(name, link.target())
+
+
+def _changed(member: Any) -> float | None:
+    told = member.lastwritetime
+    return None if told is None else told.totimestamp()
 
 
 class _Factory:

@@ -6,7 +6,7 @@ import contextlib
 import tarfile
 from typing import TYPE_CHECKING, Any, Self
 
-from colabkit._internal.log import notify
+from colabkit._internal.log import notify, warn
 from colabkit.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def members(file: Any, name: str, count: Callable[[int], None], *, compressed: b
         Each header, and an open file where the member is a plain one.
 
     Raises:
-        ArchiveError: A member is of a kind that cannot be unpacked, or the archive has no end.
+        ArchiveError: A member is of a kind that cannot be unpacked.
         tarfile.TarError: The archive is damaged.
     """
     stream = TarStream(file, count)
@@ -244,10 +244,10 @@ def members(file: Any, name: str, count: Callable[[int], None], *, compressed: b
                 yield member, archive.extractfile(member)
             archive.members = []  # or a million members stay in memory
     if stream.unmarked and not compressed:
-        raise ArchiveError(
-            f"{name} has no end",
-            why="the blocks of zeros that end a tar archive are missing, so it may have been cut between two members",
-            hint="fetch it again with overwrite=True; if that is intended, pass unpack=False and run: tar xf",
+        warn(
+            "%s has no end: the blocks of zeros that end a tar archive are missing. All its members are whole and were "
+            "unpacked, as tar does; if some are missing, it was cut between two of them",
+            name,
         )
     if stream.archives > 1:
         notify("%s is %s archives joined end to end; all were unpacked", name, stream.archives)

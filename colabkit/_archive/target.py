@@ -75,6 +75,20 @@ def corrupt_archive(name: str, error: Exception, otherwise: str) -> ArchiveError
     )
 
 
+def encrypted(what: str, archive: Path) -> ArchiveError:
+    """Make the error for what needs a password.
+
+    Args:
+        what: The archive, or its member.
+        archive: The archive.
+    """
+    return ArchiveError(
+        f"{what} is encrypted",
+        why="fetch takes no passwords of archives, so that none gets into logs and receipts",
+        hint=f"pass unpack=False, then run in a terminal, which asks for the password: 7z x {archive.name}",
+    )
+
+
 class SizeBudget:
     """Counts what is written, and stops an archive that explodes or does not fit.
 
@@ -180,23 +194,29 @@ class ExtractionTarget:
         self._files: set[tuple[str, ...]] = set()
         self._folders: set[tuple[str, ...]] = {()}
         self._links: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._times: list[tuple[tuple[str, ...], float]] = []
         self._mask = umask()
         root.mkdir()
 
-    def folder(self, name: str) -> None:
-        """Make a folder."""
-        self._make(self._parts(name), name)
+    def folder(self, name: str, changed: float | None = None) -> None:
+        """Make a folder; it gets its time of change at the end, when nothing is put into it any more."""
+        parts = self._parts(name)
+        self._make(parts, name)
+        if changed is not None and parts:
+            self._times.append((parts, changed))
 
-    def file(self, name: str, reader: IO[bytes], mode: int) -> None:
+    def file(self, name: str, reader: IO[bytes], mode: int, changed: float | None = None) -> None:
         """Write a file from what can be read."""
         path = self.reserve(name)
         copy(reader, path, self._room, name)
         if mode & stat.S_IXUSR:  # else it has the mode that a new file gets
             self.settle(path, executable=True)
+        set_changed(path, changed)
 
-    def settle(self, path: Path, *, executable: bool) -> None:
-        """Give a complete file its mode, which the umask decides but for whether it can be run."""
+    def settle(self, path: Path, *, executable: bool, changed: float | None = None) -> None:
+        """Give a complete file its mode, which the umask decides but for whether it can be run, and its time."""
         path.chmod((0o777 if executable else 0o666) & ~self._mask)
+        set_changed(path, changed)
 
     def link(self, name: str, target: str) -> None:
         """Note a symbolic link; all are made at the end, so that nothing is ever written through one."""
@@ -225,11 +245,13 @@ class ExtractionTarget:
             os.link(self._root.joinpath(*original), path)
 
     def finish(self) -> None:
-        """Make the links, after all that could have been written through one."""
+        """Make the links, after all that could have been written through one, and give folders their times."""
         for parts, (_, target) in self._links.items():
             path = self._root.joinpath(*parts)
             with map_os_errors(path):
                 path.symlink_to(target)
+        for parts, changed in sorted(self._times, reverse=True):  # those that lie deepest first
+            set_changed(self._root.joinpath(*parts), changed)
 
     def reserve(self, name: str) -> Path:
         """Return where a member is to be written, and keep the place.
@@ -269,6 +291,13 @@ class ExtractionTarget:
             why=why,
             hint="do not trust this archive; with unpack=False it stays packed",
         )
+
+
+def set_changed(path: Path, changed: float | None) -> None:
+    """Give what was unpacked the time of change that it had, as unzip and tar do; a time that no disk takes is none."""
+    if changed is not None:
+        with contextlib.suppress(OSError, OverflowError, ValueError):
+            os.utime(path, (changed, changed))
 
 
 def copy(reader: IO[bytes], path: Path, room: SizeBudget, member: str) -> None:

@@ -7,6 +7,7 @@ import importlib
 import io
 import mmap
 import struct
+import time
 import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ _UTF_8 = 0x800
 _PATCHED = 0x20
 _DEFLATE_64, _ZSTD, _XZ = 9, 93, 95
 _INFLATED_AT_ONCE = 16 << 10
-_UNICODE_PATH = 0x7075
+_UNICODE_PATH, _TIMES = 0x7075, 0x5455
 WINDOWS = (0, 10, 11, 14)
 """The systems that write "\\" between the parts of a path: FAT, NTFS as two programs number it, VFAT."""
 
@@ -199,6 +200,27 @@ class _Inflate64:
             if data := self._decoder.inflate(block):
                 return bytes(data)
         return b""
+
+
+def changed(member: zipfile.ZipInfo) -> float | None:
+    """Return when a member was last changed: the moment, where the zip tells it, else a clock's time taken for ours.
+
+    Example:
+        >>> member = zipfile.ZipInfo("a.csv", date_time=(2020, 2, 3, 4, 5, 6))
+        >>> time.localtime(changed(member))[:6], changed(zipfile.ZipInfo("a.csv"))
+        ((2020, 2, 3, 4, 5, 6), None)
+    """
+    extra = member.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<2H", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _TIMES and len(field) >= 5 and field[0] & 1:
+            return float(struct.unpack_from("<i", field, 1)[0])
+    if member.date_time[:3] <= (1980, 1, 1):
+        return None  # the first day that a zip can name stands for none
+    with contextlib.suppress(OverflowError, ValueError):
+        return time.mktime((*member.date_time, 0, 0, -1))
+    return None
 
 
 def names(archive: zipfile.ZipFile, display: str) -> list[tuple[zipfile.ZipInfo, str]]:

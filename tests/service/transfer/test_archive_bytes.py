@@ -4,7 +4,9 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import random
+import struct
 import tarfile
 import zipfile
 
@@ -136,8 +138,8 @@ def headers():
 
 @pytest.mark.parametrize("at", headers()[1:])
 @pytest.mark.parametrize("how", ["flip", "zero", "cut in", "cut before"])
-def test_every_header_of_a_tar_counts(tmp_path, at, how):
-    """A header that is damaged, zeroed or missing ends in an error, never in the members before it (cpython#120740)."""
+def test_every_header_of_a_tar_counts(tmp_path, caplog, at, how):
+    """One that is damaged or zeroed is an error (cpython#120740); all that end before one are told to be so."""
     data = bytearray(tar())
     if how == "flip":
         data[at + 30] ^= 1
@@ -145,17 +147,23 @@ def test_every_header_of_a_tar_counts(tmp_path, at, how):
         data[at : at + 512] = bytes(512)
     else:
         del data[at + (200 if how == "cut in" else 0) :]
-    assert unpacked(tmp_path, "a.tar", bytes(data)) is None
+    found = unpacked(tmp_path, "a.tar", bytes(data))
+    assert (found is None) == (how != "cut before")
+    assert ("a.tar has no end" in caplog.text) == (how == "cut before")
+    assert found is None or found.items() < FILES.items()
 
 
-def test_a_tar_without_its_end_is_told_unless_a_checksum_says_that_it_is_whole(tmp_path):
-    """Some programs write no end; cut between two members looks alike, but not inside a stream with a checksum."""
+def test_a_tar_without_its_end_is_told_unless_a_checksum_says_that_it_is_whole(tmp_path, caplog):
+    """Some programs write no end, and tar unpacks it; cut between two members looks alike, within one is refused."""
     (tmp_path / "in").mkdir()
     (tmp_path / "plain").mkdir()
     assert unpacked(tmp_path / "in", "a.tar.gz", gzip.compress(tar(end=False))) == FILES
-    (tmp_path / "plain" / "a.tar").write_bytes(tar(end=False))
-    with pytest.raises(ArchiveError, match=r"has no end\n.*cut between two members\n.*tar xf"):
-        extraction.unpack(tmp_path / "plain" / "a.tar", tmp_path / "plain" / "out")
+    assert "no end" not in caplog.text
+    assert unpacked(tmp_path / "plain", "a.tar", tar(end=False)) == FILES
+    assert "a.tar has no end" in caplog.text
+    (tmp_path / "plain" / "b.tar").write_bytes(tar(end=False)[:-600])
+    with pytest.raises(ArchiveError, match="is damaged"):
+        extraction.unpack(tmp_path / "plain" / "b.tar", tmp_path / "plain" / "out_of_b")
 
 
 def test_archives_joined_end_to_end_are_all_unpacked(tmp_path, caplog):
@@ -191,3 +199,39 @@ def test_the_beginning_of_a_zip_that_holds_a_zip_is_not_the_inner_one(tmp_path):
         packed.writestr("outer.csv", b"7,0,0")
     cut = out.getvalue()[: out.getvalue().index(b"PK\x05\x06") + 22]
     assert unpacked(tmp_path, "a.zip", cut) is None
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.7z"])
+def test_files_and_folders_keep_the_time_of_their_last_change(tmp_path, name):
+    """As unzip, tar and 7z keep them: what goes by times, as make and rsync do, sees the same."""
+    source = tmp_path / "in"
+    (source / "a").mkdir(parents=True)
+    (source / "a" / "b.csv").write_bytes(b"7,0,0")
+    for path, changed in ((source / "a" / "b.csv", 1_500_000_001), (source / "a", 1_400_000_000)):
+        os.utime(path, (changed, changed))
+    packed = tmp_path / name
+    if name == "a.7z":
+        with pytest.importorskip("py7zr").SevenZipFile(packed, "w") as archive:
+            archive.writeall(source / "a", "a")
+    elif name == "a.zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.write(source / "a", "a")
+            archive.write(source / "a" / "b.csv", "a/b.csv")
+    else:
+        with tarfile.open(packed, "w:gz") as archive:
+            archive.add(source / "a", "a")
+    extraction.unpack(packed, tmp_path / "out")
+    rough = 2 if name == "a.zip" else 0.001  # its clock has steps of two seconds
+    assert (tmp_path / "out" / "a" / "b.csv").stat().st_mtime == pytest.approx(1_500_000_001, abs=rough)
+    assert (tmp_path / "out" / "a").stat().st_mtime == pytest.approx(1_400_000_000, abs=rough)
+
+
+def test_a_zip_of_infozip_tells_the_moment(tmp_path):
+    """Its own field goes before the clock's time, which is another moment in another time zone."""
+    moment = 1_500_000_001
+    member = zipfile.ZipInfo("a.csv", date_time=(2001, 1, 1, 0, 0, 0))
+    member.extra = struct.pack("<HHBi", 0x5455, 5, 1, moment)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(member, b"7,0,0")
+    extraction.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert (tmp_path / "out" / "a.csv").stat().st_mtime == moment
