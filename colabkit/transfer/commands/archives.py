@@ -106,6 +106,12 @@ _SINGLE: dict[str, Format] = {
     "xzcat": "xz",
     "zstdcat": "zst",
 }
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "gz": (".gz", "-gz", ".z", "-z", "_z", ".tgz", ".taz"),
+    "bz2": (".bz2", ".bz", ".tbz2", ".tbz"),
+    "xz": (".xz", ".txz", ".lzma", ".tlz"),
+    "zst": (".zst", ".tzst", ".gz", ".tgz", ".lzma", ".xz", ".txz"),
+}
 _ONE_FILE = CommandSpec(
     bare=names("decompress keep force quiet stdout verbose rm long no-name"),
     valued=names("threads output"),
@@ -150,6 +156,7 @@ def read(words: Sequence[str], *, output: str = "") -> ParsedSource:
                 format=made.format,
                 existing=made.existing,
                 strip=made.strip,
+                note="" if made.keeps else f"{archive} stays where it is; {words[0]} would take it away",
             )
             for one in _each(words, globs=True)
             for made in [extraction(one, output=output)]
@@ -323,7 +330,7 @@ def _locked(program: str, option: str) -> AddressError:
     return AddressError(
         f"the pasted {program} command has a password, {option}",
         why="fetch opens no encrypted archive",
-        hint="paste the part that downloads alone, and run the rest in a line of its own",
+        hint="paste the part that downloads alone with unpack=False, and run the rest in a line of its own",
     )
 
 
@@ -447,6 +454,8 @@ def _single(program: str, words: list[str], *, piped: bool, output: str) -> Extr
         if not output:
             raise refused("-c", "what it shows is not a file; leave it out, or write > FILE behind it")
         return Extraction(archive=files[0], format=_SINGLE[program], to=output, existing="replace")
+    if not output and "output" not in seen:
+        files[0] = _with_suffix(program, files[0])
     ending = files[0].rpartition(".")
     made = ending[0] if ending[1] else files[0]
     if ending[2] in ("tgz", "txz", "tbz2", "tzst"):
@@ -456,6 +465,24 @@ def _single(program: str, words: list[str], *, piped: bool, output: str) -> Extr
     return Extraction(
         archive=files[0], format=_SINGLE[program], to=seen.get("output") or made, existing=existing, keeps=keeps
     )
+
+
+def _with_suffix(program: str, archive: str) -> str:
+    """Return the file that gunzip or its like takes: one of this machine without its suffix is passed over.
+
+    Raises:
+        AddressError: It is such a file.
+    """
+    suffix = f".{_SINGLE[program]}"
+    if archive.lower().endswith(_SUFFIXES[_SINGLE[program]]):
+        return archive
+    if expand(archive).exists():
+        raise AddressError(
+            f"{program} does not unpack {archive}",
+            why=f"{program} knows what it unpacks by a suffix such as {suffix}, and passes over the others",
+            hint=f"if it is compressed, rename it to {archive}{suffix}; if not, it is unpacked already",
+        )
+    return f"{archive}{suffix}" if suffix == ".gz" and expand(f"{archive}{suffix}").exists() else archive
 
 
 def _named(program: str, archive: str) -> str:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from colabkit._engine.source import ParsedSource, together
+from colabkit._internal.disk.paths import expand
 from colabkit.errors import AddressError
 from colabkit.transfer.commands import curl as _curl
 from colabkit.transfer.commands.options import CommandSpec, names, pairs, parse_options, refused
@@ -25,12 +26,12 @@ _OPTIONS = CommandSpec(
         "dir out split max-connection-per-server min-split-size max-concurrent-downloads console-log-level "
         "summary-interval file-allocation max-tries retry-wait timeout connect-timeout user-agent referer header "
         "http-user http-passwd checksum log log-level lowest-speed-limit max-download-limit max-overall-download-limit "
-        "disk-cache stream-piece-selector piece-length uri-selector max-file-not-found download-result stop"
+        "disk-cache input-file stream-piece-selector piece-length uri-selector max-file-not-found download-result stop"
     ),
     short=pairs(
         "c continue Z force-sequential q quiet d dir o out s split x max-connection-per-server k "
-        "min-split-size j max-concurrent-downloads U user-agent m max-tries t timeout l log R remote-time V "
-        "check-integrity"
+        "min-split-size i input-file j max-concurrent-downloads U user-agent m max-tries t timeout l log R remote-time "
+        "V check-integrity"
     ),
     switches=frozenset({"true", "false"}),
 )
@@ -48,9 +49,12 @@ def read(words: Sequence[str]) -> ParsedSource:  # noqa: C901 - one branch an op
         >>> order.to, order.source.name
         ('models/model.bin', 'm.bin')
     """
+    told = list(parse_options(list(words[1:]), _OPTIONS))
+    if lists := [value for _, name, value in told if name == "input-file"]:
+        return _listed(lists[-1], told)
     curl = ["curl"]
     folder, out, checksum, note, replaces, each = "", "", "", "", False, False
-    for option, name, value in parse_options(list(words[1:]), _OPTIONS):
+    for option, name, value in told:
         if name in ("url", "user-agent", "referer", "header"):
             curl += [value] if name == "url" else [f"--{name}", value]
         elif name == "dir":
@@ -104,6 +108,40 @@ def read(words: Sequence[str]) -> ParsedSource:  # noqa: C901 - one branch an op
     )
 
 
+def _listed(path: str, told: Sequence[tuple[str, str, str]]) -> ParsedSource:
+    """Read the file of `-i`: a line with the addresses of each file, indented lines with its own options behind it.
+
+    Raises:
+        AddressError: There is no such file, or it holds what cannot be fetched.
+    """
+    shown = f"-i {path[:60]}"
+    if any(name == "url" for _, name, _ in told):
+        raise refused(shown, "aria2c passes over the addresses beside it; leave those out, or write them into the file")
+    try:
+        lines = expand(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        raise refused(shown, "there is no such file here") from None
+    # The name that -o gives is for an address of the command line only.
+    common = ["aria2c", *(_word(name, value) for _, name, value in told if name not in ("input-file", "out"))]
+    files: list[list[str]] = []
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        if line[0] not in " \t":
+            files.append([*common, *line.split("\t")])
+        elif files:
+            name, _, value = line.strip().partition("=")
+            files[-1].append(f"--{name}={value}")
+    if not files:
+        raise refused(shown, "it holds no address")
+    return together([read(words) for words in files])
+
+
+def _word(name: str, value: str) -> str:
+    return f"--{name}={value}" if name in _OPTIONS.valued else f"--{name}"
+
+
 def _first_address_only(curl: list[str], addresses: list[str]) -> list[str]:
     """Keep the first of several addresses of one file."""
-    return [word for word in curl if word not in addresses[1:]]
+    first = curl.index(addresses[0])
+    return [word for at, word in enumerate(curl) if at == first or word not in addresses]

@@ -137,6 +137,7 @@ tar --extract --verbose --file="data.tar.gz" --directory="old" --preserve-permis
 tar -zxvf download
 gunzip -k one.csv.gz
 gunzip -kf one.csv.gz
+gunzip -k one.csv
 """.strip().splitlines()
 
 
@@ -166,6 +167,27 @@ def test_an_archive_of_this_machine_is_unpacked_where_the_program_does(tmp_path,
     assert _tree(ours) == _tree(theirs)
 
 
+@pytest.mark.parametrize("program", ["gunzip", "gzip -d", "bunzip2", "unxz", "unzstd"])
+def test_a_file_without_the_suffix_is_passed_over_in_words(tmp_path, monkeypatch, program):
+    """As the programs do, which exit with an error; the file stays as it is, and is not called damaged."""
+    monkeypatch.chdir(tmp_path)
+    Path("s.csv").write_bytes(b"7,0,0")
+    with pytest.raises(AddressError, match=r"does not unpack s\.csv\n.*suffix such as") as caught:
+        fetch(f"!{program} s.csv")
+    assert "unpacked already" in caught.value.hint
+    assert _tree(tmp_path) == {"s.csv": b"7,0,0"}
+
+
+def test_what_gunzip_would_take_away_stays_and_is_told(tmp_path, monkeypatch, caplog):
+    """No file of the user is removed; a line says so before it begins."""
+    caplog.set_level("INFO", logger="colabkit")
+    monkeypatch.chdir(tmp_path)
+    Path("s.csv.gz").write_bytes(gzip.compress(b"7,0,0"))
+    assert fetch("!gunzip s.csv.gz").read_bytes() == b"7,0,0"
+    assert "s.csv.gz stays where it is; gunzip would take it away" in caplog.text
+    assert Path("s.csv.gz").exists()
+
+
 def test_a_certificate_is_checked_whatever_the_command_says(site, tmp_path, monkeypatch, caplog):
     """-k and --no-check-certificate are ignored aloud; where the check fails the option is named."""
     monkeypatch.chdir(tmp_path)
@@ -181,6 +203,41 @@ def test_a_place_that_is_named_beside_the_command_counts(site, tmp_path):
     line = f"!wget -q {site.url('data.zip')} && unzip -q data.zip -d elsewhere"
     assert _tree(fetch(line, tmp_path / "mine")) == FILES
     assert not Path("elsewhere").exists()
+
+
+@pytest.mark.parametrize("line", ["aria2c -q -i list.txt", "aria2c -q -x4 -j2 --input-file=list.txt -d data -o no"])
+def test_a_list_of_aria2c_makes_what_aria2c_makes(site, tmp_path, monkeypatch, line):
+    """Addresses, mirrors behind a tab, comments, and the options of each file in the lines below it."""
+    if which("aria2c") is None:
+        pytest.skip("aria2c is not installed")
+    address = site.url("a.csv")
+    listed = f"# mine\n{address}\t{address}\n\n{address}\n  out=b.csv\n{address}\n\tdir=more/deep\n  out=c.csv\n"
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for place in (theirs, ours):
+        place.mkdir()
+        (place / "list.txt").write_text(listed)
+    subprocess.run(line.split(), cwd=theirs, check=True, capture_output=True, timeout=60)
+    monkeypatch.chdir(ours)
+    fetch(f"!{line}")
+    assert _tree(ours) == _tree(theirs)
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ("{}\n  checksum=sha-256=" + "0" * 64, "sha256"),
+        ("{}\n  bt-tracker=x", "bt-tracker"),
+        ("magnet:?xt=urn:btih:1", "another protocol"),
+        ("# nothing", "no address"),
+    ],
+)
+def test_a_list_of_aria2c_is_held_to_what_it_says(site, tmp_path, monkeypatch, listed, said):
+    """Its checksums are checked, and what is not known in it is refused by name."""
+    monkeypatch.chdir(tmp_path)
+    Path("list.txt").write_text(listed.format(site.url("a.csv")))
+    with pytest.raises(ColabKitError, match=said):
+        fetch("aria2c -i list.txt")
+    assert _tree(tmp_path).keys() == {"list.txt"}
 
 
 def test_a_checksum_of_the_command_is_checked(site, tmp_path, monkeypatch):
