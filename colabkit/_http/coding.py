@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import zlib
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,7 @@ _PACKED_NAMES = {
 }
 _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _HEAD = 64 << 10
+_SAMPLE = 4 << 10
 
 
 class _Reader(Protocol):
@@ -61,6 +63,12 @@ def fits(coding: str, head: bytes) -> bool | None:
         return _deflate_window(head) is not None
     if coding in ("compress", "x-compress"):
         return head.startswith(b"\x1f\x9d")
+    if coding == "br" and (brotli := _brotli()) is not None:
+        try:
+            brotli.Decompressor().process(head[:_SAMPLE])
+        except brotli.error:
+            return False
+        return bool(head)
     return None
 
 
@@ -86,7 +94,45 @@ def opened(coding: str, body: _Reader, head: bytes) -> Any:
         return _Deflated(body, _deflate_window(head) or -zlib.MAX_WBITS)
     if coding == "zstd":
         return CompressedStream(body, "zst")
+    if coding == "br" and (brotli := _brotli()) is not None:
+        return _Brotli(body, brotli)
     return None
+
+
+def _brotli() -> Any:
+    """Return the package that reads Brotli, if one is installed: nothing here asks servers for it."""
+    for name in ("brotli", "brotlicffi"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return None
+
+
+class _Brotli:
+    """Reads what a Brotli body holds.
+
+    Args:
+        body: The body.
+        brotli: The package.
+    """
+
+    def __init__(self, body: _Reader, brotli: Any) -> None:
+        self._body = body
+        self._brotli = brotli
+        self._decoder = brotli.Decompressor()
+
+    def read(self, size: int) -> bytes:  # noqa: ARG002 - older ones give all that a piece holds
+        """Return the next bytes; b"" at the end."""
+        try:
+            while not self._decoder.is_finished():
+                if not (given := self._body.read(_SAMPLE)):
+                    raise StreamError("it ends early")
+                if data := self._decoder.process(given):
+                    return bytes(data)
+        except self._brotli.error as error:
+            raise StreamError(str(error)) from None
+        while self._body.read(_HEAD):
+            pass  # or the connection could not be used again
+        return b""
 
 
 def _deflate_window(head: bytes) -> int | None:

@@ -182,15 +182,27 @@ def disposition_name(text: str | None) -> str:
 
 
 def as_sent(text: str | None) -> str:
-    """Read a header whose bytes were UTF-8: http.client takes all for Latin-1.
+    """Read a header whose bytes were UTF-8, or GBK where two Chinese letters follow one another, else Latin-1.
 
     Example:
         >>> as_sent("filename=caf\u00c3\u00a9.csv"), as_sent("filename=caf\u00e9.csv")
         ('filename=café.csv', 'filename=café.csv')
+        >>> as_sent("训练.csv".encode("gbk").decode("latin-1")), as_sent("Größe.csv")
+        ('训练.csv', 'Größe.csv')
     """
     with contextlib.suppress(UnicodeError):
-        return (text or "").encode("latin-1").decode()
+        sent = (text or "").encode("latin-1")
+        with contextlib.suppress(UnicodeError):
+            return sent.decode()
+        if _GBK.fullmatch(sent):
+            return sent.decode("gbk")
     return text or ""
+
+
+_GBK = re.compile(
+    rb"(?:[\x00-\x7f]|[\xa1-\xf7][\xa1-\xfe])*(?:[\xb0-\xf7][\xa1-\xfe]){2}(?:[\x00-\x7f]|[\xa1-\xf7][\xa1-\xfe])*"
+)
+"""Pairs of high bytes; one pair alone may be two letters of Latin-1, as in Größe, but never two pairs."""
 
 
 def _extended(parameters: Mapping[str, str]) -> str:

@@ -10,9 +10,12 @@ import contextlib
 import functools
 import http
 import http.client
+import io
+import math
 import re
 import select
 import socket
+import time
 import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 _MOST_HEADERS = 2_000
 _LONGEST_LINE = 1 << 18
+_LONGEST_HEAD = 30.0
+"""Seconds that the headers may take in all, beside those that their first byte is waited for."""
 _PLAIN_TARGET = re.compile(r"/(?:[A-Za-z0-9\-_~!$&'()*+,;=:@/?]|\.(?!\.?(?:[/?]|$))|%[0-9A-Fa-f]{2})*")
 _NAME = re.compile(r"[^:\s][^:\r\n]*")
 _VERSION = re.compile(r"HTTP/\d(?:\.\d)?")  # some proxies pass on a 2 or a 3
@@ -128,6 +133,17 @@ def read_status(stream: Any) -> tuple[int, int, str]:
     return 10 if version == "HTTP/1.0" else 11, int(status), reason.strip()
 
 
+class _Head(socket.SocketIO):
+    """What is read from a connection; the headers must end in time, also where each byte of them comes in time."""
+
+    until = math.inf
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.until != math.inf and time.monotonic() > self.until:
+            raise TimeoutError("the headers do not end")
+        return super().readinto(buffer)
+
+
 class Answer(http.client.HTTPResponse):
     """An answer whose headers were read; `read1` gives the body as it comes.
 
@@ -139,7 +155,7 @@ class Answer(http.client.HTTPResponse):
     headers: Headers  # type: ignore[assignment]
 
     def __init__(self, wire: Wire, method: str) -> None:
-        super().__init__(wire.socket, method=method)
+        super().__init__(wire, method=method)  # type: ignore[arg-type]  # it asks for `makefile` only
         self._wire = wire
         self._method_name = method
         self._released = False
@@ -147,11 +163,13 @@ class Answer(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read the status and the headers; early hints, which http.client takes for the answer, are passed over."""
         stream: Any = self.fp
+        stream.raw.until = time.monotonic() + (self._wire.socket.gettimeout() or 0.0) + _LONGEST_HEAD
         self.version, self.status, self.reason = read_status(stream)
         while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
             read_header_lines(stream)
             self.version, self.status, self.reason = read_status(stream)
         headers = self.headers = Headers(read_pairs(stream))
+        stream.raw.until = math.inf
         self.chunked = headers.get("transfer-encoding", "").lower() == "chunked"
         self.chunk_left = None
         self.length = None if self.chunked else _told_length(headers)
@@ -233,6 +251,10 @@ class Wire:
         self._pool = pool
         self.socket = pool.connect()
         self.secure = pool.context is not None
+
+    def makefile(self, _: str) -> Any:
+        """Open what an answer is read from."""
+        return io.BufferedReader(_Head(self.socket, "r"))
 
     def ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Answer:
         """Send a request and read the head of its answer.

@@ -22,6 +22,7 @@ _ADVICE = {
     "gcs": "write gs://BUCKET/OBJECT",
     "gdrive": "write drive:PATH, or paste the share link",
     "dropbox": "paste the share link with dl=1 at its end",
+    "hdfs": "use the file's https address of WebHDFS, or copy it here with hdfs dfs -get",
     "ftp": "use an https address of the file",
     "huggingface": "write hf:OWNER/NAME",
 }

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import shutil
 import subprocess
+import sys
 import zlib
 
 import pytest
@@ -125,8 +126,24 @@ def test_a_damaged_body_is_an_error(server, tmp_path, body):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_coding_that_nothing_here_undoes_is_refused(server, tmp_path):
+def test_brotli_that_was_not_asked_for_is_taken_off(server, tmp_path):
+    """Where the package brotli is installed, as in Colab; a label that is wrong is passed over."""
+    brotli = pytest.importorskip("brotli")
+    packed = brotli.compress(PLAIN)
+    server.put("a.csv", packed, headers={"Content-Encoding": "br"})
+    server.put("b.csv", PLAIN, headers={"Content-Encoding": "br"})
+    for name in ("a.csv", "b.csv"):
+        assert fetch(server.url(name), tmp_path / name, progress=False).read_bytes() == PLAIN
+    server.put("cut.csv", packed[: len(packed) // 2], headers={"Content-Encoding": "br"})
+    with pytest.raises(TransferError, match="ends early"):
+        fetch(server.url("cut.csv"), tmp_path / "cut.csv", progress=False)
+    assert not (tmp_path / "cut.csv").exists()
+
+
+def test_a_coding_that_nothing_here_undoes_is_refused(server, tmp_path, monkeypatch):
     """Brotli that was not asked for cannot be told from the file, so it is refused in words."""
+    for name in ("brotli", "brotlicffi"):
+        monkeypatch.setitem(sys.modules, name, None)
     server.put("a.csv", b"\x0b\x02\x80abc\x03", headers={"Content-Encoding": "br"})
     with pytest.raises(UnsupportedError, match="'br'"):
         fetch(server.url("a.csv"), tmp_path / "a.csv", progress=False)

@@ -383,6 +383,8 @@ def disposition(value):
     [
         ('attachment; filename="café 训练.csv"'.encode(), "café 训练.csv"),
         ("attachment; filename=café.csv".encode("latin-1"), "café.csv"),
+        ("attachment; filename=Größe.csv".encode("latin-1"), "Größe.csv"),
+        ('attachment; filename="训练 2024.csv"'.encode("gbk"), "训练 2024.csv"),
         (b"attachment; filename*=UTF-8''caf%C3%A9.csv; filename=plain.csv", "café.csv"),
         (b"attachment; filename*=iso-8859-1'en'caf%E9.csv", "café.csv"),
         (b"attachment; filename*=gbk''%D1%B5%C1%B7.csv", "训练.csv"),

@@ -28,6 +28,7 @@ _UNKNOWN = [
     ("s3:bucket/x", "s3: addresses(.|\n)*signed"),
     ("nosuch://x", "nosuch:// addresses"),
     ("kagle:ada/net", "did you mean kaggle:ada/net"),
+    ("hdfs://host/x.csv", "hdfs dfs -get"),
     ("drvie:runs/x", "did you mean drive:runs/x"),
     ("gdrive:runs/x", "write drive:PATH"),
     ("GCS://bucket/x", "write gs://BUCKET/OBJECT"),

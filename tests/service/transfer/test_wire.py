@@ -4,12 +4,13 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 import trustme
 import urllib3
 
-from colabkit._http import transport
+from colabkit._http import transport, wire
 from colabkit._http.client import HTTPClient
 from colabkit._http.types import RequestSpec, TransientError
 from colabkit._http.wire import target_of
@@ -193,3 +194,25 @@ def test_the_private_parts_of_urllib3_that_are_used_with_a_proxy_are_there(tmp_p
         assert answer.read() == b"7,0,0"
         answer.close()
         carrier.close()
+
+
+def test_headers_that_drip_end_in_time(monkeypatch):
+    """A server that sends one byte now and then is given up, though each of them comes in time."""
+    monkeypatch.setattr(wire, "_LONGEST_HEAD", 0.3)
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def drip():
+        with contextlib.suppress(OSError):
+            line, _ = listening.accept()
+            with line:
+                line.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                while True:
+                    line.sendall(b"a")
+                    time.sleep(0.02)
+
+    threading.Thread(target=drip, daemon=True).start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/a"
+    begun = time.monotonic()
+    with listening, pytest.raises(TransientError, match="stopped sending"):
+        HTTPClient().get(RequestSpec(url=url, headers={}), read_timeout=0.5)
+    assert time.monotonic() - begun < 10
