@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+AT_FIRST = 4
+"""Threads that a list begins with: more of them only stand in one another's way, unless they wait for a server."""
+_LOOK = 0.05
+_QUICK = 0.02
+"""Seconds between two looks at the rate, and those for an item from which on it is slow."""
 AT_ONCE = 16
 """How many connections a list has in all: as many files are fetched side by side at the most, one on each."""
 
@@ -56,6 +62,22 @@ class AggregateProgress:
         """Forget what is needed of a transfer only while it is under way."""
         with self._lock:
             self._under_way.pop(number, None)
+
+
+class _Rate:
+    """How fast items are done, over the last second at the most."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._before = 0
+
+    def is_slow(self, done: int, threads: int) -> bool:
+        """Say whether an item takes so long that a server is waited for, or that it is a large file."""
+        seconds = time.monotonic() - self._begun
+        slow = seconds > _LOOK and threads * seconds > _QUICK * (done - self._before)
+        if seconds > 1.0:
+            self._begun, self._before = self._begun + seconds, done
+        return slow
 
 
 def fetch_many(
@@ -93,6 +115,8 @@ def fetch_many(
             if spare is not None:
                 spare.give()  # no file is left for this one
 
+    from colabkit._engine import downloader  # noqa: F401 - once, before the threads begin and wait for one another
+
     done = parallel_map(items, worker, options.show, at_once=at_once, rest=lambda one: 0.0 if one.from_cache else pause)
     for folder in {one.path.parent for one in done if not one.from_cache}:
         sync_folder(folder)
@@ -109,11 +133,13 @@ def parallel_map(
 ) -> list[Result]:
     """Do something with each item on several threads; the first error is raised when the others are done.
 
+    A few threads begin; the others join them where an item takes so long that it is the server that is waited for.
+
     Args:
         items: What to work on.
         worker: Entered once on each thread; what it yields is called with an item and a function that takes progress.
         show: How progress is shown.
-        at_once: How many threads.
+        at_once: How many threads at the most.
         rest: Tells how many seconds to rest after a result.
     """
     results: dict[int, Result] = {}
@@ -135,13 +161,17 @@ def parallel_map(
     threads: list[threading.Thread] = []
     with open_progress(f"{len(items)} files", show=show) as bar:
         try:
-            threads += start_threads(work, min(at_once, len(items)), name="colabkit-many")
+            most, rate = min(at_once, len(items)), _Rate()
+            threads += start_threads(work, min(AT_FIRST, most), name="colabkit-many")
             if not threads:
                 work()  # where no thread can be started, one after the other
-            for thread in threads:
+            for thread in threads:  # those that join are at its end
                 while thread.is_alive():
-                    thread.join(0.1)
+                    thread.join(_LOOK if len(threads) < most else 0.1)
                     bar.update(*amounts.now())
+                    if len(threads) < most and rate.is_slow(len(results) + len(errors), len(threads)):
+                        threads += start_threads(work, most - len(threads), name="colabkit-many")
+                        most = len(threads)
         except BaseException:
             amounts.stopped.set()
             for thread in threads:

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import sys
 import time
 
 import pytest
@@ -177,8 +178,10 @@ def test_a_stored_gzip_file_stays_as_it_is(server, tmp_path):
     assert fetch(server.url("a.csv.gz"), tmp_path / "a.csv.gz").read_bytes() == packed
 
 
-def test_an_unknown_coding_is_refused(server, tmp_path):
-    """Brotli that nobody asked for cannot be taken off, and is not passed on as the file."""
+def test_an_unknown_coding_is_refused(server, tmp_path, monkeypatch):
+    """Brotli that nobody asked for cannot be taken off without its package, and is not passed on as the file."""
+    for name in ("brotli", "brotlicffi"):
+        monkeypatch.setitem(sys.modules, name, None)
     server.put("a.csv", b"xx", headers={"Content-Encoding": "br"})
     with pytest.raises(UnsupportedError, match="'br'"):
         fetch(server.url("a.csv"), tmp_path / "a.csv")

@@ -1,13 +1,16 @@
 """A list of sources comes side by side, in order, and one failure does not cost the others."""
 
+import contextlib
 import hashlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from colabkit._engine import parallel
 from colabkit._http.client import HTTPClient, Response
 from colabkit.errors import AddressError, IntegrityError, NotFoundError
 from colabkit.testing.http import Fault
@@ -126,3 +129,44 @@ def test_ctrl_c_stops_all_and_the_next_run_goes_on(server, blob, tmp_path):
     for number in range(3):
         server.resources[f"{number}.bin"].rate = 0
     assert [path.read_bytes() == data for path in fetch(urls, tmp_path)] == [True] * 3
+
+
+def test_few_threads_fetch_what_comes_at_once_and_many_what_is_waited_for():
+    """Sixteen threads of Python stand in one another's way where no server is waited for."""
+
+    def threads_for(seconds, count):
+        used = set()
+
+        def do(number, _):
+            used.add(threading.get_ident())
+            time.sleep(seconds)
+            return number
+
+        worker = lambda: contextlib.nullcontext(do)  # noqa: E731
+        assert parallel.parallel_map(range(count), worker, False, at_once=16) == list(range(count))
+        return len(used)
+
+    assert threads_for(0.0002, 600) == parallel.AT_FIRST
+    assert threads_for(0.2, 64) == 16
+
+
+def test_a_kill_in_the_middle_of_small_files_leaves_each_whole_or_absent(server, tmp_path):
+    """SIGKILL at different moments; the same line then brings the rest, and asks for no file twice that is there."""
+    for number in range(200):
+        server.put(f"{number}.bin", bytes([number]) * 30_000)
+    urls = [server.url(f"{number}.bin") for number in range(200)]
+    code = "import sys; from colabkit.transfer import fetch; fetch(sys.argv[2:], sys.argv[1], progress=False)"
+    for seconds in (0.0, 0.02, 0.05):
+        running = subprocess.Popen([sys.executable, "-c", code, tmp_path / "out", *urls])
+        before = len(server.seen)
+        while len(server.seen) < before + 5 and running.poll() is None:
+            time.sleep(0.005)
+        time.sleep(seconds)
+        running.kill()
+        running.wait()
+        for path in (tmp_path / "out").glob("[!.]*"):
+            assert path.read_bytes() == bytes([int(path.stem)]) * 30_000
+    there, before = len(list((tmp_path / "out").glob("[!.]*"))), len(server.seen)
+    fetch(urls, tmp_path / "out", progress=False)
+    assert len(server.seen) - before == 200 - there
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(f"{n}.bin" for n in range(200))
