@@ -3,7 +3,7 @@
 Then the milliseconds of a fetch that finds its file there, and the peak memory for 4 GiB. Python's modules are
 compiled before the first round, as pip does when it installs them.
 
-Run: python tests/benchmarks/transfer_speed.py [ROUNDS]
+Run: python tests/benchmarks/transfer_speed.py [ROUNDS [WORD OF A TITLE]]; TMPDIR=/dev/shm measures without a disk.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -51,30 +52,37 @@ LARGE = 4 << 30
 NO_RANGE = "import sys; from colabkit import fetch; fetch(sys.argv[1], sys.argv[2], progress=False, connections=1)"
 
 
-def timed(command: list[str], out: Path, check) -> float:
-    """Run a command into an empty folder and return its seconds; a wrong result ends the benchmark."""
+def timed(command: list[str], out: Path, check) -> tuple[float, float]:
+    """Run a command into an empty folder; return its seconds and those of the processor; a wrong result ends it all."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     os.sync()
-    begun = time.perf_counter()
+    before, begun = _computed(), time.perf_counter()
     done = subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     seconds = time.perf_counter() - begun
     if done.returncode != 0 or not check(out):
         sys.exit(f"{command[0]} failed ({done.returncode}): {done.stderr.decode()[-500:]}")
-    return seconds
+    return seconds, _computed() - before
 
 
-def table(title: str, target: str, rows: dict[str, list[float]], size: int) -> None:
+def _computed() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def table(title: str, target: str, rows: dict[str, list[tuple[float, float]]], size: int) -> None:
     """Print one table; the ratio is to the first row."""
-    first = statistics.median(next(iter(rows.values())))
+    first = statistics.median(seconds for seconds, _ in next(iter(rows.values())))
     print(f"\n{title}   (target: {target})")
-    print(f"{'':34}{'median s':>9}{'min s':>8}{'MiB/s':>8}{'ratio':>7}")
-    for name, seconds in rows.items():
-        median = statistics.median(seconds)
-        print(f"{name:34}{median:9.2f}{min(seconds):8.2f}{size / MIB / median:8.0f}{median / first:7.2f}")
+    print(f"{'':34}{'median s':>9}{'min s':>8}{'MiB/s':>8}{'ratio':>7}{'CPU s':>7}")
+    for name, runs in rows.items():
+        median, computed = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(
+            f"{name:34}{median:9.2f}{min(runs)[0]:8.2f}{size / MIB / median:8.0f}{median / first:7.2f}{computed:7.2f}"
+        )
 
 
-def run(rounds: int, folder: Path) -> None:
+def run(rounds: int, folder: Path, word: str = "") -> None:
     """Measure everything, the programs in turn within each round."""
     files = folder / "files"
     files.mkdir()
@@ -139,16 +147,18 @@ def run(rounds: int, folder: Path) -> None:
                 },
             ),
         ]
-        for title, target, size, check, commands in suites:
+        for title, target, size, check, commands in (suite for suite in suites if word in suite[0]):
             usable = {
                 name: words for name, words in commands.items() if name.startswith("colab") or shutil.which(words[0])
             }
-            rows: dict[str, list[float]] = {name: [] for name in usable}
+            rows: dict[str, list[tuple[float, float]]] = {name: [] for name in usable}
             for _ in range(rounds):
                 for name, words in usable.items():
                     os.environ["COLABKIT_CACHE"] = tempfile.mkdtemp(dir=folder)
                     rows[name].append(timed(words, out, check))
             table(title, target, rows, size)
+        if word:
+            return
         again = subprocess.run(
             [*OURS, AGAIN, f"{address}/fast/0", out / "again"], capture_output=True, text=True, check=True
         )
@@ -167,4 +177,4 @@ if __name__ == "__main__":
     if nginx.NGINX is None:
         sys.exit(nginx.WHY_NOT)
     with tempfile.TemporaryDirectory() as place:
-        run(int(sys.argv[1]) if len(sys.argv) > 1 else 5, Path(place))
+        run(int(sys.argv[1]) if len(sys.argv) > 1 else 5, Path(place), *sys.argv[2:3])
