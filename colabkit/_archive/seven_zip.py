@@ -99,8 +99,8 @@ def _write(packed: Any, tree: ExtractionTarget, room: SizeBudget) -> None:
 
 
 def _changed(member: Any) -> float | None:
-    told = member.lastwritetime
-    return None if told is None else told.totimestamp()
+    time = member.lastwritetime
+    return None if time is None else time.totimestamp()
 
 
 class _Factory:

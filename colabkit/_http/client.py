@@ -386,8 +386,8 @@ def _accepted(response: Any, target: RequestSpec, told: _Told, ranged: bool) -> 
 
 
 def _name(headers: Any, url: str) -> str:
-    told = headers.get("Content-Disposition")
-    return (told and _headers.disposition_name(_headers.as_sent(told))) or _headers.url_name(url)
+    disposition = headers.get("Content-Disposition")
+    return (disposition and _headers.disposition_name(_headers.as_sent(disposition))) or _headers.url_name(url)
 
 
 def _unsatisfied(response: Any, url: str) -> Response:

@@ -49,12 +49,12 @@ def read(words: Sequence[str]) -> ParsedSource:  # noqa: C901 - one branch an op
         >>> order.to, order.source.name
         ('models/model.bin', 'm.bin')
     """
-    told = list(parse_options(list(words[1:]), _OPTIONS))
-    if lists := [value for _, name, value in told if name == "input-file"]:
-        return _listed(lists[-1], told)
+    options = list(parse_options(list(words[1:]), _OPTIONS))
+    if lists := [value for _, name, value in options if name == "input-file"]:
+        return _listed(lists[-1], options)
     curl = ["curl"]
     folder, out, checksum, note, replaces, each = "", "", "", "", False, False
-    for option, name, value in told:
+    for option, name, value in options:
         if name in ("url", "user-agent", "referer", "header"):
             curl += [value] if name == "url" else [f"--{name}", value]
         elif name == "dir":
@@ -108,21 +108,23 @@ def read(words: Sequence[str]) -> ParsedSource:  # noqa: C901 - one branch an op
     )
 
 
-def _listed(path: str, told: Sequence[tuple[str, str, str]]) -> ParsedSource:
+def _listed(path: str, options: Sequence[tuple[str, str, str]]) -> ParsedSource:
     """Read the file of `-i`: a line with the addresses of each file, indented lines with its own options behind it.
 
     Raises:
         AddressError: There is no such file, or it holds what cannot be fetched.
     """
-    shown = f"-i {path[:60]}"
-    if any(name == "url" for _, name, _ in told):
-        raise refused(shown, "aria2c passes over the addresses beside it; leave those out, or write them into the file")
+    option = f"-i {path[:60]}"
+    if any(name == "url" for _, name, _ in options):
+        raise refused(
+            option, "aria2c passes over the addresses beside it; leave those out, or write them into the file"
+        )
     try:
         lines = expand(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        raise refused(shown, "there is no such file here") from None
+        raise refused(option, "there is no such file here") from None
     # The name that -o gives is for an address of the command line only.
-    common = ["aria2c", *(_word(name, value) for _, name, value in told if name not in ("input-file", "out"))]
+    common = ["aria2c", *(_word(name, value) for _, name, value in options if name not in ("input-file", "out"))]
     files: list[list[str]] = []
     for line in lines:
         if not line.strip() or line.startswith("#"):
@@ -133,7 +135,7 @@ def _listed(path: str, told: Sequence[tuple[str, str, str]]) -> ParsedSource:
             name, _, value = line.strip().partition("=")
             files[-1].append(f"--{name}={value}")
     if not files:
-        raise refused(shown, "it holds no address")
+        raise refused(option, "it holds no address")
     return together([read(words) for words in files])
 
 
