@@ -53,13 +53,15 @@ def _source(code: Any) -> str:
 
 
 def held_by_layers(model: Any) -> dict[str, Any]:
-    """Find what layers of Keras have of the user's: the function of a `Lambda`, an activation, a regularizer.
+    """Find what layers of Keras have of the user's: the function and arguments of a `Lambda`, an activation.
 
     Returns:
         The functions and objects by their places, as `layer-2.function`.
     """
     held: dict[str, Any] = {}
     for number, layer in enumerate(model._flatten_layers()):
+        if type(layer).__name__ == "Lambda" and isinstance(getattr(layer, "arguments", None), dict):
+            held[f"layer-{number}.arguments"] = layer.arguments
         if is_the_users(type(layer)) or hasattr(layer, "train_step"):  # a model's loss is among `compiled_parts`
             continue
         for name, value in vars(layer).items():

@@ -47,6 +47,7 @@ EXPECTED = (
     "different batches",
     "cannot be",
     "changed since the state was saved",
+    "in effect from now on",
     "differs from here on",
 )
 ORDER = ("SILENT", "error", "refused", "said", "identical")

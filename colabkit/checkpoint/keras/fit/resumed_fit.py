@@ -127,6 +127,7 @@ class ResumedFit(OfCallback):
                 self._run.forget_after(self._progress.step)
             return {"epoch": self._progress.epoch, "step": self._progress.step_in_epoch}
         self._states.move(FitEvent.BEGIN_NEW)
+        self._host.tell_of_arrays(self._run.name)
         workers.begin_alike(model, groups=MODEL_GROUPS)
         if not self._unbuilt:
             self.saver.save(wait=True)

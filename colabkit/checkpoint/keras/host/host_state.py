@@ -80,6 +80,10 @@ class HostState(OfCallback):
         """Give the models that a later fit trains the weights that they had when the run began."""
         self._later.restore(run, saved)
 
+    def tell_of_arrays(self, run: str) -> None:
+        """Tell as a new fit begins of arrays that an earlier fit of the script had otherwise."""
+        self._later.tell_of_arrays(run)
+
     def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:
         """Give back the arrays of layers that are others in this process; says whether one was."""
         return self._own.keep_constants(run, saved, code_changed=code_changed)

@@ -18,12 +18,13 @@ import numpy as np
 from colabkit._internal.display.few import few
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras import hidden_state
-from colabkit.checkpoint.keras.code_fingerprint import is_the_users
-from colabkit.checkpoint.keras.host.own_values import Assigned, mark_of, plain, unplain
+from colabkit.checkpoint.keras.code_fingerprint import held_by_layers, is_the_users
+from colabkit.checkpoint.keras.host.own_places import Place, Walk
+from colabkit.checkpoint.keras.host.own_values import Assigned, holds_arrays, is_array, mark_of, plain, unplain
 from colabkit.checkpoint.state import pytree, rng
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
     from colabkit.checkpoint.format.file import Checkpoint
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 _MOST_BYTES = 1 << 26  # of all of them together; of larger ones it is told when they differ
 _DEPTH = 2
 _OF_OTHERS = (sysconfig.get_path("stdlib"), "<frozen")
-_trained_here: dict[int, weakref.ref[Any]] = {}  # variables of the models that runs train in this process
+_other_arrays: list[tuple[str, str, str, weakref.ref[Any]]] = []  # of a run: name, what told it then, and what it is
+_trained_here: dict[int, Callable[[], Any]] = {}  # variables of the models that runs train in this process
 
 
 class LaterModels:
@@ -45,14 +47,15 @@ class LaterModels:
 
     def __init__(self, model: Any) -> None:
         members = [member for layer in model._flatten_layers() for member in _members_of(layer).values()]
-        _trained_here.update({id(member): weakref.ref(member) for member in members})
+        _trained_here.update({id(each): _reference_to(each) for each in map(_value_of, members)})
         in_use = dict(_variables_of_callers(sys._getframe(1)))
+        self._arrays = {name: value for name, value in in_use.items() if is_array(value)}
         self._generators = {name: value for name, value in in_use.items() if rng.is_generator(value)}
         self._at_first = {name: plain(value) for name, value in self._generators.items()}
         self._models = {
             name: {place: member for place, member in _members_of(value).items() if not _is_trained_here(member)}
             for name, value in in_use.items()
-            if name not in self._generators
+            if hasattr(value, "_flatten_layers")
         }
         self._values: dict[str, dict[str, Any]] = {}
         self._marks: dict[str, str] = {}  # of those that are too large
@@ -73,7 +76,8 @@ class LaterModels:
         """
         now = {name: plain(value) for name, value in self._generators.items()}
         states = {"models": self._values, "generators": self._at_first, "generators_now": now}
-        return {"marks": self._marks, "states": pytree.flatten(states, "later", tensors)}
+        arrays = {name: repr(mark_of(value)) for name, value in self._arrays.items()}
+        return {"marks": self._marks, "arrays": arrays, "states": pytree.flatten(states, "later", tensors)}
 
     def restore(self, run: str, saved: Checkpoint) -> None:
         """Give models and generators what they were in the process that began the run, and tell of those that differ.
@@ -86,6 +90,11 @@ class LaterModels:
             return
         marks = described["marks"]
         states = pytree.unflatten(described["states"], saved.tensors)
+        _other_arrays.extend(
+            (run, name, described["arrays"][name], weakref.ref(value))
+            for name, value in self._arrays.items()
+            if described["arrays"].get(name) not in (None, repr(mark_of(value)))
+        )
         drawn = states["generators_now" if saved.meta["complete"] else "generators"]
         for name in self._generators.keys() & drawn.keys():
             rng.set_generator_state(self._generators[name], unplain(drawn[name]))
@@ -101,6 +110,22 @@ class LaterModels:
             way = "Set a seed before they are drawn, or train them in a run of their own"
             warn(text, run, few(other, 5, between=", "), way)
 
+    def tell_of_arrays(self, run: str) -> None:
+        """Tell as another fit begins which arrays are others than as the run that is continued was begun."""
+        before = {told for told, *_ in _other_arrays if told != run}
+        names = sorted(
+            {
+                name
+                for _, name, mark, reference in _other_arrays
+                if (value := reference()) is not None and repr(mark_of(value)) != mark
+            }
+        )
+        _other_arrays.clear()
+        if before and names:
+            text = "%s: drawn anew in this process, so a fit that uses them differs from here on: %s. %s"
+            way = f"They were others when {', '.join(sorted(before))} was begun: set a seed before they are drawn"
+            warn(text, run, few(names, 5, between=", "), way)
+
     def _give(self, name: str, values: Mapping[str, Any]) -> bool:
         """Write the values of a model; says whether it had others. One of another form is another model."""
         now = self._values.get(name, {})
@@ -111,6 +136,8 @@ class LaterModels:
             member = self._models[name][place]
             if isinstance(member, keras.initializers.Initializer):
                 member.seed = values[place]
+            elif isinstance(member, Place):
+                member.write(unplain(values[place]))
             else:
                 member.assign(values[place])
         self._values[name] = dict(values)
@@ -124,13 +151,27 @@ def _forms_of(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _reference_to(value: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(value)
+    except TypeError:  # a list or dict
+        return lambda: value
+
+
+def _value_of(member: Any) -> Any:
+    return member.value if isinstance(member, Place) else member
+
+
 def _read(member: Any) -> Any:
+    if isinstance(member, Place):
+        return member.value.copy() if isinstance(member.value, np.ndarray) else plain(member.value)
     return member.seed if isinstance(member, keras.initializers.Initializer) else Assigned(member).read()
 
 
 def _is_trained_here(member: Any) -> bool:
-    reference = _trained_here.get(id(member))
-    return reference is not None and reference() is member
+    value = _value_of(member)
+    reference = _trained_here.get(id(value))
+    return reference is not None and reference() is value
 
 
 def _members_of(model: Any) -> dict[str, Any]:
@@ -143,11 +184,16 @@ def _members_of(model: Any) -> dict[str, Any]:
         for name, value in vars(layer).items() if not layer.built else ():
             if isinstance(value, keras.initializers.Initializer) and isinstance(getattr(value, "seed", None), int):
                 members[f"seed/{number}.{name}"] = value
-    return members
+    own = {f"{number}": layer for number, layer in enumerate(model._flatten_layers()) if is_the_users(type(layer))}
+    walk = Walk(model, {id(variable) for variable in members.values()}, {})
+    for name, part in (own | held_by_layers(model)).items():
+        places = [place for place in walk.of(part, name, shared=False) if holds_arrays(place.value)]
+        members |= {f"array/{place.name}": place for place in places}
+    return members | {f"array/{place.name}": place for place in walk.of_operations()}
 
 
 def _variables_of_callers(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
-    """Go through the models and random generators in the variables of the user's functions that called, each once."""
+    """Go through the models, random generators and arrays in the variables of the user's functions, each once."""
     seen: set[int] = set()
     names: dict[str, int] = {}
     while frame is not None:
@@ -174,12 +220,13 @@ def _is_of_the_user(frame: FrameType) -> bool:
 def _inside(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
     is_own = is_the_users(type(value)) and hasattr(value, "__dict__") and not isinstance(value, type)
     is_model = isinstance(value, keras.layers.Layer)
-    if not (is_model or is_own or rng.is_generator(value) or isinstance(value, list | tuple | dict)):
+    is_plain = rng.is_generator(value) or is_array(value)
+    if not (is_model or is_own or is_plain or isinstance(value, list | tuple | dict)):
         return
     if id(value) in seen:
         return
     seen.add(id(value))
-    if is_model or rng.is_generator(value):
+    if is_model or is_plain:
         yield place, value
     elif isinstance(value, list | tuple | dict):
         items = value.items() if isinstance(value, dict) else enumerate(value)

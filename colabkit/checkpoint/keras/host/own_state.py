@@ -28,8 +28,8 @@ from colabkit.checkpoint.keras.host.own_values import (
     Assigned,
     Stateful,
     as_torch,
+    holds_arrays,
     is_a_moment,
-    is_array,
     is_drawn,
     is_numbers,
     is_path_that_is_gone,
@@ -72,16 +72,16 @@ class OwnState:
             f"{number}": layer for number, layer in enumerate(model._flatten_layers()) if is_the_users(type(layer))
         }
         self._others: dict[str, Any] = held_by_layers(model)
-        self._others |= {
-            f"layer-{number}.arguments": layer.arguments
-            for number, layer in enumerate(model._flatten_layers())
-            if isinstance(layer, keras.layers.Lambda)
-        }
         optimizer = getattr(model, "optimizer", None)
         for name, part in [
             ("optimizer", optimizer),
+            ("schedule", getattr(getattr(optimizer, "inner_optimizer", optimizer), "_learning_rate", None)),
             *((f"metric-{number}", metric) for number, metric in enumerate(model.metrics)),
             *((f"compiled-{number}", part) for number, part in enumerate(compiled_parts(model))),
+            *(
+                (f"compiled-{number}.fn", getattr(part, "fn", None))
+                for number, part in enumerate(compiled_parts(model))
+            ),
         ]:
             if part is not None and (inspect.isfunction(part) or is_the_users(type(part))):
                 self._others[name] = part
@@ -112,9 +112,9 @@ class OwnState:
                     self._settings[place.name] = f"values {self._at_first[place.name][-1]}"
             elif self._is_of_the_model(place.value):
                 self._taken.add(place.name)
-            elif is_array(place.value) and not place.part.startswith("callback-"):
+            elif holds_arrays(place.value) and not place.part.startswith("callback-"):
                 self._constants.add(place.name)
-            elif is_array(place.value) or is_numbers(place.value):
+            elif holds_arrays(place.value) or is_numbers(place.value):
                 self._settings[place.name] = f"values {zlib.crc32(repr(self._at_first[place.name]).encode())}"
 
     def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:

@@ -111,6 +111,15 @@ def is_array(value: Any) -> bool:
     return _is_tensor(value) and len(value.shape) > 0 and math.prod(value.shape) <= _WHOLE // 4
 
 
+def holds_arrays(value: Any) -> bool:
+    """Tell whether a value is an array, or a list, tuple or dict of such, of numbers and of texts."""
+    if not isinstance(value, list | tuple | dict):
+        return is_array(value)
+    items = list(value.values() if isinstance(value, dict) else value)[:_ITEMS]
+    plain_or_arrays = all(isinstance(item, int | float | str | None) or holds_arrays(item) for item in items)
+    return plain_or_arrays and any(map(holds_arrays, items))
+
+
 def is_numbers(value: Any) -> bool:
     """Tell whether a value is a list, tuple or dict of numbers alone, and not empty.
 

@@ -88,6 +88,154 @@ def projected(size):
     return layers.Lambda(lambda inputs: ops.matmul(inputs, weights))
 """
 CASES = {
+    "model of a later phase with a Lambda over a closure": (
+        ALL,
+        later(
+            CLOSURE
+            + f"""
+model = keras.Sequential([layers.Input((6,)), projected(4), layers.Dense(3)])
+model.compile("adam", {LOSS})
+"""
+        ),
+    ),
+    "data of a later phase": (
+        ALL,
+        later(
+            "model = classifier(layers.Dropout(0.3))\nnoisy = x + np.random.normal(size=x.shape).astype('float32')",
+            arguments="noisy, y",
+        ),
+    ),
+    "partial over an array": (
+        ALL,
+        function(
+            "layers.Dense(4, activation=functools.partial(bent, slopes=np.random.rand(4).astype('float32')))",
+            "import functools\ndef bent(inputs, slopes):\n    return ops.maximum(inputs * slopes, inputs)\n",
+        ),
+    ),
+    "regularizer with an array": (
+        ALL,
+        function(
+            "layers.Dense(4, kernel_regularizer=Near())",
+            """
+class Near(keras.regularizers.Regularizer):
+    def __init__(self):
+        self.goal = np.random.normal(size=(6, 4)).astype("float32")
+    def __call__(self, kernel):
+        return ops.mean(ops.square(kernel - self.goal))
+""",
+        ),
+    ),
+    "metric over an array of the notebook": (
+        ALL,
+        function(
+            "layers.Dense(4)",
+            """
+chosen = np.random.rand(3).astype("float32")
+def weighed(y_true, y_pred):
+    return ops.mean(y_pred * chosen, axis=-1)
+""",
+        ).replace(f'"adam", {LOSS}', f'"adam", {LOSS}, metrics=[weighed]'),
+    ),
+    "callback over an array of its own": (
+        ALL,
+        function(
+            "layers.Dense(4)",
+            """
+class Scored(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.rows = np.random.permutation(48)[:8]
+    def on_epoch_end(self, epoch, logs=None):
+        logs["own"] = float(np.mean(self.model.predict(x[self.rows], verbose=0)))
+""",
+        ).replace("[run.resume()]", "[Scored(), run.resume()]"),
+    ),
+    "weights of samples drawn": (
+        ALL,
+        function("layers.Dense(4)").replace("batch_size=8,", "batch_size=8, sample_weight=np.random.rand(48),"),
+    ),
+    "weights of classes drawn": (
+        ALL,
+        function("layers.Dense(4)").replace(
+            "batch_size=8,", "batch_size=8, class_weight={at: random.random() for at in range(3)},"
+        ),
+    ),
+    "rate drawn": (
+        ALL,
+        function("layers.Dense(4)").replace(
+            'compile("adam"', "compile(keras.optimizers.Adam(10 ** np.random.uniform(-3, -2))"
+        ),
+    ),
+    "schedule of a class with a number drawn": (
+        ALL,
+        function(
+            "layers.Dense(4)",
+            """
+class Own(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self):
+        self.base = np.random.uniform(0.001, 0.01)
+    def __call__(self, step):
+        return self.base / (1.0 + 0.1 * ops.cast(step, "float32"))
+""",
+        ).replace('compile("adam"', "compile(keras.optimizers.Adam(Own())"),
+    ),
+    "dropout of a rate drawn": (ALL, function("layers.Dropout(random.uniform(0.1, 0.5))")),
+    "loss of a closure with a number drawn": (
+        ALL,
+        function(
+            "layers.Dense(4)",
+            """
+def smooth(alpha):
+    def loss(y_true, y_pred):
+        y_true = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), 3) * (1 - alpha) + alpha / 3
+        return keras.losses.categorical_crossentropy(y_true, y_pred, from_logits=True)
+    return loss
+""",
+        ).replace(LOSS, "smooth(random.uniform(0.0, 0.2))"),
+    ),
+    "layer that keeps a list of floats": (
+        ALL,
+        function(
+            "Scale()",
+            """
+class Scale(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.scales = [random.uniform(0.5, 1.5) for _ in range(6)]
+    def call(self, inputs):
+        return inputs * ops.convert_to_tensor(self.scales)
+""",
+        ),
+    ),
+    "wrapped loss over an array of the notebook": (
+        ALL,
+        function(
+            "layers.Dense(4)",
+            """
+costs = np.random.rand(3).astype("float32") + 0.5
+def costly(y_true, y_pred):
+    y_true = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), 3)
+    return ops.mean(ops.square(y_true - y_pred) * costs, axis=-1)
+class Costly(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return costly(y_true, y_pred)
+""",
+        ).replace(f'"adam", {LOSS}', '"adam", Costly(), metrics=[keras.metrics.MeanMetricWrapper(costly)]'),
+    ),
+    "masks of a layer in a dict": (
+        ALL,
+        function(
+            "Masked()",
+            """
+class Masked(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.masks = {"one": np.random.rand(6).astype("float32"), "two": np.random.rand(6).astype("float32")}
+    def call(self, inputs):
+        return inputs * self.masks["one"] + self.masks["two"]
+""",
+        ),
+    ),
     "model of a later phase": (ALL, later("model = classifier(layers.Dropout(0.3))")),
     "model of a later phase, not built": (ALL, later(SUBCLASS)),
     "model of a later run": (
