@@ -59,6 +59,13 @@ def translate(error: BaseException, path: StrPath, *, doing: str = "write") -> S
             why=f"a file is where a folder is needed ({why})",
             hint="choose another folder",
         )
+    if number == errno.ENOENT and doing == "write":
+        hint = "make that folder first, or choose another one"
+        return NotWritableError(f"cannot {doing} {path}", why=f"there is no such folder ({why})", hint=hint)
+    if number == errno.EISDIR:
+        return NotWritableError(
+            f"cannot {doing} {path}", why=f"a folder is where a file is needed ({why})", hint="choose another name"
+        )
     if number == errno.ENAMETOOLONG:
         hint = "choose a shorter name, or a folder nearer to /"
         return StorageError(f"cannot {doing} {str(path)[:200]}", why=why, hint=hint)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import json
 import os
 import re
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 ok, 2 usage, 130 Ctrl-C, else the code of the error's class (see `colabkit.errors`).
     """
+    _take_any_letter()
     try:
         try:
             return _main(list(sys.argv[1:] if argv is None else argv))
@@ -91,9 +93,40 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a pipe that nobody reads can still be told from a fault
     except BrokenPipeError:
         # As with `| head -1`: whoever read has enough. Python would say so at its end, in five lines.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere()
         return PIPE_CLOSED
+    except _OutputError as error:
+        _write_nowhere()
+        print(f"colabkit: the output cannot be written: {error}", file=sys.stderr)
+        return PIPE_CLOSED
+
+
+class _OutputError(Exception):
+    """Standard output takes no more, as on a full disk."""
+
+
+def _take_any_letter() -> None:
+    """Let standard output take names in any language where its encoding has no letters for them, and be closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _write_nowhere() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(error.strerror or str(error)) from error
 
 
 def _main(words: list[str]) -> int:
@@ -123,7 +156,7 @@ def _main(words: list[str]) -> int:
     if args.json:
         _print_json(outcome.value)
     elif outcome.text:
-        print(safe_text(outcome.text, colours=True) if sys.stdout.isatty() else outcome.text)
+        _print(safe_text(outcome.text, colours=True) if sys.stdout.isatty() else outcome.text)
     return outcome.code
 
 
@@ -282,4 +315,5 @@ def _epilog(lines: Sequence[str]) -> str:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False))
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    _print(json.dumps(value, ensure_ascii=not is_utf8))

@@ -65,7 +65,8 @@ def temp_then_rename(
                 if durable:
                     os.fsync(file.fileno())
                 os.chmod(name, mode & ~umask())
-                os.replace(name, target)
+                with map_os_errors(target):
+                    os.replace(name, target)
                 if durable:
                     sync_folder(Path(target).parent)
 

@@ -52,7 +52,11 @@ _SHELL = {
 }
 """Programs whose lines were pasted, though some are the names of packages, too."""
 _PIP_PART = re.compile(r"(?:\S*python\S*\s+-m\s+|uv\s+)?(?:\S*/)?pip[\d.]*\s.*\binstall\b")
-_CURLY = {0x201C: '"', 0x201D: '"', 0x2018: "'", 0x2019: "'", 0xA0: " "}
+_CURLY = {0x201C: '"', 0x201D: '"', 0x2018: "'", 0x2019: "'", 0xA0: " ", 0x3000: " ", 0x200B: "", 0xFEFF: ""}
+_PROMPT = re.compile(
+    r"\s*(?:In\s*\[[\d ]*\]:\s*|(?:\([\w.-]+\)\s*)?"
+    r"(?:(?:(?:[\w.-]+@[\w.-]+:?[\w.~/-]*)?\$|>>>)\s+|(?:PS\s)?[A-Za-z]:\\[^>]*>\s*))(?=\S)"
+)
 _DASH = "[\\u2013\\u2014]"
 
 _OTHERS: tuple[tuple[tuple[str, ...], str, str], ...] = (
@@ -98,14 +102,21 @@ def plain(line: str) -> str:
     Example:
         >>> plain("!pip install \u2013U \u201ckeras\u201d")
         'pip install -U "keras"'
+        >>> plain("(base) me@host:~$ pip install keras"), plain("In [1]: !pip install keras")
+        ('pip install keras', 'pip install keras')
     """
-    line = _MAGIC.sub("", line)
+    line = _MAGIC.sub("", without_prompt(line))
     line = line.translate(_CURLY)
     line = re.sub(rf"(?<=\s){_DASH}(?=\w\b)", "-", line)
     line = re.sub(rf"(?<=\s){_DASH}-?(?=\w{{2}})", "--", line)
     if line.count('"') % 2 == line.count("'") % 2 == 0:
         line = _COMMENT.sub("", line)
     return line
+
+
+def without_prompt(line: str) -> str:
+    """Return a line without the prompt of the terminal that it was copied with, as `$ ` or `In [1]:`."""
+    return _PROMPT.sub("", line)
 
 
 def commands(line: str, *, typed: str, is_shell: bool) -> Iterator[Command]:

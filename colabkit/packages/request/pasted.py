@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from colabkit._internal.disk import working_dir
 from colabkit._internal.disk.paths import expand
 from colabkit.errors import NotFoundError, RequirementError
-from colabkit.packages.request.command_line import commands, own, plain
+from colabkit.packages.request.command_line import commands, own, plain, without_prompt
 from colabkit.packages.request.options import LineOptions
 from colabkit.packages.request.pip_options import FLAGS, REFUSED, SHORT, VALUES
 from colabkit.packages.request.requirements_file import logical_lines, masked, read, text_of
@@ -88,7 +88,7 @@ def read_text(text: str, names: Mapping[str, Any], folder: Path | None = None) -
         (['keras'], True, ('https://example.org/simple',))
     """
     reading = Reading()
-    lines = [line for _, line in logical_lines(text) if not line.lstrip().startswith("%%")]
+    lines = [without_prompt(line) for _, line in logical_lines(text) if not line.lstrip().startswith("%%")]
     if not lines:
         raise RequirementError("nothing to install", hint='name a package: install("keras>=3.10")')
     for line in lines:

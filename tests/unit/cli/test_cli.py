@@ -144,6 +144,29 @@ def test_a_pipe_that_is_closed_early_ends_quietly(words):
     assert done.stdout.strip() in ("0", "141")  # 0 where all of it went into the pipe first
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_output_without_letters_for_a_name_gets_it_written_otherwise(more, tmp_path):
+    """A file in Chinese, and a terminal or a file in ASCII: the letters are replaced, and JSON stays JSON."""
+    (tmp_path / "笔记.py").write_text("!pip install six  # 你好\n", encoding="utf-8")
+    done = colabkit("port", str(tmp_path / "笔记.py"), "--diff", *more, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    if more:
+        assert "# 你好" in json.loads(done.stdout)["diff"]
+    else:
+        assert r'+ck.install("six")  # \u4f60\u597d' in done.stdout
+
+
+@pytest.mark.parametrize("words", [["detect"], ["detect", "--json"], ["completion", "bash"]])
+@pytest.mark.parametrize(("where", "code"), [(">&-", "0"), ("> /dev/full", "141")])
+def test_an_output_that_is_closed_or_full_is_told_in_a_line(words, where, code):
+    """`>&-` wants no output; a full disk is told, without a traceback."""
+    line = f"{sys.executable} -m colabkit {shlex.join(words)} {where}; echo $? >&2"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    *told, ended = done.stderr.splitlines()
+    assert ended == code
+    assert len(told) == (code != "0")
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -85,6 +85,8 @@ def test_json_is_for_people(tmp_path):
         (errno.EACCES, NotWritableError),
         (errno.EROFS, NotWritableError),
         (errno.ENOTDIR, NotWritableError),
+        (errno.ENOENT, NotWritableError),
+        (errno.EISDIR, NotWritableError),
         (errno.EIO, StorageError),
         (errno.ENOTCONN, StorageError),
     ],
@@ -97,6 +99,18 @@ def test_refusals_are_typed(number, kind):
     assert "/some/place" in caught.value.what
     assert os.strerror(number) in caught.value.why
     assert caught.value.do
+
+
+def test_a_folder_that_is_missing_or_in_the_way_is_not_called_an_unhealthy_disk(tmp_path):
+    """The words name the folder, or the file's own name, and what to do about it."""
+    with pytest.raises(NotWritableError, match="no such folder") as caught, files.atomic_write(tmp_path / "no" / "a"):
+        pass
+    assert str(tmp_path / "no") in caught.value.what
+    (tmp_path / "there").mkdir()
+    with pytest.raises(NotWritableError, match="a folder is where") as caught, files.atomic_write(tmp_path / "there"):
+        pass
+    assert str(tmp_path / "there") in caught.value.what
+    assert list(tmp_path.iterdir()) == [tmp_path / "there"]
 
 
 def test_our_own_errors_pass():
