@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from colabkit._internal.log import warn
 from colabkit._internal.optional import require
 from colabkit.headless import in_kernel
+from colabkit.headless.parameters import as_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ class Folder:
 
     def __init__(self, parameters: Mapping[str, Any], *, folder: Path, strict: bool, shim: bool) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="ck-run-"))  # 0700: a socket in it is reached by its owner alone
-        settings = {"strict": strict, "parameters": dict(parameters), "shim": shim, "folder": str(folder)}
+        settings = {"strict": strict, "parameters": as_typed(parameters), "shim": shim, "folder": str(folder)}
         (self.path / in_kernel.SETTINGS).write_text(json.dumps(settings, default=str), encoding="utf-8")
         self.output = (self.path / _OUTPUT).open("wb")
         self._read = 0

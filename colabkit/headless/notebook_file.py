@@ -81,6 +81,7 @@ def with_parameters(notebook: Any, parameters: Mapping[str, Any]) -> Any:
     nbformat = require("nbformat", extra="run", why=_WHY)
     copy = nbformat.from_dict(json.loads(json.dumps(notebook)))
     copy.cells = [cell for cell in copy.cells if not is_injected(cell)]
+    parameters = _parameters.fitted(parameters, [cell.source for cell in copy.cells if cell.cell_type == "code"])
     for cell in copy.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

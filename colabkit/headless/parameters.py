@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import keyword
 import re
 from typing import TYPE_CHECKING, Any
 
 from colabkit._credentials import masked
+from colabkit._internal.log import warn
 from colabkit.errors import AddressError
 
 if TYPE_CHECKING:
@@ -25,7 +27,24 @@ _FORM = re.compile(
 """A field of a form of Colab's."""
 
 
-def parse(words: Iterable[str]) -> dict[str, Any]:
+_FIELD = re.compile(r"#[ \t]*@param[ \t]*(?P<options>\[[^\]]*\])?[ \t]*(?P<settings>\{.*\})?")
+_TYPE = re.compile(r"type[\"']?[ \t]*:[ \t]*[\"'](\w+)")
+_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+class Parsed(dict[str, Any]):
+    """Parameters by name.
+
+    Attributes:
+        typed: Each as it was typed, which a text may need: 2.10 is no 2.1 there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.typed: dict[str, str] = {}
+
+
+def parse(words: Iterable[str]) -> Parsed:
     """Read `name=value` words: a value is a Python literal, and a text when it is none.
 
     Raises:
@@ -35,7 +54,7 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
         >>> parse(["epochs=3", "name=first", "sizes=[1, 2]", "empty="])
         {'epochs': 3, 'name': 'first', 'sizes': [1, 2], 'empty': ''}
     """
-    values: dict[str, Any] = {}
+    values = Parsed()
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name.isidentifier() or keyword.iskeyword(name):
@@ -48,7 +67,78 @@ def parse(words: Iterable[str]) -> dict[str, Any]:
             values[name] = ast.literal_eval(text)
         except Exception:  # noqa: BLE001 - Python's reader raises more than it says: a TypeError of {{}}
             values[name] = text
+        values.typed[name] = text
     return values
+
+
+def as_typed(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters' texts, each as it was typed where somebody typed it."""
+    typed = parameters.typed if isinstance(parameters, Parsed) else {}
+    return {name: typed.get(name, str(value)) for name, value in parameters.items()}
+
+
+def fitted(parameters: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters as a notebook takes them: `false` for a field of yes and no is False, and no text.
+
+    Args:
+        parameters: As they were given.
+        sources: The texts of the notebook's cells.
+
+    Raises:
+        AddressError: A field of a form takes no such value.
+    """
+    text = "\n".join(sources)
+    fields = {match["name"]: match["tail"] for match in _FORM.finditer(text)}
+    values: dict[str, Any] = {}
+    for name, value in parameters.items():
+        values[name] = _in_field(name, value, as_typed(parameters)[name], fields.get(name, ""), _default(name, text))
+        if not re.search(rf"\b{name}\b", text) and name != "upload" and "input(" not in text:
+            near = difflib.get_close_matches(name, dict.fromkeys(re.findall(r"(?m)^(\w+)\s*=(?!=)", text)), n=1)
+            warn("no cell uses the parameter %s%s", name, f": did you mean {near[0]}?" if near else "")
+    return values
+
+
+def _default(name: str, text: str) -> Any:
+    match = re.search(rf"^{name}[ \t]*(?::[^=\n]*)?=[ \t]*([^#\n]+)", text, re.MULTILINE)
+    try:
+        return ast.literal_eval(match[1].strip()) if match else None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def _in_field(name: str, value: Any, typed: str, field: str, default: Any) -> Any:
+    """Return a value as a field of a form takes it, or, without a form, as its default lets expect."""
+    match = _FIELD.search(field)
+    settings, options = (match["settings"] or "", match["options"] or "") if match else ("", "")
+    kind = (_TYPE.search(settings) or ("", ""))[1]
+    truth = _TRUTHS.get(typed.lower())
+    if (kind == "boolean" or (not kind and isinstance(default, bool))) and truth is not None:
+        return truth
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind in ("string", "date") or (options and isinstance(default, str) and kind != "raw"):
+        value = typed if is_number or value is None or isinstance(value, bool) else value
+    choices = _choices(options) if kind != "raw" and "allow-input" not in settings else ()
+    if kind == "boolean":
+        wanted = "True or False"
+    elif kind == "integer" and not (is_number and value == int(value)):
+        wanted = "a whole number"
+    elif kind in ("number", "slider") and not is_number:
+        wanted = "a number"
+    elif choices and str(value) not in map(str, choices):
+        wanted = f"one of {', '.join(map(str, choices))[:200]}"
+    else:
+        return value
+    raise AddressError(
+        f"the parameter {name} cannot be {typed[:60]!r}", why="the notebook's form says so", hint=f"give {wanted}"
+    )
+
+
+def _choices(options: str) -> Sequence[Any]:
+    try:
+        choices = ast.literal_eval(options or "()")
+    except (ValueError, SyntaxError):
+        return ()
+    return choices if isinstance(choices, (list, tuple)) else ()
 
 
 def source_of(parameters: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from colabkit._internal.log import warn
 from colabkit._internal.process import proc
 from colabkit.errors import KernelDiedError
 from colabkit.headless.outcome import Ran
+from colabkit.headless.parameters import as_typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def run_script(path: Path, parameters: Mapping[str, Any], output: Path, *, retries: int, quiet: bool) -> Ran:
     """Run a script; arguments and errors as for `run_file`."""
-    command = [sys.executable, "-u", str(path), *(f"--{name}={value}" for name, value in parameters.items())]
+    command = [sys.executable, "-u", str(path), *(f"--{name}={value}" for name, value in as_typed(parameters).items())]
     begun = time.monotonic()
     with map_os_errors(output), open(output, "w", encoding="utf-8") as file:
 

@@ -200,9 +200,9 @@ def test_a_value_that_python_cannot_read_back_is_refused(tmp_path, value):
 def test_a_script_gets_parameters_and_keeps_its_code(tmp_path):
     """Parameters are arguments, what it prints is saved, and its exit code is the command's."""
     (tmp_path / "train.py").write_text("import sys\nprint(sys.argv[1:])\nprint('oh', file=sys.stderr)\nsys.exit(7)\n")
-    said, _ = colabkit_run("train.py", "-p", "epochs=3", folder=tmp_path, code=7)
+    said, _ = colabkit_run("train.py", "-p", "epochs=3", "-p", "version=2.10", folder=tmp_path, code=7)
     assert said["code"] == 7
-    assert (tmp_path / "train.out.txt").read_text() == "['--epochs=3']\noh\n"
+    assert (tmp_path / "train.out.txt").read_text() == "['--epochs=3', '--version=2.10']\noh\n"
 
 
 def test_a_killed_script_is_run_again_and_resumes(tmp_path):
