@@ -139,13 +139,17 @@ def _requirement(distribution: Installed) -> str:
 def _data() -> Iterator[str]:
     """The sources in the cache whose whole address may be shown and leads there again."""
     names: set[str] = set()
+    comments: set[str] = set()
     for receipt in reversed(listing()):
         try:
             leads_there = here(receipt.source) == receipt.path
         except ColabKitError:
             leads_there = False
         if not leads_there:
-            yield f"# {_quoted(receipt.source)} was fetched too; its whole address is not kept"
+            comment = f"# {_quoted(receipt.source)} was fetched too; its whole address is not kept"
+            if comment not in comments:  # what its address hides may be fetched in many parts
+                yield comment
+            comments.add(comment)
             continue
         stem = (
             "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in receipt.path.stem) or "data"
