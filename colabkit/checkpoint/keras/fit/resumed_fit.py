@@ -254,6 +254,7 @@ class ResumedFit(OfCallback):
             or self._host.callbacks.change_at_end
         ):
             self.saver.save(wait=False, ended=True)  # EarlyStopping brings back the best weights only now
+        self._host.release()
         self._run.end_writing()
         epochs = self._progress.epoch
         self._workers.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}", self._progress.metrics)
@@ -277,6 +278,7 @@ class ResumedFit(OfCallback):
         except Exception as second:  # noqa: BLE001 - the first error is the one to see
             warn("%s: the state at the error is not saved. %s", self._run.name, second)
         finally:
+            self._host.release()
             self._run.end_writing()
             self._workers.tell("failed", f"failed at step {self._progress.step}: {type(error).__name__}")
 

@@ -80,6 +80,10 @@ class HostState(OfCallback):
         """Give the models that a later fit trains the weights that they had when the run began."""
         self._later.restore(run, saved)
 
+    def release(self) -> None:
+        """Hold no model that a later fit trains any longer."""
+        self._later.release()
+
     def tell_of_arrays(self, run: str) -> None:
         """Tell as a new fit begins of arrays that an earlier fit of the script had otherwise."""
         self._later.tell_of_arrays(run)

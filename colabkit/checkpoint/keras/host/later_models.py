@@ -49,7 +49,9 @@ class LaterModels:
         members = [member for layer in model._flatten_layers() for member in _members_of(layer).values()]
         _trained_here.update({id(each): _reference_to(each) for each in map(_value_of, members)})
         in_use = dict(_variables_of_callers(sys._getframe(1)))
-        self._arrays = {name: value for name, value in in_use.items() if is_array(value)}
+        arrays = {name: value for name, value in in_use.items() if is_array(value)}
+        self._array_marks = {name: repr(mark_of(value)) for name, value in arrays.items()}
+        self._arrays = {name: weakref.ref(value) for name, value in arrays.items()}
         self._generators = {name: value for name, value in in_use.items() if rng.is_generator(value)}
         self._at_first = {name: plain(value) for name, value in self._generators.items()}
         self._models = {
@@ -76,8 +78,7 @@ class LaterModels:
         """
         now = {name: plain(value) for name, value in self._generators.items()}
         states = {"models": self._values, "generators": self._at_first, "generators_now": now}
-        arrays = {name: repr(mark_of(value)) for name, value in self._arrays.items()}
-        return {"marks": self._marks, "arrays": arrays, "states": pytree.flatten(states, "later", tensors)}
+        return {"marks": self._marks, "arrays": self._array_marks, "states": pytree.flatten(states, "later", tensors)}
 
     def restore(self, run: str, saved: Checkpoint) -> None:
         """Give models and generators what they were in the process that began the run, and tell of those that differ.
@@ -91,10 +92,11 @@ class LaterModels:
         marks = described["marks"]
         states = pytree.unflatten(described["states"], saved.tensors)
         _other_arrays.extend(
-            (run, name, described["arrays"][name], weakref.ref(value))
-            for name, value in self._arrays.items()
-            if described["arrays"].get(name) not in (None, repr(mark_of(value)))
+            (run, name, described["arrays"][name], reference)
+            for name, reference in self._arrays.items()
+            if described["arrays"].get(name) not in (None, self._array_marks[name])
         )
+        self._array_marks |= {name: mark for name, mark in described["arrays"].items() if name in self._array_marks}
         drawn = states["generators_now" if saved.meta["complete"] else "generators"]
         for name in self._generators.keys() & drawn.keys():
             rng.set_generator_state(self._generators[name], unplain(drawn[name]))
@@ -109,6 +111,11 @@ class LaterModels:
             text = "%s: other weights than when the run began, and too many to be kept with it: %s. %s"
             way = "Set a seed before they are drawn, or train them in a run of their own"
             warn(text, run, few(other, 5, between=", "), way)
+
+    def release(self) -> None:
+        """Hold nothing of the user's any longer."""
+        for held in (self._generators, self._at_first, self._models, self._values, self._arrays):
+            held.clear()
 
     def tell_of_arrays(self, run: str) -> None:
         """Tell as another fit begins which arrays are others than as the run that is continued was begun."""
