@@ -67,7 +67,9 @@ def _program() -> str:
 def _take_away(mountpoint: str) -> None:
     # Not lazily: where a process has its working folder in the mount, it stays, and is dead once its program is killed.
     ways = (["umount", "-f"], ["umount"]) if os.geteuid() == 0 else (["fusermount3", "-u", "-q"],)
-    for words in ways:
+    # umount takes the path for the source of another mount, where none is mounted at it: "drive", seen from /content.
+    place = os.path.abspath(mountpoint).replace("\\", r"\134").replace(" ", r"\040")
+    for words in ways if any(line.split()[1] == place for line in _mounts()) else ():
         if subprocess.run([*words, mountpoint], check=False, capture_output=True).returncode == 0:
             break
     # The real one runs `pkill -9 -x drive`, which would end those of other machines of this double.
