@@ -119,17 +119,17 @@ def _in_field(name: str, value: Any, typed: str, field: str, default: Any) -> An
         value = typed if is_number or value is None or isinstance(value, bool) else value
     choices = _choices(options) if kind != "raw" and "allow-input" not in settings else ()
     if kind == "boolean":
-        wanted = "True or False"
+        expected = "True or False"
     elif kind == "integer" and not (is_number and value == int(value)):
-        wanted = "a whole number"
+        expected = "a whole number"
     elif kind in ("number", "slider") and not is_number:
-        wanted = "a number"
+        expected = "a number"
     elif choices and str(value) not in map(str, choices):
-        wanted = f"one of {', '.join(map(str, choices))[:200]}"
+        expected = f"one of {', '.join(map(str, choices))[:200]}"
     else:
         return value
     raise AddressError(
-        f"the parameter {name} cannot be {typed[:60]!r}", why="the notebook's form says so", hint=f"give {wanted}"
+        f"the parameter {name} cannot be {typed[:60]!r}", why="the notebook's form says so", hint=f"give {expected}"
     )
 
 
