@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit.errors import ColabKitError, NotFoundError
@@ -57,7 +58,8 @@ def _with_line(text: str, context: Context) -> str:
     line = PIP.sub("pip install", text.replace("\\\n", " "), count=1)
     try:
         read = values.read(line, context)
-        pasted.read_text("".join("1" if kind == "expression" else part for kind, part in read.parts), {})
+        filled = "".join("1" if kind == "expression" else part for kind, part in read.parts)
+        pasted.read_text(filled, {}, Path("the-folder-of-the-notebook"))  # what lies here says nothing of what it has
     except values.Unknown as error:
         raise NoWay(str(error)) from None
     except NotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,12 +147,23 @@ def _state(outer: ast.For, context: Context) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*accelerators, *models, *steppers])) if models else ()
 
 
+def _is_stored(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
 def collected(loop: TorchLoop) -> tuple[str, ...]:
     """Return the names that a loop counts up or fills, in order: plain values, of which a run keeps none unasked."""
     names: list[str] = []
+    stored = [node for node in ast.walk(loop.outer) if isinstance(node, (ast.For, ast.Assign))]
+    places = [place for node in stored for place in (node.targets if isinstance(node, ast.Assign) else [node.target])]
+    made = {name.id for place in places for name in ast.walk(place) if _is_stored(name)}
     for node in ast.walk(loop.outer):
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            names.append(node.target.id)
+        if isinstance(node, (ast.AugAssign, ast.Assign)):
+            targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
+            filled = [target.value for target in targets if isinstance(target, ast.Subscript)]
+            counted = targets if isinstance(node, ast.AugAssign) else []
+            names += [target.id for target in filled if isinstance(target, ast.Name) and target.id not in made]
+            names += [target.id for target in counted if isinstance(target, ast.Name)]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _FILLS:
             names += [node.func.value.id] if isinstance(node.func.value, ast.Name) else []
         elif isinstance(node, ast.If):

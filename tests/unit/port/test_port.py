@@ -625,6 +625,17 @@ def test_a_loop_with_transformers_or_accelerate_is_ported_and_plain_values_are_t
     cells, report = ported(tmp_path, head, loop)
     assert "run.loop(loader, epochs=3, model=model, optimizer=optimizer, plan=plan)" in cells[1]
     assert [one.line for one in report.kept] == ["losses"]
+    _, report = ported(tmp_path, head, loop.replace("losses.append(loss)", "errors[epoch] = loss; seen += 1; x[0] = y"))
+    assert [one.line for one in report.kept] == ["errors, seen"]
     head = TORCH + "from accelerate import Accelerator\nhelper = Accelerator()\n"
     cells, _ = ported(tmp_path, head, LOOP.replace("loss.backward()", "helper.backward(loss)"))
     assert "epochs=3, helper=helper, model=model, optimizer=optimizer)" in cells[1]
+
+
+def test_a_package_of_a_folder_is_read_alike_wherever_the_port_runs(tmp_path, monkeypatch):
+    """`-e .` means the folder that the notebook stands in then, not that of the port."""
+    line = '!pip install -e ".[notebooks]"'
+    monkeypatch.chdir(tmp_path)
+    cells, _ = ported(tmp_path, line)
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
+    assert ported(tmp_path, line)[0] == cells == ["ck.install('pip install -e \".[notebooks]\"')"]
