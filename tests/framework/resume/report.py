@@ -34,6 +34,7 @@ TITLES = {
     "habits": "Callbacks that people write, and several together",
     "loops": "Several fits in one script, and loops without fit",
     "notebooks": "What notebooks do",
+    "drawn": "What the script draws before it trains, and uses later",
 }
 HEAD = """# What resumes exactly
 
