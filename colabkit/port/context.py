@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from colabkit.port.cell import Cell
 
+_OPENED = re.compile(r"^(\w+)[ \t]*=[ \t]*[\w.]*\bopen_run\(", re.MULTILINE)
 _BRACES = re.compile(r"\{([^{}]+)\}")
 
 
@@ -25,6 +26,7 @@ class Context:
         keep: Where data is kept for later sessions, or None.
         alias: The name of colabkit in its code.
         run: The name for a run in its code.
+        has_run: Whether it opens that run itself.
         imports: What its imported names stand for: `drive` for `google.colab.drive`.
         bound: All names that it assigns, imports or defines anywhere.
         strings: The texts of names that are assigned one constant, once.
@@ -175,7 +177,9 @@ def _choose_names(context: Context) -> None:
     mine = [name for name, what in context.imports.items() if what == "colabkit"]
     context.has_import = bool(mine)
     context.alias = mine[0] if mine else ("colabkit" if "ck" in context.bound else "ck")
-    context.run = "ck_run" if "run" in context.bound else "run"
+    opened = _OPENED.search(context.text)
+    context.has_run = opened is not None
+    context.run = opened[1] if opened else "ck_run" if "run" in context.bound else "run"
 
 
 def _read_import(node: ast.AST, imports: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FORGETS = re.compile(
     r"google\.colab\.(?:drive|userdata|files)|(?:kagglehub|gdown|opendatasets|wget|kaggle_secrets)\b.*"
 )
+_RESUMED = re.compile(r"\.(?:resume(?:_\w+)?|loop)\(")
 _IN_CLEAR = "a secret stands in it in clear: take ck.secret, and have it replaced"
 
 
@@ -34,8 +35,8 @@ class _PortedRun:
 
     def __init__(self, read_cells: Collection[Cell], names: Context) -> None:
         self._names = names
-        self._opened = any(re.search(r"\bopen_run\(", cell.source) for cell in read_cells)
-        self._trainings, self._phase = 0, 0
+        self._opened = names.has_run
+        self._trainings, self._phase = len(_RESUMED.findall(names.text)), 0
         for cell in read_cells:
             self._trainings += sum(isinstance(one, torch_loop.TorchLoop) for one in torch_loop.find(cell, names))
             self._trainings += sum(not one.reason for one in training.find(cell, names))
@@ -56,6 +57,8 @@ class _PortedRun:
     def next_phase(self) -> str:
         """Return the name of a training's phase; "" for the only training."""
         self._phase += 1
+        while f'"fit-{self._phase}"' in self._names.text:
+            self._phase += 1
         return f"fit-{self._phase}" if self._trainings > 1 else ""
 
     def _where(self) -> str:

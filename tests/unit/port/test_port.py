@@ -639,3 +639,16 @@ def test_a_package_of_a_folder_is_read_alike_wherever_the_port_runs(tmp_path, mo
     cells, _ = ported(tmp_path, line)
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'mine'\n")
     assert ported(tmp_path, line)[0] == cells == ["ck.install('pip install -e \".[notebooks]\"')"]
+
+
+def test_a_notebook_that_opens_a_run_already_keeps_it(tmp_path):
+    """Another training takes that run, in a phase that none of it has; a run of a `with` is closed behind it."""
+    head = f"run = 1\nimport colabkit as ck\nmine = ck.open_run('runs/a')\n{KERAS}"
+    fits = 'model.fit(x, callbacks=[mine.resume()])\nmodel.fit(y, callbacks=[mine.phase("fit-1").resume()])'
+    cells, _ = ported(tmp_path, head + fits, "model.fit(z)")
+    assert cells == [head + fits, 'model.fit(z, callbacks=[mine.phase("fit-2").resume()])']
+    cells, _ = ported(tmp_path, head, "model.fit(z)")
+    assert cells == [head, "model.fit(z, callbacks=[mine.resume()])"]
+    head = head.replace("mine = ck.open_run('runs/a')", "with ck.open_run('runs/a') as mine: pass")
+    cells, _ = ported(tmp_path, head, "model.fit(z)")
+    assert cells[1] == 'ck_run = ck.open_run("runs/train")\nmodel.fit(z, callbacks=[ck_run.resume()])'
