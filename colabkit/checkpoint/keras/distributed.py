@@ -48,9 +48,9 @@ class WorkerCoordinator(workers.WorkerCoordinator):
 
     def trains_first_here(self) -> bool:
         """Say whether this process has not trained the run before, and remember that it does."""
-        known = self._given.dir in _begun_here
+        is_first = self._given.dir not in _begun_here
         _begun_here.add(self._given.dir)
-        return not known
+        return is_first
 
     def seed(self, own: int) -> int:
         """Return the chief's seed, as other workers may have drawn from their random generators since."""

@@ -106,16 +106,14 @@ class ResumedFit(OfCallback):
         """Continue from the newest state, or save the first one; returns the epoch and the step of it to go on at."""
         model, options, workers = self._model, self._options, self._workers
         saved = workers.newest(KIND, between_epochs=options.at == "epoch")
-        if workers.trains_first_here() and saved is not None:
-            self._host.keep_later_models(self._run.name, saved)
+        is_first = workers.trains_first_here()
         if saved is not None:
             set_order.check(self._run.name, saved.meta.get("set_orders", {}), refuse=options.check_data)
             if self._unbuilt and self._fit is not None:
                 build.build_by_a_step(model, self._fit)
                 self._unbuilt = False
             self._setup.compare(self._run.name, saved)
-            self._host.compare(self._run.name, saved)
-            if self._host.keep_constants(self._run.name, saved, code_changed=self._setup.code_changed):
+            if self._host.keep_constants(self._run.name, saved, code_changed=self._setup.code_changed, later=is_first):
                 build.trace_anew(model, self._fit)
             self._setup.tell_changes(self._run.name, saved)
         seed = workers.seed(rng.peek() if options.seed is None else options.seed)
@@ -192,9 +190,9 @@ class ResumedFit(OfCallback):
         if self._data.epochs is not None and (stopping or due):
             self.saver.save(wait=stopping)
         if stopping:
-            self._stop()
-            return
-        self.clock.plan_look(self._progress, steps=self._data.steps, together=not self._workers.is_single)
+            self.stopping.end(self._model, self._fit, self._data.epochs)
+        else:
+            self.clock.plan_look(self._progress, steps=self._data.steps, together=not self._workers.is_single)
 
     def _count(self, batch: int, logs: Any) -> None:
         is_last = self._data.count(self._progress, batch, logs)
@@ -216,7 +214,7 @@ class ResumedFit(OfCallback):
         if self._workers.is_single and not self.stopping.reason:
             if self._states.now is FitState.EPOCH_END and self.clock.saved_step < self._progress.step:
                 self.saver.save(wait=True)
-            self._stop()
+            self.stopping.end(self._model, self._fit, self._data.epochs)
 
     def epoch_ends(self, epoch: int, logs: dict[str, Any]) -> None:
         """Count the epoch, and save where that is due."""
@@ -233,7 +231,7 @@ class ResumedFit(OfCallback):
         if stopping or improved or self.saver.is_complete or self._run.every.due_at_epoch(self._progress.epoch):
             self.saver.save(wait=stopping)
         if stopping:
-            self._stop()
+            self.stopping.end(self._model, self._fit, self._data.epochs)
 
     def train_ends(self) -> None:
         """Save what the callbacks have changed at the end, and let others write."""
@@ -281,9 +279,6 @@ class ResumedFit(OfCallback):
             self._host.release()
             self._run.end_writing()
             self._workers.tell("failed", f"failed at step {self._progress.step}: {type(error).__name__}")
-
-    def _stop(self) -> None:
-        self.stopping.end(self._model, self._fit, self._data.epochs)
 
     def _restore(self, saved: Checkpoint) -> None:
         meta, progress, epochs = saved.meta, self._progress, self._callback.params["epochs"]

@@ -72,14 +72,6 @@ class HostState(OfCallback):
             "later": self._later.capture(tensors),
         }
 
-    def compare(self, run: str, saved: Checkpoint) -> None:
-        """Tell what the code sets otherwise, in the user's own objects, than when the state was written."""
-        self._own.compare(run, saved.meta.get("attribute_settings") or {})
-
-    def keep_later_models(self, run: str, saved: Checkpoint) -> None:
-        """Give the models that a later fit trains the weights that they had when the run began."""
-        self._later.restore(run, saved)
-
     def release(self) -> None:
         """Hold no model that a later fit trains any longer."""
         self._later.release()
@@ -88,8 +80,21 @@ class HostState(OfCallback):
         """Tell as a new fit begins of arrays that an earlier fit of the script had otherwise."""
         self._later.tell_of_arrays(run)
 
-    def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool) -> bool:
-        """Give back the arrays of layers that are others in this process; says whether one was."""
+    def keep_constants(self, run: str, saved: Checkpoint, *, code_changed: bool, later: bool) -> bool:
+        """Give back arrays that are others in this process, and tell what else the code sets otherwise.
+
+        Args:
+            run: The run's name.
+            saved: The checkpoint to go on from.
+            code_changed: The user has changed the code of the model.
+            later: Give those models, too, that a later fit trains, what they had when the run began.
+
+        Returns:
+            Whether an array of the model that is trained was another.
+        """
+        if later:
+            self._later.restore(run, saved)
+        self._own.compare(run, saved.meta.get("attribute_settings") or {})
         return self._own.keep_constants(run, saved, code_changed=code_changed)
 
     def restore(self, saved: Checkpoint) -> None:

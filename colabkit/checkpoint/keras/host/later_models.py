@@ -119,7 +119,7 @@ class LaterModels:
 
     def tell_of_arrays(self, run: str) -> None:
         """Tell as another fit begins which arrays are others than as the run that is continued was begun."""
-        before = {told for told, *_ in _other_arrays if told != run}
+        before = {begun for begun, *_ in _other_arrays if begun != run}
         names = sorted(
             {
                 name
@@ -185,8 +185,8 @@ def _members_of(model: Any) -> dict[str, Any]:
     """Name the variables of a model or layer, and the initializers that draw those of a layer that is not built."""
     variables = list(model.variables)
     members = {f"{number:04d}": variable for number, variable in enumerate(variables)}
-    known = {id(each) for variable in variables for each in (variable, getattr(variable, "_value", None))}
-    members |= {f"hidden/{place}": variable for place, variable in hidden_state.variables(model, known)}
+    listed = {id(each) for variable in variables for each in (variable, getattr(variable, "_value", None))}
+    members |= {f"hidden/{place}": variable for place, variable in hidden_state.variables(model, listed)}
     for number, layer in enumerate(model._flatten_layers()):
         for name, value in vars(layer).items() if not layer.built else ():
             if isinstance(value, keras.initializers.Initializer) and isinstance(getattr(value, "seed", None), int):
