@@ -27,6 +27,13 @@ _MODULES = {
     **{f"google.colab.{part}": f"{_INSIDE}.{part}" for part in _PARTS},
     "kaggle_secrets": "colabkit.shims.kaggle_secrets",
 }
+_ON_COLAB_ALONE = frozenset(
+    f"google.colab.{part}" for part in ("ai", "html", "kernel", "sheets", "snippets", "widgets")
+)
+_WHY_NOT = (
+    "is on Colab alone\nWhy: it works by Colab's page and servers, and colabkit gives nothing in its place\n"
+    "What to do: leave its cells out here, or put its import into try: … except ImportError:"
+)
 _NOTICES = {
     "google.colab": "google.colab is missing here; colabkit gives drive, userdata, auth, files, output and data_table",
     "kaggle_secrets": "kaggle_secrets is missing here; colabkit gives it, from its own secrets",
@@ -59,10 +66,16 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answer an import statement that nothing guards."""
+        """Answer an import statement that nothing guards.
+
+        Raises:
+            ImportError: It is a part of google.colab that cannot be had here.
+        """
         del path, target
         if fullname == "google" and "google.colab" in self._missing and _is_wanted():
             return ModuleSpec("google", None, is_package=True)
+        if fullname in _ON_COLAB_ALONE and "google.colab" in self._missing and _is_wanted():
+            raise ImportError(f"{fullname} {_WHY_NOT}", name=fullname)
         if fullname not in _MODULES or not fullname.startswith(self._missing) or not _is_wanted():
             return None
         return ModuleSpec(fullname, _Copy(_MODULES[fullname]), is_package=fullname == "google.colab")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+
+import pytest
 
 from tests.support.notebooks import write_notebook
 from tests.unit.headless.test_run import colabkit_run, texts
@@ -92,6 +95,19 @@ def test_the_real_module_is_never_replaced(tmp_path):
     env = {**os.environ, "PYTHONPATH": f"{tmp_path / 'modules'}:{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.stdout == "True False\n", done.stderr
+
+
+@pytest.mark.parametrize("line", ["from google.colab import ai", "import google.colab.widgets"])
+def test_a_part_that_only_colab_has_is_refused_in_words(tmp_path, line):
+    """Python's own words, an unknown location, would tell nothing; who asks by `try` is told that it is not there."""
+    script = tmp_path / "a.py"
+    script.write_text(
+        "import colabkit as ck\nck.colab_shim(quiet=True)\n"
+        f"try:\n    {line}\nexcept ImportError:\n    print('no')\n{line}\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "no\n"
+    assert re.search(r"ImportError: google.colab.\w+ is on Colab alone\nWhy: .*\nWhat to do: ", done.stderr)
 
 
 def test_a_folder_runs_one_after_another_with_a_table(tmp_path):
