@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".ico", ".avif")
+_NOT_READ = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".svg", ".psd", ".mov", ".mp4")
+"""What cameras and phones write beside those."""
 FORM = "lay them out as cat/any-name.jpg and dog/any-name.jpg, or the same below train/ and test/"
 
 _TRAIN = ("train", "training")
@@ -128,6 +130,9 @@ def read_pictures(place: Path, size: tuple[int, int], labels: Sequence[str] | No
     import numpy as np
 
     with _opened(place) as (names, open_one):
+        if unread := [name for name in names if name.lower().endswith(_NOT_READ) and "/" in name]:
+            what = "%s: %s files are of a kind that is not read, and are left out; convert them to .jpg: %s"
+            warn(what, place, len(unread), few(unread, _TOLD))
         members = _classes(names)
         if not members:
             raise DataError(f"{place} holds no pictures in folders", why="a folder is a class", hint=FORM)

@@ -94,6 +94,17 @@ def test_what_is_no_picture_is_left_out_and_told(photos, caplog):
         assert word in caplog.text
 
 
+def test_pictures_of_a_phone_that_are_not_read_are_told(photos, caplog):
+    """HEIC, raw files and films in a class are named, with what to do; notes and hidden files are not."""
+    caplog.set_level("INFO", "colabkit")
+    for name in ("IMG_1.HEIC", "IMG_2.heic", "IMG_3.mov", "notes.txt"):
+        (photos / "dog" / name).write_bytes(b"x")
+    assert len(read_pictures(photos, (16, 16)).x) == 14
+    assert "3 files are of a kind that is not read, and are left out; convert them to .jpg" in caplog.text
+    assert "IMG_1.HEIC" in caplog.text
+    assert "notes.txt" not in caplog.text
+
+
 def huge():
     """A small file that says it has ten gigapixels."""
     import io
