@@ -10,6 +10,7 @@ import types
 import pytest
 
 from colabkit.checkpoint.policy import set_order
+from colabkit.errors import RunMismatchError
 
 FOUND = {
     "classes = list(set(names))": {"classes"},
@@ -71,6 +72,17 @@ def test_the_variables_of_a_running_function_are_found(monkeypatch):
     text = "def main():\n    classes = list(set(names))\n    return take(), classes[0]"
     space = program(monkeypatch, text, **given)
     assert set(space["main"]()[0]) == {"main.classes"}
+
+
+def test_words_of_a_layer_in_another_order_are_refused():
+    """As of StringLookup(vocabulary=list(set(words))), written into the model; other words are a change like others."""
+    setup = pytest.importorskip("colabkit.checkpoint.keras.fit.setup", reason='pip install "keras>=3.11"')
+    place = "model.layers[1].config.vocabulary"
+    with pytest.raises(RunMismatchError, match=r"vocabulary has another order.*vocabulary=\['b', 'a'\]") as caught:
+        setup.check_vocabularies("digits", {place: "['b', 'a']"}, {place: "['a', 'b']"})
+    assert "sorted" not in str(caught.value)
+    setup.check_vocabularies("digits", {place: "['b', 'a']"}, {place: "['a', 'b', 'c']"})
+    setup.check_vocabularies("digits", {}, {place: "['a', 'b']"})
 
 
 def test_a_broken_program_is_no_reason_to_fail(monkeypatch):

@@ -78,7 +78,7 @@ class FitSetup(OfCallback):
         state.build_optimizers(self._model, meta.get("optimizers", {}))
         said = meta["settings"], self._settings
         state.check_same_model(run, meta["layout"], state.layout(self._model), said=said)
-        _check_vocabularies(run, *said)
+        check_vocabularies(run, *said)
         now = versions(backend=keras.backend.backend())
         if changed := state.changed_settings(meta["versions"], now):
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", run, "; ".join(changed))
@@ -145,7 +145,7 @@ class FitSetup(OfCallback):
         }
 
 
-def _check_vocabularies(run: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+def check_vocabularies(run: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
     """Refuse words that a layer numbers in another order: the weights were trained with the numbers of the first one.
 
     Raises:

@@ -3,6 +3,7 @@
 from cases.arrays import DATA
 
 ALL = ("tensorflow", "jax", "torch")
+NOT_TORCH = ALL[:2]  # torch takes no NumPy array beside a tensor that needs a gradient
 TF = ("tensorflow",)
 LOSS = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
 FIT = "epochs=2, batch_size=8"
@@ -106,7 +107,7 @@ model.compile("adam", {LOSS})
         ),
     ),
     "partial over an array": (
-        ALL,
+        NOT_TORCH,
         function(
             "layers.Dense(4, activation=functools.partial(bent, slopes=np.random.rand(4).astype('float32')))",
             "import functools\ndef bent(inputs, slopes):\n    return ops.maximum(inputs * slopes, inputs)\n",
@@ -126,7 +127,7 @@ class Near(keras.regularizers.Regularizer):
         ),
     ),
     "metric over an array of the notebook": (
-        ALL,
+        NOT_TORCH,
         function(
             "layers.Dense(4)",
             """
