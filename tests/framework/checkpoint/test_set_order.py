@@ -78,7 +78,7 @@ def test_words_of_a_layer_in_another_order_are_refused():
     """As of StringLookup(vocabulary=list(set(words))), written into the model; other words are a change like others."""
     setup = pytest.importorskip("colabkit.checkpoint.keras.fit.setup", reason='pip install "keras>=3.11"')
     place = "model.layers[1].config.vocabulary"
-    with pytest.raises(RunMismatchError, match=r"vocabulary has another order.*vocabulary=\['b', 'a'\]") as caught:
+    with pytest.raises(RunMismatchError, match=r"(?s)vocabulary has another order.*vocabulary=\['b', 'a'\]") as caught:
         setup.check_vocabularies("digits", {place: "['b', 'a']"}, {place: "['a', 'b']"})
     assert "sorted" not in str(caught.value)
     setup.check_vocabularies("digits", {place: "['b', 'a']"}, {place: "['a', 'b', 'c']"})
