@@ -209,7 +209,7 @@ class Scale(layers.Layer):
         ),
     ),
     "wrapped loss over an array of the notebook": (
-        ALL,
+        NOT_TORCH,
         function(
             "layers.Dense(4)",
             """
@@ -306,7 +306,7 @@ history = model.fit(x, y, {FIT}, callbacks=[run.phase("classifier").resume()])
         function("layers.Lambda(lambda inputs: inputs * scale)", "scale = random.uniform(0.5, 1.5)"),
     ),
     "activation that uses an array of the notebook": (
-        ALL,
+        NOT_TORCH,
         function(
             "layers.Dense(4, activation=bent)",
             """
@@ -317,7 +317,7 @@ def bent(inputs):
         ),
     ),
     "loss that uses an array of the notebook": (
-        ALL,
+        NOT_TORCH,
         function(
             "layers.Dense(4)",
             """
