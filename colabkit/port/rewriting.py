@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from colabkit._internal.process.guarded import guarded as guarded_nodes
@@ -130,7 +131,7 @@ class Rewriting:
             (one.strip() for one in cell.source.splitlines()[1:] if commands.SETUP_WITHIN.search(one.strip())), ""
         )
         try:
-            lines = shell_cell.python_of(cell.source, self._read_command)
+            lines = shell_cell.python_of(cell.source, partial(_read_command, self.context))
             text = "\n".join(lines or [])
             if lines is not None and cells.read(text, kind=self.kind).tree is None:
                 raise shell_cell.NoWayError("its new text would not parse")
@@ -142,22 +143,6 @@ class Rewriting:
             self.new[number] = text
             self.changes.append(_change(number, "system", cell.source.strip().partition("\n")[0], text))
         return True
-
-    def _read_command(self, text: str) -> commands.Found | None:
-        """Find what one command of a shell is."""
-        command = cells.Command(sigil="!", text=text, target="", start=0, end=len(text))
-        reading = commands.read(command, self.context)
-        return None if reading is not None and reading.kind == "train" else reading
-
-    def _several(self, command: cells.Command) -> commands.Found | None:
-        """Find what a line of several commands is, each by itself."""
-        if command.target or not command.sigil.startswith("!"):
-            return None
-        try:
-            lines = shell_cell.of_line(command.text, self._read_command)
-        except shell_cell.NoWayError as error:
-            return commands.Found(kind="system", reason=str(error))
-        return None if lines is None else commands.Found(kind="system", calls=tuple(lines))
 
     def _keep_unread(self, number: int, cell: Cell) -> None:
         setup_lines = [
@@ -176,7 +161,7 @@ class Rewriting:
                 continue
             reading = commands.read(command, self.context)
             if (reading is None or not reading.calls) and ("&&" in command.text or ";" in command.text):
-                several = self._several(command)
+                several = _several(command, self.context)
                 if several is not None and (
                     several.calls or (reading is None and commands.SETUP_WITHIN.search(command.text))
                 ):
@@ -266,18 +251,10 @@ class Rewriting:
                 continue
             phase = self._run.next_phase()
             run = self.context.run + (f'.phase("{phase}")' if phase else "")
-            name = next(name for name in ("loop", "ck_loop") if name not in self.context.bound or name == "ck_loop")
-            state = ", ".join(f"{name}={name}" for name in one.state)
-            loader, start = cell.text(one.loader), cell.span(one.outer)[0]
-            made = f"{name} = {run}.loop({loader}, epochs={cell.text(one.epochs)}, {state})"
-            edits.append((start, start, "".join(text for _, _, text in opened) + f"{made}\n"))
-            edits.append((*cell.span(one.numbers), f"{name}.each_epoch()"))
-            if one.enumerated is None:
-                edits.append((*cell.span(one.loader), name))
-            else:
-                first, last = cell.span(one.enumerated)
-                gone_through = cell.text(one.enumerated.args[0]).replace(loader, name, 1)
-                edits.append((first, last, f"enumerate({gone_through}, {torch_loop.start(one, name, cell.text)})"))
+            name = "ck_loop" if "loop" in self.context.bound else "loop"
+            before = "".join(text for _, _, text in opened)
+            made, through_run = torch_loop.rewritten(one, cell, name=name, run=run, before=before)
+            edits += through_run
             changes.append(_change(number, "train", cell.text(one.outer).partition("\n")[0], made))
             if names := torch_loop.collected(one):
                 reason = (
@@ -349,6 +326,23 @@ class Rewriting:
     def _keep(self, number: int, kind: str, line: str, reason: str, *, works: bool = False) -> None:
         line = clear_text.masked(line)[:300]
         self.kept.append(Kept(cell=number + 1, kind=kind, line=line, reason=reason, works=works))
+
+
+def _read_command(notebook: Context, text: str) -> commands.Found | None:
+    """Find what one command of a shell is."""
+    reading = commands.read(cells.Command(sigil="!", text=text, target="", start=0, end=len(text)), notebook)
+    return None if reading is not None and reading.kind == "train" else reading
+
+
+def _several(command: cells.Command, notebook: Context) -> commands.Found | None:
+    """Find what a line of several commands is, each by itself."""
+    if command.target or not command.sigil.startswith("!"):
+        return None
+    try:
+        lines = shell_cell.of_line(command.text, partial(_read_command, notebook))
+    except shell_cell.NoWayError as error:
+        return commands.Found(kind="system", reason=str(error))
+    return None if lines is None else commands.Found(kind="system", calls=tuple(lines))
 
 
 def _change(number: int, kind: str, before: str, after: str) -> Change:

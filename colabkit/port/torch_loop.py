@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from colabkit.port.context import Context
 
 BY_HAND = "a training loop of your own: take its batches from run.loop(loader, epochs=…, model=…, optimizer=…), by hand"
-NOT_KEPT = "it begins anew where a killed run continues: keep it in a dict, and give that to run.loop(…), too"
 _FILLS = frozenset(("append", "extend", "add"))
 _OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
@@ -99,7 +98,32 @@ def _is_enumerate(node: ast.expr) -> bool:
     )
 
 
-def start(loop: TorchLoop, name: str, text: Callable[[ast.AST], str]) -> str:
+def rewritten(
+    loop: TorchLoop, cell: Cell, *, name: str, run: str, before: str
+) -> tuple[str, list[tuple[int, int, str]]]:
+    """Write a loop that takes its epochs and batches from a run.
+
+    Args:
+        loop: The loop.
+        cell: Where it stands.
+        name: The name of what stands for the run's loop.
+        run: The run, as it is written.
+        before: What stands before the loop.
+
+    Returns:
+        The line that makes the run's loop, and the edits: from, to, and the new text.
+    """
+    state = ", ".join(f"{each}={each}" for each in loop.state)
+    loader, begin = cell.text(loop.loader), cell.span(loop.outer)[0]
+    made = f"{name} = {run}.loop({loader}, epochs={cell.text(loop.epochs)}, {state})"
+    edits = [(begin, begin, f"{before}{made}\n"), (*cell.span(loop.numbers), f"{name}.each_epoch()")]
+    if loop.enumerated is None:
+        return made, [*edits, (*cell.span(loop.loader), name)]
+    batches = cell.text(loop.enumerated.args[0]).replace(loader, name, 1)
+    return made, [*edits, (*cell.span(loop.enumerated), f"enumerate({batches}, {_start(loop, name, cell.text)})")]
+
+
+def _start(loop: TorchLoop, name: str, text: Callable[[ast.AST], str]) -> str:
     """Return the number that `enumerate` begins with, so that a continued epoch counts on."""
     call = loop.enumerated
     given = [*call.args[1:], *(one.value for one in call.keywords)] if call is not None else []
