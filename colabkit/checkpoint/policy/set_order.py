@@ -118,7 +118,10 @@ def _is_hashed_anew(item: Any) -> bool:
 def _items(value: Any) -> list[Any]:
     """List what a variable holds in order: the items of a list or array, the keys of a dict, a layer's vocabulary."""
     if callable(words := getattr(value, "get_vocabulary", None)) and not isinstance(value, type):
-        value = words()
+        try:
+            value = words()
+        except Exception:  # noqa: BLE001 - a class of the user's, which may want arguments
+            return []
     if isinstance(value, list | tuple | dict):
         return list(itertools.islice(value, _MOST + 1))
     if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") and len(value) <= _MOST:

@@ -85,6 +85,21 @@ def test_words_of_a_layer_in_another_order_are_refused():
     setup.check_vocabularies("digits", {}, {place: "['a', 'b']"})
 
 
+def test_a_class_that_gives_its_words_otherwise_ends_nothing(monkeypatch):
+    """What only looks like a layer with a vocabulary."""
+
+    class Words:
+        def __init__(self, words):
+            self.words = words
+
+        def get_vocabulary(self, language):
+            return self.words[language]
+
+    text = "words = make.Words(list(set(names)))\nfirst = words.words[0]"
+    program(monkeypatch, text, names=["a", "b"], make=types.SimpleNamespace(Words=Words))
+    assert set_order.take() == {}
+
+
 def test_a_broken_program_is_no_reason_to_fail(monkeypatch):
     """Cells that never ran, no source at all."""
     space = program(monkeypatch, "classes = list(set(names))\nfirst = classes[0]", names=["a", "b"])
