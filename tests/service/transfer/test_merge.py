@@ -105,7 +105,7 @@ def _killed(folder):
 
 def test_a_kill_between_two_members_is_gone_on_with(kaggle, tmp_path):
     """The next process only moves the rest, and asks nobody."""
-    process = multiprocessing.get_context("fork").Process(target=_killed, args=(tmp_path,))
+    process = multiprocessing.get_context("spawn").Process(target=_killed, args=(tmp_path,))
     process.start()
     process.join()
     assert process.exitcode == 9
