@@ -133,6 +133,8 @@ def _listed(path: str, options: Sequence[tuple[str, str, str]]) -> ParsedSource:
             files.append([*common, *line.split("\t")])
         elif files:
             name, _, value = line.strip().partition("=")
+            if name == "input-file":
+                raise refused(option, "a list in a list is not read; write its lines into the file")
             files[-1].append(f"--{name}={value}")
     if not files:
         raise refused(option, "it holds no address")

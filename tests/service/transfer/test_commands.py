@@ -229,6 +229,7 @@ def test_a_list_of_aria2c_makes_what_aria2c_makes(site, tmp_path, monkeypatch, l
         ("{}\n  bt-tracker=x", "bt-tracker"),
         ("magnet:?xt=urn:btih:1", "another protocol"),
         ("# nothing", "no address"),
+        ("{}\n  input-file=list.txt", "a list in a list"),
     ],
 )
 def test_a_list_of_aria2c_is_held_to_what_it_says(site, tmp_path, monkeypatch, listed, said):
