@@ -221,7 +221,7 @@ class RunStore:
             self._orders = set_order.take()
             set_order.tell(self.name, self._orders)
         if self._orders:
-            snapshot = replace(snapshot, meta={**snapshot.meta, "set_orders": self._orders})
+            snapshot = replace(snapshot, meta={**snapshot.meta, set_order.KEY: self._orders})
         with self._guard:
             self._begin()
             self._writer.submit(snapshot)
@@ -243,7 +243,7 @@ class RunStore:
             return None
         checkpoint, candidate = read
         self._best = checkpoint.meta.get("best")
-        self._orders = checkpoint.meta.get("set_orders")
+        self._orders = checkpoint.meta.get(set_order.KEY)
         self._writer.accept(candidate.step)
         if self._mirror is not None and candidate.copy is not None:
             self._mirror.mark_present(candidate.copy)

@@ -119,7 +119,7 @@ class ResumeLearner:
             if saver.clock.saved_step < place.step:
                 saver.save(self._state, wait=True)
         elif self._kind is FitKind.CONTINUED:
-            set_order.check(self._given.name, saved.meta.get("set_orders", {}), refuse=self._check_data)
+            set_order.check(self._given.name, saved.meta, refuse=self._check_data)
             self._check(saved.meta)
             self._restore(learn, saved)
         elif self._kind is FitKind.DONE:

@@ -254,7 +254,7 @@ class Resumable:
     def _check(self, saved: SavedState, *, ignored: Iterable[str] = ()) -> None:
         """Refuse other data; tell of other settings and versions."""
         assert self._parts is not None  # noqa: S101 - made at the start
-        set_order.check(self._run.name, saved.meta.get("set_orders", {}), refuse=self._check_data)
+        set_order.check(self._run.name, saved.meta, refuse=self._check_data)
         may_differ = saved.may_differ(besides=ignored)
         check_samples(self._run.name, saved.meta["data"], self._data, ignored=may_differ, refuse=self._check_data)
         for text in self._parts.changed_settings(saved.meta.get("settings", {})):

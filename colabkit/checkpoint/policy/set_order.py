@@ -14,7 +14,6 @@ import inspect
 import itertools
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,8 @@ from colabkit.errors import RunMismatchError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+KEY = "set_orders"
+"""Where the metadata of a state keeps them."""
 _MOST = 10_000  # items of a value whose order is kept
 _SHOWN = 1_000  # characters of a line that gives an order back
 _SETS = {"set", "frozenset"}
@@ -37,13 +38,22 @@ _HASHED_ANEW = (str, bytes, dt.date, dt.time, dt.timedelta)
 
 def take() -> dict[str, list[str]]:
     """Give the variables of the program that take their order from a set of text, with what they hold, in order."""
+    body = [statement for source in _sources(_main()) for statement in _parsed(source)]
+    functions = {node.name: node.body for node in body if isinstance(node, ast.FunctionDef)}
     orders = {}
-    for scope in _scopes():
-        for name in scope.names():
-            items = _items(scope.namespace.get(name))
-            if 1 < len(items) <= _MOST and all(map(_is_hashed_anew, items)):
-                orders[scope.prefix + name] = list(map(str, items))
-    return orders
+    try:
+        giving = frozenset(name for name, inner in functions.items() if _gives_order(inner))
+        ordering = frozenset(_ordering(body))
+        for place, namespace in _namespaces():
+            reader = _Reader(giving)
+            reader.read(functions.get(place, []) if place else body)
+            for name in ordering & reader.ordered.keys():
+                items = _items(namespace.get(name))
+                if 1 < len(items) <= _MOST and all(map(_is_hashed_anew, items)):
+                    orders[f"{place}.{name}" if place else name] = list(map(str, items))
+    except RecursionError:  # an expression of a thousand terms; it is no reason to end a training
+        return {}
+    return dict(sorted(orders.items()))
 
 
 def tell(run: str, orders: Mapping[str, Any]) -> None:
@@ -62,21 +72,21 @@ def tell(run: str, orders: Mapping[str, Any]) -> None:
         )
 
 
-def check(run: str, before: Mapping[str, list[str]], *, refuse: bool) -> None:
+def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
     """Compare the variables of this process with those that a run was begun with.
 
     Args:
         run: The run's name.
-        before: What `take` gave when the state was saved.
+        meta: The metadata of the saved state, with what `take` gave then.
         refuse: Refuse another order; else it is told.
 
     Raises:
         RunMismatchError: One has another order.
     """
-    scopes = {scope.prefix: scope.namespace for scope in _scopes()} if before else {}
-    for place, order in before.items():
-        prefix, _, name = place.rpartition(".")
-        value = scopes.get(prefix and f"{prefix}.", {}).get(name)
+    namespaces = dict(_namespaces())
+    for place, order in meta.get(KEY, {}).items():
+        function, _, name = place.rpartition(".")
+        value = namespaces.get(function, {}).get(name)
         now = list(map(str, _items(value)))
         if now == order or sorted(now) != sorted(order):  # other items are other data, which is compared elsewhere
             continue
@@ -130,43 +140,17 @@ def _items(value: Any) -> list[Any]:
     return []
 
 
-@dataclass(frozen=True)
-class _Scope:
-    """Where variables are: the program itself, or a function of it that is running.
-
-    Attributes:
-        prefix: What their names begin with; empty for the program.
-        body: Its statements.
-        namespace: The variables.
-        giving: Functions of the program that give what is in the order of a set.
-        ordering: Names that the program uses for more than to look whether something is in it.
-    """
-
-    prefix: str
-    body: list[ast.stmt]
-    namespace: Mapping[str, Any]
-    giving: frozenset[str]
-    ordering: frozenset[str]
-
-    def names(self) -> list[str]:
-        """Name the variables whose order comes from a set."""
-        reader = _Reader(self.giving)
-        reader.read(self.body)
-        return [name for name in reader.ordered if name in self.namespace and name in self.ordering]
+def _main() -> dict[str, Any]:
+    return vars(sys.modules["__main__"])
 
 
-def _scopes() -> Iterator[_Scope]:
-    main = vars(sys.modules["__main__"])
-    body = [statement for source in _sources(main) for statement in _parsed(source)]
-    functions = {node.name: node.body for node in body if isinstance(node, ast.FunctionDef)}
-    giving = frozenset(name for name, inner in functions.items() if _gives_order(inner))
-    ordering = frozenset(_ordering(body))
-    yield _Scope("", body, main, giving, ordering)
+def _namespaces() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the variables of the program, and those of its functions that are running, by the function's name."""
+    yield "", _main()
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_globals is main and frame.f_code.co_name in functions:
-            name = frame.f_code.co_name
-            yield _Scope(f"{name}.", functions[name], frame.f_locals, giving, ordering)
+        if frame.f_globals is _main() and frame.f_code.co_name != "<module>":
+            yield frame.f_code.co_name, frame.f_locals
         frame = frame.f_back
 
 

@@ -105,6 +105,8 @@ def test_a_broken_program_is_no_reason_to_fail(monkeypatch):
     space = program(monkeypatch, "classes = list(set(names))\nfirst = classes[0]", names=["a", "b"])
     space["_ih"] += ["for", "\0", "%matplotlib inline"]
     assert set(set_order.take()) == {"classes"}
+    space["_ih"].append("total = " + " + ".join(["1"] * 950))
+    assert set_order.take() in ({}, {"classes": space["classes"]})
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
     assert set_order.take() == {}
 

@@ -108,7 +108,7 @@ class ResumedFit(OfCallback):
         saved = workers.newest(KIND, between_epochs=options.at == "epoch")
         is_first = workers.trains_first_here()
         if saved is not None:
-            set_order.check(self._run.name, saved.meta.get("set_orders", {}), refuse=options.check_data)
+            set_order.check(self._run.name, saved.meta, refuse=options.check_data)
             if self._unbuilt and self._fit is not None:
                 build.build_by_a_step(model, self._fit)
                 self._unbuilt = False
