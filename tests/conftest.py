@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from colabkit._internal.log import logger
+from tests.support.kernels import SETS, build_command
 
 # In the background of a script Ctrl-C is ignored, and so it would be by every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -148,3 +150,31 @@ def signed_in_drive(google_drive, monkeypatch, tmp_path_factory):
     path.write_text(json.dumps(CREDENTIALS))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     return google_drive
+
+
+def _kernel_sets():
+    """Return a function that gives a kernel set to these tests alone, or skips them and says how the set is built."""
+    with contextlib.ExitStack() as until_the_end:
+
+        def take(name):
+            if not SETS[name].is_built:
+                pytest.skip(f"the kernel set is not built; run: {build_command(name)}")
+            return until_the_end.enter_context(SETS[name].held())
+
+        yield take
+
+
+kernel_set = pytest.fixture(_kernel_sets, name="kernel_set")
+kernel_set_of_module = pytest.fixture(_kernel_sets, name="kernel_set_of_module", scope="module")
+
+
+@pytest.fixture(params=list(SETS))
+def kernels(request, kernel_set):
+    """Each kernel set, as it was built; a test that changes its packages puts them back first."""
+    return kernel_set(request.param)
+
+
+@pytest.fixture
+def colab_kernels(kernel_set):
+    """Colab's kernel set alone, for what does not depend on the kernel's version."""
+    return kernel_set("colab")

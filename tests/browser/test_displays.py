@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.browser import CHROMIUM, is_available, open_notebook, serve
 from tests.support.notebooks import kernel_environment, write_notebook
-from tests.unit.runtime.conftest import built
 
 ARTIFACTS = os.environ.get("COLABKIT_TEST_ARTIFACTS")  # read now: a test's environment has none of our variables
 
@@ -35,10 +34,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("frontend", "kernels"), [("jupyterlab", "newest"), ("classic", "colab")])
-def test_what_a_cell_shows(frontend, kernels, tmp_path):
+@pytest.mark.parametrize(("frontend", "name"), [("jupyterlab", "newest"), ("classic", "colab")])
+def test_what_a_cell_shows(frontend, name, tmp_path, kernel_set):
     """One output a training, no flood and no red bar; an error is the user's line and its cure, the rest folded."""
-    kernels = built(kernels)
+    kernels = kernel_set(name)
     (tmp_path / "notebooks").mkdir()
     write_notebook(tmp_path / "notebooks" / "shown.ipynb", CELLS)
     environment = kernel_environment(kernels, tmp_path / "home")

@@ -11,7 +11,6 @@ import pytest
 from colabkit.testing.http import FaultServer
 from tests.support.browser import CHROMIUM, is_available, open_notebook, serve
 from tests.support.notebooks import kernel_environment, write_notebook
-from tests.unit.runtime.conftest import built
 
 ARTIFACTS = os.environ.get("COLABKIT_TEST_ARTIFACTS")  # read now: a test's environment has none of our variables
 
@@ -70,10 +69,10 @@ class Panel:
 
 
 @pytest.fixture(params=[("jupyterlab", "newest"), ("classic", "colab")], ids=lambda pair: pair[0], scope="module")
-def opened(request, tmp_path_factory):
+def opened(request, tmp_path_factory, kernel_set_of_module):
     """A notebook in a browser, one for all tests of a frontend."""
     frontend, name = request.param
-    kernels = built(name)
+    kernels = kernel_set_of_module(name)
     folder = tmp_path_factory.mktemp(frontend)
     (folder / "notebooks").mkdir()
     write_notebook(folder / "notebooks" / "panel.ipynb", CELLS)

@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.browser import CHROMIUM, is_available, open_notebook, serve
 from tests.support.notebooks import kernel_environment, write_notebook
-from tests.unit.runtime.conftest import built
 
 ARTIFACTS = os.environ.get("COLABKIT_TEST_ARTIFACTS")  # read now: a test's environment has none of our variables
 
@@ -28,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.skipif(not is_available(), reason=f"needs {CHROMIUM} (apt-get install chromium) and playwright (PyPI)")
 @pytest.mark.parametrize(("frontend", "name"), [("jupyterlab", "newest"), ("classic", "colab")])
-def test_run_all_goes_on_after_the_restart(frontend, name, tmp_path):
+def test_run_all_goes_on_after_the_restart(frontend, name, tmp_path, kernel_set):
     """No dialog, no crash, the same process, every cell in its order; prompts still work; the screen is kept."""
-    kernels = built(name)
+    kernels = kernel_set(name)
     kernels.install(f"numpy=={kernels.numpy}")
     root = tmp_path / "notebooks"
     root.mkdir()

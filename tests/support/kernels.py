@@ -8,6 +8,7 @@ test whose set is missing is skipped, and says the command that builds it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -61,6 +62,15 @@ class KernelSet:
         # jsonschema takes it where it is there, and each import then compiles a grammar for two seconds.
         subprocess.run([uv, "pip", "uninstall", "--quiet", "--python", self.python, "rfc3987-syntax"], check=True)
         (self.path / "colabkit-kernel-set.txt").write_text("\n".join(self.packages))
+
+    @contextlib.contextmanager
+    def held(self):
+        """Keep it from the tests of other processes meanwhile: each changes its packages as it likes."""
+        import fcntl  # not on Windows, where no set is built
+
+        with open(self.path / "held.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield self
 
     def install(self, *requirements: str) -> None:
         """Install into it, past colabkit."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.support.notebooks import run_notebook
-from tests.unit.runtime.conftest import built
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +33,9 @@ print(os.path.exists("never.lock"))
 
 
 @pytest.mark.parametrize("name", ["colab", "newest"])
-def test_commands_run_in_the_kernel(name):
+def test_commands_run_in_the_kernel(name, kernel_set):
     """They see its frontend, restart it in place, take its variables, read the cell's block, and stop at what fails."""
-    kernels = built(name)
+    kernels = kernel_set(name)
     kernels.install(f"numpy=={kernels.numpy}")
     made = "open('made.txt', 'w').write('made here')"
     ran = run_notebook(kernels, [CELLS[0], made, *CELLS[1:]])

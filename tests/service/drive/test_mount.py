@@ -17,7 +17,6 @@ from colabkit.runtime import mounts
 from colabkit.testing import DriveFolder, FakeColab
 from tests.support.waiting import wait_until
 from tests.unit.runtime import recorded
-from tests.unit.runtime.conftest import built
 
 
 def test_mounted_and_well_asks_nothing(mounted):
@@ -224,11 +223,11 @@ def test_off_colab_it_names_the_runtime_and_the_alternative(machine, why, do, tm
 
 
 @pytest.mark.slow
-def test_on_colabs_own_kernel(tmp_path):
+def test_on_colabs_own_kernel(tmp_path, colab_kernels):
     """With the versions of ipykernel and IPython that Colab has, Drive is mounted, asks nothing again, and heals."""
     if missing := DriveFolder.missing():
         pytest.skip(missing)
-    with FakeColab(tmp_path, python=built("colab").python) as one:
+    with FakeColab(tmp_path, python=colab_kernels.python) as one:
         assert "Mounted at" in one.run(f"import colabkit as ck; ck.drive.mount({str(one.mountpoint)!r})")
         again = one.run(f"print(ck.drive.mount({str(one.mountpoint)!r}))")
         assert (again, len(one.requests)) == (f"{one.mountpoint}\n", 1)

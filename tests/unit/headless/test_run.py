@@ -15,7 +15,6 @@ import pytest
 from colabkit.errors import AddressError, CellError
 from colabkit.headless import kernel, run_file
 from tests.support.notebooks import kernel_environment, write_notebook
-from tests.unit.runtime.conftest import kernels  # noqa: F401 - a fixture
 
 FORMAT_4 = '{"nbformat": 4, "nbformat_minor": 5,'
 SURVIVES = """import os, signal
@@ -282,7 +281,7 @@ def test_a_question_is_answered_by_its_parameter_or_ends_with_its_name(tmp_path,
 
 
 @pytest.mark.slow
-def test_a_kernel_that_restarts_in_place_goes_on(kernels, tmp_path):  # noqa: F811
+def test_a_kernel_that_restarts_in_place_goes_on(kernels, tmp_path):
     """install() replaces a package that is loaded: one run, one attempt, and the later cells have the new one."""
     kernels.install(f"numpy=={kernels.numpy}")
     source = write_notebook(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from colabkit.testing import FakeColab
-from tests.unit.runtime.conftest import built
 
 TRY = """
 import time, colabkit as ck
@@ -50,9 +49,9 @@ def test_a_browser(page):
 
 
 @pytest.mark.slow
-def test_on_colabs_own_kernel(page):
+def test_on_colabs_own_kernel(page, colab_kernels):
     """The versions of ipykernel and IPython that Colab has carry the requests as the newest do."""
-    browser = page(secrets={"HF_TOKEN": "value-1", "LOCKED": None}, python=built("colab").python)
+    browser = page(secrets={"HF_TOKEN": "value-1", "LOCKED": None}, python=colab_kernels.python)
     assert browser.run("attempt('HF_TOKEN')").startswith("got 1-eulav | quick")
     assert browser.run("attempt('LOCKED')").startswith("SecretAccessError")
     assert browser.run("attempt('NO_SUCH')", answer="typed").startswith("got depyt")

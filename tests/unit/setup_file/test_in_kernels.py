@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.support.notebooks import run_notebook, talk
-from tests.unit.runtime.conftest import kernels  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +35,7 @@ except ck.errors.SetupFileError as error:
 """
 
 
-def test_a_restart_in_the_middle(kernels, server):  # noqa: F811
+def test_a_restart_in_the_middle(kernels, server):
     """One run of the notebook: packages and data come, the kernel restarts in place, the set-up goes on."""
     runner = "nbclient with Colab's classes" if kernels.name == "colab" else "nbclient"
     kernels.install(f"numpy=={kernels.numpy}")
@@ -61,13 +60,13 @@ def test_a_restart_in_the_middle(kernels, server):  # noqa: F811
     assert len(server.seen) == 1
 
 
-def test_a_block_that_does_not_parse_is_told_in_the_cell(kernels):  # noqa: F811
+def test_a_block_that_does_not_parse_is_told_in_the_cell(kernels):
     """The message counts the lines of the cell."""
     ran = run_notebook(kernels, [BROKEN])
     assert "this cell, line 3, column 19: this is not TOML" in ran.texts[0]
 
 
-def test_a_secret_is_asked_for_once(kernels):  # noqa: F811
+def test_a_secret_is_asked_for_once(kernels):
     """A secret that nobody has is typed once, never shown, and there for the second call and for other tools."""
     said = talk(
         kernels,
