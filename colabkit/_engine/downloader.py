@@ -66,14 +66,27 @@ class DownloadResult:
 class _BrokenAnswers:
     """Where whole answers broke off: the network breaks anywhere, a truncated file or a wrong length at one byte."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: PartialFile, shown: str) -> None:
+        self._part = part
+        self._shown = shown
         self._last = (0, "")
-        self.alike = 0
+        self._alike = 0
 
     def add(self, at: int, why: str) -> bool:
-        """Count one; return whether the one before broke at another byte."""
+        """Count one; return whether the one before broke at another byte, so that it is worth going on behind it.
+
+        Raises:
+            TransferError: They end at the same byte again and again; one more whole download would end alike.
+        """
         before, self._last = self._last, (at, why)
-        self.alike = self.alike + 1 if before == self._last else 1
+        self._alike = self._alike + 1 if before == self._last else 1
+        if self._alike == (2 if at >= SMALLEST else 3):  # a small one is cut at one of few blocks by chance
+            self._part.resumable = False
+            raise TransferError(
+                f"cannot fetch {self._shown}: {self._alike} tries in a row ended at the same byte",
+                why=why,
+                hint="its server reports a wrong length or truncates the file; use another address of it",
+            ) from None
         return before[0] not in (0, at)
 
 
@@ -150,34 +163,24 @@ class Downloader:
         if self._part.resumable and not self._may_resume(self._part.validator):
             self._part.reset()  # nothing tells whether these bytes still belong to the file
         self._verification.reset()
-        response = self._requester.first_response()
-        try:
-            is_here = self._take_whole(response)
-        except BaseException:
-            response.close()
-            raise
-        if not is_here:
-            response = self._receive(response)
+        response = self._receive(self._requester.first_response())
         response.close()
         return self._verified(response)
 
-    def _take_whole(self, response: Response) -> bool:
+    def _take_small_file(self, response: Response) -> bool:
         """Take a small file whose first answer holds all of it in one piece, without notes; False leaves it all there.
 
         Raises:
             ColabKitError: It is no answer that the file could come from.
         """
-        part, size = self._part, response.total
-        if response.partial or response.codings or not size or size > SMALLEST or not part.is_fresh:
+        data = _small_file(response) if self._part.is_fresh else b""
+        if not data or (not self._requester.page_expected and is_page(response)):
             return False
-        response.hurry(_HURRY)
-        data = response.gather(size, _SOON)
-        if len(data) != size or (not self._requester.page_expected and is_page(response)):
-            return False
+        name = self._name(response)
         if self._accept is not None:
-            self._accept(self._source.name if self._requester.remote.packed else self._name(response))
-        part.write(0, data)
-        part.size, part.name = size, self._name(response)
+            self._accept(self._source.name if self._requester.remote.packed else name)
+        self._part.write(0, data)
+        self._part.size, self._part.name = len(data), name
         self._verification.begin(response, self._requester.remote)
         return True
 
@@ -186,12 +189,13 @@ class Downloader:
 
         Each is closed before the next is asked for, and the last one where it is refused.
         """
-        broken = _BrokenAnswers()
+        broken = _BrokenAnswers(self._part, self._source.shown)
         while True:
             self._at = 0
             try:
-                self._begin(response)
-                self._read(response)
+                if not self._take_small_file(response):
+                    self._begin(response)
+                    self._read(response)
             except TransientError as error:
                 response.close()
                 self._verification.stop()
@@ -199,7 +203,7 @@ class Downloader:
                     self._wrong_parts += 1
                     if self._wrong_parts > 1:
                         raise NoRangesError from None
-                if error.line or (not response.partial and self._at and self._breaks_anywhere(broken, error)):
+                if error.line or (not response.partial and self._at and broken.add(self._at, error.why)):
                     self._keep_what_came(response)
                 self._requester.renew_if_further(self._part.size or response.total)
                 self._requester.wait_or_raise(error)
@@ -209,22 +213,6 @@ class Downloader:
                 raise
             else:
                 return response
-
-    def _breaks_anywhere(self, broken: _BrokenAnswers, error: TransientError) -> bool:
-        """Say whether whole answers end at different bytes, so that it is worth going on behind them.
-
-        Raises:
-            TransferError: They end at the same byte again and again; one more whole download would end alike.
-        """
-        moved = broken.add(self._at, error.why)
-        if broken.alike == (2 if self._at >= SMALLEST else 3):  # a small one is cut at one of few blocks by chance
-            self._part.resumable = False
-            raise TransferError(
-                f"cannot fetch {self._source.shown}: {broken.alike} tries in a row ended at the same byte",
-                why=error.why,
-                hint="its server reports a wrong length or truncates the file; use another address of it",
-            ) from None
-        return moved
 
     def _keep_what_came(self, response: Response) -> None:
         """Go on with a small file, too, whose beginning came over a line that breaks."""
@@ -349,6 +337,16 @@ class Downloader:
             kept=response.kept,
             wanted=proof.checksum or (remote.checksum if proof.stored_gzipped else None),
         )
+
+
+def _small_file(response: Response) -> bytes:
+    """Return the whole of a small file without taking it; b"" where the answer is another, or does not come at once."""
+    size = response.total
+    if response.partial or response.codings or not size or size > SMALLEST:
+        return b""
+    response.hurry(_HURRY)
+    data = response.gather(size, _SOON)
+    return data if len(data) == size else b""
 
 
 def _need_room(part: PartialFile, size: int, shown: str) -> None:
