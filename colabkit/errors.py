@@ -144,6 +144,9 @@ class ColabKitError(Exception):
         hint: The next step for the user.
         do: The former name of `hint`.
 
+    Attributes:
+        also_failed: The other failures of the same call, where it did several things side by side.
+
     Example:
         >>> print(ColabKitError("no file at ./digits.csv", hint="pass data=PATH"))
         no file at ./digits.csv
@@ -160,6 +163,7 @@ class ColabKitError(Exception):
         self.what = what
         self.why = why
         self.hint = hint
+        self.also_failed: tuple[BaseException, ...] = ()
 
     @property
     def do(self) -> str:
@@ -183,7 +187,8 @@ class ColabKitError(Exception):
         """Write it for a notebook, where IPython asks for this: the message before the traceback, which is folded."""
         from colabkit._traceback import lines_of
 
-        return lines_of(self, [("", self.what), ("Why", self.why), ("What to do", self.do)], self.more)
+        notes = [("Note", note) for note in getattr(self, "__notes__", ())]
+        return lines_of(self, [("", self.what), ("Why", self.why), ("What to do", self.do), *notes], self.more)
 
     def to_json(self) -> dict[str, str]:
         """Return its class and its parts as plain values."""

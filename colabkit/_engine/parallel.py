@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from colabkit._internal.disk.files import sync_folder
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.process.threads import start_threads
+from colabkit.errors import ColabKitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ AT_FIRST = 4
 _LOOK = 0.05
 _QUICK = 0.02
 """Seconds between two looks at the rate, and those for an item from which on it is slow."""
+_TOLD = 5
+"""Failures beside the first that are told in words; of a list of thousands nobody reads more."""
 AT_ONCE = 16
 """How many connections a list has in all: as many files are fetched side by side at the most, one on each."""
 
@@ -186,6 +189,10 @@ def _first_with_notes(errors: dict[int, BaseException], count: int) -> BaseExcep
     first, *others = (errors[number] for number in sorted(errors))
     if others:
         first.add_note(f"{len(others)} more of the {count} failed; the others are done")
-    for error in others:
+    for error in others[:_TOLD]:
         first.add_note(f"also failed: {' · '.join(str(error).splitlines()[:2])}")
+    if len(others) > _TOLD:
+        first.add_note(f"… and {len(others) - _TOLD} more: all are in error.also_failed, and what --json prints")
+    if isinstance(first, ColabKitError):
+        first.also_failed = tuple(others)
     return first

@@ -146,9 +146,10 @@ def _main(words: list[str]) -> int:
         if error is None:
             raise
         name = painted(f"colabkit {args.command}:", "red", sys.stderr)
-        print(f"{name} {error}", file=sys.stderr)
+        print(f"{name} {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         if args.json:
-            _print_json({"error": {**error.to_json(), "exit_code": error.exit_code}})
+            also = {"also_failed": [_described(one) for one in error.also_failed]} if error.also_failed else {}
+            _print_json({"error": {**error.to_json(), "exit_code": error.exit_code, **also}})
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         print(f"colabkit {args.command}: stopped. {interrupt}".rstrip(), file=sys.stderr)
@@ -168,6 +169,10 @@ def _as_ours(raised: Exception, command: str) -> ColabKitError | None:
     if isinstance(raised, ColabKitError):
         return raised
     return unforeseen(raised) if is_shortage(raised) else None
+
+
+def _described(error: BaseException) -> dict[str, str]:
+    return error.to_json() if isinstance(error, ColabKitError) else {"type": type(error).__name__, "what": str(error)}
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 
 from colabkit._engine import parallel
 from colabkit._http.client import HTTPClient, Response
+from colabkit.cli import main
 from colabkit.errors import AddressError, IntegrityError, NotFoundError
 from colabkit.testing.http import Fault
 from colabkit.transfer import fetch
@@ -72,6 +75,36 @@ def test_one_failure_is_told_and_the_others_stay(server, tmp_path):
     assert second.startswith("also failed: there is no file at http")
     assert "missing-2" in second
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_of_many_failures_a_few_are_told_in_words_and_all_of_them_stay_at_hand(server, tmp_path):
+    """Thirty files are missing: six are named, the others counted, and the error holds every one."""
+    names = [f"missing-{number:02}" for number in range(30)]
+    with pytest.raises(NotFoundError, match="missing-00") as caught:
+        fetch([server.url(name) for name in names], tmp_path, progress=False)
+    notes = caught.value.__notes__
+    assert notes[0] == "29 more of the 30 failed; the others are done"
+    assert [re.search(r"missing-\d\d", note)[0] for note in notes[1:-1]] == names[1:6]
+    assert notes[-1] == "… and 24 more: all are in error.also_failed, and what --json prints"
+    assert [re.search(r"missing-\d\d", error.what)[0] for error in caught.value.also_failed] == names[1:]
+    shown = "\n".join(caught.value._render_traceback_())  # as a notebook shows it
+    assert "missing-05" in shown
+    assert "24 more" in shown
+
+
+def test_the_command_line_tells_every_file_of_a_line_that_failed(server, tmp_path, capsys, monkeypatch):
+    """A pasted line of three addresses, two of them gone: both are told in words and in JSON."""
+    monkeypatch.chdir(tmp_path)
+    server.put("here.csv", b"1")
+    line = f"wget {server.url('gone-1.csv')} {server.url('here.csv')} {server.url('gone-2.csv')}"
+    code = main(["fetch", line, "--json"])
+    written = capsys.readouterr()
+    error = json.loads(written.out)["error"]
+    assert code == error["exit_code"] == NotFoundError.exit_code
+    assert "gone-1.csv" in error["what"]
+    assert ["gone-2.csv" in other["what"] for other in error["also_failed"]] == [True]
+    assert "1 more of the 3 failed" in written.err
+    assert "gone-2.csv" in written.err
 
 
 def test_an_empty_list_is_an_empty_list():
