@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from colabkit._archive import tar, zip_file
-from colabkit._archive.target import ExtractionTarget, SizeBudget, copy, corrupt_archive, encrypted
+from colabkit._archive.target import ExtractionTarget, SizeBudget, copy, corrupt_archive, encrypted, set_changed
 from colabkit._http import error_page
 from colabkit._http.coding import begins_with, is_packed_name
+from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.disk.checksum import Checksum, of_file
 from colabkit._internal.disk.files import atomic_write, map_os_errors, sync_folder
 from colabkit._internal.disk.staging import staging_folder
 from colabkit._internal.disk.streams import CompressedStream, StreamError
-from colabkit._internal.log import notify
+from colabkit._internal.log import notify, warn
 from colabkit._internal.os_errors import is_shortage, translate
 from colabkit.errors import ArchiveError, ColabKitError, IntegrityError
 
@@ -144,6 +145,15 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
                 os.replace(target, place / "old")
             os.replace(made, target)
             sync_folder(target.parent)
+    if room.pointers:
+        few = ", ".join(member[:100] for member in room.pointers[:3]) + ", …" * (len(room.pointers) > 3)
+        warn(
+            "%s of the files that were unpacked from %s are no data but git-lfs pointers to it (%s); %s",
+            len(room.pointers),
+            name,
+            few,
+            lfs_pointer.way_to_file(),
+        )
     return room.written
 
 
@@ -182,11 +192,8 @@ def _refuse_text(head: bytes, name: str) -> None:
     Raises:
         ArchiveError: It is a text of a kind that is known.
     """
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        what, hint = (
-            "a git-lfs pointer to the real file",
-            "fetch the file itself: https://media.githubusercontent.com/media/… on GitHub",
-        )
+    if lfs_pointer.is_pointer(head):
+        what, hint = lfs_pointer.described(head), lfs_pointer.way_to_file()
     elif error_page.is_page(head, ""):
         what, hint = "a web page", "open the address in a browser"
     elif re.match(rb'\s*\{\s*"', head):
@@ -211,10 +218,10 @@ def _kind_inside(archive: Path, kind: str, name: str) -> str:
         inside = "tar"
     if not kind and inside:
         return _tar_or_single(archive, inside)
-    if not kind:
-        raise _unreadable(name)
     if not inside:
         _refuse_text(head, name)
+    if not kind:
+        raise _unreadable(name)
     if not inside or inside == kind or kind == f"tar.{inside}":
         return kind
     if inside in _SINGLE.values() and kind not in _SINGLE.values():
@@ -364,6 +371,15 @@ def _unpack_single(archive: Path, kind: str, made: Path, room: SizeBudget, name:
     with _opened(archive, kind) as file:
         copy(file, made, room, name)
         _tell_junk(file, name)
+    set_changed(made, _packed_at(archive, kind))
+
+
+def _packed_at(archive: Path, kind: str) -> float:
+    """Return when a compressed file was last changed: as its header says, or else as the disk knows it."""
+    with archive.open("rb") as file:
+        head = file.read(8)
+    changed = int.from_bytes(head[4:], "little") if kind == "gz" else 0
+    return changed or archive.stat().st_mtime
 
 
 def _opened(archive: Path, compression: str) -> Any:

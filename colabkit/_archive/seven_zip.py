@@ -149,6 +149,7 @@ class _Member(_Sink):
         self._room.take(len(data), self._name)
         with map_os_errors(self.path):
             if self._file is None:
+                self._room.note_pointer(data, self._name)
                 self._file = open(self.path, "wb")  # noqa: SIM115 - closed by close(), member by member
             return self._file.write(data)
 

@@ -10,6 +10,7 @@ import stat
 import sys
 from typing import IO, TYPE_CHECKING
 
+from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.disk.files import map_os_errors, umask
 from colabkit._internal.display.progress import amount
 from colabkit._safe_text import TURNS
@@ -98,6 +99,7 @@ class SizeBudget:
 
     Attributes:
         written: The bytes so far.
+        pointers: The members that git-lfs left in the place of large files.
     """
 
     def __init__(self, archive: Path, folder: Path) -> None:
@@ -109,6 +111,12 @@ class SizeBudget:
         self._files_left = min(_MOST_MEMBERS, max(_FEW_MEMBERS, size // _SMALLEST_MEMBER))
         self._folders_left = max(_FEW_FOLDERS, size // _SMALLEST_FOLDER)
         self.written = 0
+        self.pointers: list[str] = []
+
+    def note_pointer(self, data: bytes | bytearray, member: str) -> None:
+        """Keep the name of a member whose first bytes say that it stands for another file."""
+        if lfs_pointer.is_pointer(data):
+            self.pointers.append(member)
 
     def take(self, size: int, member: str) -> None:
         """Count bytes that are about to be written.
@@ -305,7 +313,11 @@ def copy(reader: IO[bytes], path: Path, room: SizeBudget, member: str) -> None:
     with contextlib.ExitStack() as stack:
         with map_os_errors(path):
             writer = stack.enter_context(open(path, "xb"))
+        is_first = True
         while block := reader.read(_BLOCK):  # outside writing_to: damage in the archive is no fault of the disk
             room.take(len(block), member)
+            if is_first:
+                room.note_pointer(block, member)
+                is_first = False
             with map_os_errors(path):
                 writer.write(block)

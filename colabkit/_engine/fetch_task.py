@@ -14,6 +14,7 @@ from colabkit._engine import cache, local
 from colabkit._engine.source import key
 from colabkit._http import error_page
 from colabkit._internal.disk import checksum as _checksum
+from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.disk.files import TEMP_MARKER, LockedError, map_os_errors, sync_folder
 from colabkit._internal.disk.paths import expand
 from colabkit._internal.display.progress import amount
@@ -236,7 +237,7 @@ class FetchTask:
             part.close(keep=False)  # what is taken out of it would be as wrong again
             raise
         part.close(keep=False)
-        _warn_of_pointer(path, received.size)
+        _warn_of_pointer(path, received.size, self._source.shown)
         return self._fetched(path, checksum, from_cache=False)
 
     def _refuse_if_taken(self, name: str) -> None:
@@ -287,18 +288,11 @@ class FetchTask:
         )
 
 
-def _warn_of_pointer(path: Path, size: int) -> None:
+def _warn_of_pointer(path: Path, size: int, shown: str) -> None:
     """Tell when the file is a note that the real one lies in git's large file storage."""
     if size > _LARGEST_POINTER:
         return
     with contextlib.suppress(OSError):
-        text = path.read_bytes()
-        if text.startswith(b"version https://git-lfs.github.com/spec/"):
-            real = text.partition(b"\nsize ")[2].partition(b"\n")[0].decode("ascii", "replace")[:20]
-            warn(
-                "%s is not data: it is a git-lfs pointer to a file of %s bytes; on GitHub fetch "
-                "https://media.githubusercontent.com/media/OWNER/NAME/BRANCH/PATH, on huggingface.co write "
-                "resolve instead of raw",
-                path.name,
-                real or "unknown",
-            )
+        data = path.read_bytes()
+        if lfs_pointer.is_pointer(data):
+            warn("%s is not data: it is %s; %s", path.name, lfs_pointer.described(data), lfs_pointer.way_to_file(shown))

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.foreign import loads, reading, reason
 from colabkit._internal.optional import require
 from colabkit.errors import NotebookError
@@ -25,6 +26,7 @@ def read(path: Path) -> Any:
     Raises:
         NotebookError: It is none.
     """
+    lfs_pointer.refuse(path, NotebookError)
     try:
         values = loads(path.read_bytes())
         major = values["nbformat"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.disk.paths import expand
 from colabkit._internal.display.show import Shown
 from colabkit._internal.log import notify, warn
@@ -154,6 +155,7 @@ def read_digits(data: Data) -> Digits:
     path = expand(data)
     if path.is_dir():
         return _from_folder(path)
+    lfs_pointer.refuse(path, DataError)
     if path.suffix.lower() == ".csv":
         x, y = read_train_csv(path)
         return _split(x, y, str(path))

@@ -7,6 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.foreign import loads, reason
 from colabkit.errors import NotebookError
 
@@ -31,6 +32,7 @@ class NotebookFile:
             data = path.read_bytes()
         except OSError as error:
             raise NotebookError(f"{path.name} cannot be read", why=reason(error), hint="check the path") from error
+        lfs_pointer.refuse(path, NotebookError)
         self.values: dict[str, Any] = {}
         if self.is_script:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.disk.files import atomic_path
 from colabkit._internal.disk.paths import expand
 from colabkit._internal.optional import require
@@ -110,6 +111,7 @@ def load_model(where: StrPath, *, into: Any = None, trusted: bool = False) -> An
         ```
     """
     path = expand(where)
+    lfs_pointer.refuse(path, ModelFileError)
     if path.is_file() and path.name.endswith(torch.PICKLE):
         return torch.read_pickle(path, trusted=trusted)
     if path.name.endswith(_BUNDLE) and torch.is_bundle(path):

@@ -21,7 +21,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from colabkit._archive import extraction
-from colabkit.errors import ArchiveError, ExistsError
+from colabkit.errors import ArchiveError, DataError, ExistsError, ModelFileError, NotebookError
+from colabkit.headless import notebook_file
+from colabkit.models.datasets import read_digits
+from colabkit.models.saving import load_model
+from colabkit.port.notebook import NotebookFile
 from colabkit.transfer import fetch, fetch_details
 
 MIB = 1 << 20
@@ -118,6 +122,51 @@ def test_a_single_compressed_file_unpacks_when_asked(server, tmp_path, name, pac
     assert fetch(server.url(name), f"{tmp_path}/").name == name
     path = fetch(server.url(name), f"{tmp_path}/plain/", unpack=True, progress=False)
     assert (path.name, path.read_bytes()) == ("a.csv", b"7,0,0")
+
+
+def test_a_single_file_keeps_the_time_of_its_header_or_of_the_packed_file(server, tmp_path):
+    """Gzip writes when the file was changed; the others write nothing, and gunzip takes the time of the packed file."""
+    server.put("a.csv.gz", gzip.compress(b"7,0,0", mtime=1_400_000_000))
+    path = fetch(server.url("a.csv.gz"), f"{tmp_path}/plain/", unpack=True, progress=False)
+    assert path.stat().st_mtime == 1_400_000_000
+    for name, packed in (("b.csv.xz", lzma.compress(b"7")), ("c.csv.gz", gzip.compress(b"7", mtime=0))):
+        (tmp_path / name).write_bytes(packed)
+        os.utime(tmp_path / name, (1_300_000_000, 1_300_000_000))
+        assert fetch(tmp_path / name, f"{tmp_path}/plain/", unpack=True).stat().st_mtime == 1_300_000_000
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 440449768\n"
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar.gz"])
+def test_pointers_of_git_lfs_in_an_archive_are_told(server, tmp_path, caplog, name):
+    """GitHub's archive of a repository has the pointers in the place of its large files; each is named, and the way."""
+    files = {"model.h5": POINTER, "data/a.bin": POINTER, "readme.txt": b"hello"}
+    server.put(name, zip_bytes(files.items()) if name.endswith("zip") else tar_bytes(files.items(), "w:gz"))
+    folder = fetch(server.url(name), f"{tmp_path}/", progress=False)
+    assert content(folder) == files
+    assert f"2 of the files that were unpacked from {name} are no data but git-lfs pointers" in caplog.text
+    assert "model.h5, data/a.bin" in caplog.text
+    assert "git lfs pull" in caplog.text
+
+
+def test_a_pointer_of_git_lfs_is_never_taken_for_the_file(tmp_path):
+    """Data, a model, a notebook, and what is to be unpacked: each is called by its name, with the way to the file."""
+    tried = {
+        "train.csv": (DataError, read_digits),
+        "digits.npz": (DataError, read_digits),
+        "model.keras": (ModelFileError, load_model),
+        "model.pt": (ModelFileError, load_model),
+        "a.ipynb": (NotebookError, notebook_file.read),
+        "b.ipynb": (NotebookError, NotebookFile),
+        "a.csv": (ArchiveError, lambda path: fetch(path, f"{tmp_path}/out/", unpack=True, progress=False)),
+        "a.csv.gz": (ArchiveError, lambda path: fetch(path, f"{tmp_path}/out/", unpack=True, progress=False)),
+    }
+    for name, (kind, read) in tried.items():
+        (tmp_path / name).write_bytes(POINTER)
+        with pytest.raises(kind, match="it is a git-lfs pointer to a file of 440449768 bytes") as caught:
+            read(tmp_path / name)
+        assert "media.githubusercontent.com" in caught.value.hint
 
 
 @pytest.mark.skipif(
