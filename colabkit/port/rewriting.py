@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _FORGETS = re.compile(
     r"google\.colab\.(?:drive|userdata|files)|(?:kagglehub|gdown|opendatasets|wget|kaggle_secrets)\b.*"
 )
+_BAR = re.compile(r"tqdm\.(?:\w+\.)*tqdm")
 _RESUMED = re.compile(r"\.(?:resume(?:_\w+)?|loop)\(")
 _IN_CLEAR = "a secret stands in it in clear: take ck.secret, and have it replaced"
 
@@ -253,7 +254,8 @@ class Rewriting:
             run = self.context.run + (f'.phase("{phase}")' if phase else "")
             name = "ck_loop" if "loop" in self.context.bound else "loop"
             before = "".join(text for _, _, text in opened)
-            made, through_run = torch_loop.rewritten(one, cell, name=name, run=run, before=before)
+            bar = next((name for name, what in self.context.imports.items() if _BAR.fullmatch(what)), "")
+            made, through_run = torch_loop.rewritten(one, cell, name=name, run=run, before=before, bar=bar)
             edits += through_run
             changes.append(_change(number, "train", cell.text(one.outer).partition("\n")[0], made))
             if names := torch_loop.collected(one):

@@ -18,6 +18,7 @@ _FILLS = frozenset(("append", "extend", "add"))
 _OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
 _OF_TRANSFORMERS = re.compile(r"transformers\.(?:\w+\.)*get_(?:\w+_)?sched\w+")
+_TRANGE = re.compile(r"tqdm\.(?:\w+\.)*trange")
 _LEAVES = (ast.Break, ast.Return, ast.Yield, ast.YieldFrom, ast.Await)
 
 
@@ -28,10 +29,11 @@ class TorchLoop:
     Attributes:
         outer: The loop over epochs.
         inner: The loop over batches.
-        numbers: The `range(…)` of the epochs, also inside a bar.
+        numbers: The `range(…)` of the epochs, also inside a bar; or the `trange(…)`.
         loader: The name of the loader, also inside `enumerate` and a bar.
         enumerated: The `enumerate(…)` around it, or None.
         epochs: How many, as it is written.
+        first: The number of the first epoch, as it is written.
         state: What belongs to the training, by the names that it has in the notebook.
     """
 
@@ -41,6 +43,7 @@ class TorchLoop:
     loader: ast.Name
     enumerated: ast.Call | None
     epochs: ast.expr
+    first: str
     state: tuple[str, ...]
 
 
@@ -56,15 +59,20 @@ def find(cell: Cell, context: Context) -> Iterator[TorchLoop | ast.stmt]:
 
 def _trains(statement: ast.stmt) -> bool:
     """Say whether gradients are computed and steps are made."""
+    if isinstance(statement, ast.ClassDef):
+        is_module = any(ast.unparse(base).endswith(("Module", "Model")) for base in statement.bases)
+        return not is_module and any(
+            isinstance(node, (ast.For, ast.While)) and _trains_inside(node) for node in ast.walk(statement)
+        )
     loops = any(isinstance(node, (ast.For, ast.While, ast.FunctionDef)) for node in ast.walk(statement))
-    return loops and _trains_inside(statement) and not isinstance(statement, ast.ClassDef)
+    return loops and _trains_inside(statement)
 
 
 def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
     if not isinstance(outer, ast.For) or outer.orelse or not isinstance(outer.target, ast.Name):
         return None
     numbers = _in_bar(outer.iter, context)
-    epochs = _range(numbers)
+    first, epochs = _range(numbers, context)
     inner = [one for one in outer.body if isinstance(one, ast.For) and _trains_inside(one)]
     if epochs is None or len(inner) != 1 or any(isinstance(node, _LEAVES) for node in ast.walk(outer)):
         return None
@@ -79,7 +87,14 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
     if not state:
         return None
     return TorchLoop(
-        outer=outer, inner=inner[0], numbers=numbers, loader=batches, enumerated=enumerated, epochs=epochs, state=state
+        outer=outer,
+        inner=inner[0],
+        numbers=numbers,
+        loader=batches,
+        enumerated=enumerated,
+        epochs=epochs,
+        first=first,
+        state=state,
     )
 
 
@@ -99,7 +114,7 @@ def _is_enumerate(node: ast.expr) -> bool:
 
 
 def rewritten(
-    loop: TorchLoop, cell: Cell, *, name: str, run: str, before: str
+    loop: TorchLoop, cell: Cell, *, name: str, run: str, before: str, bar: str
 ) -> tuple[str, list[tuple[int, int, str]]]:
     """Write a loop that takes its epochs and batches from a run.
 
@@ -109,18 +124,43 @@ def rewritten(
         name: The name of what stands for the run's loop.
         run: The run, as it is written.
         before: What stands before the loop.
+        bar: The notebook's name for `tqdm`, "" where it has none.
 
     Returns:
         The line that makes the run's loop, and the edits: from, to, and the new text.
     """
     state = ", ".join(f"{each}={each}" for each in loop.state)
     loader, begin = cell.text(loop.loader), cell.span(loop.outer)[0]
-    made = f"{name} = {run}.loop({loader}, epochs={cell.text(loop.epochs)}, {state})"
-    edits = [(begin, begin, f"{before}{made}\n"), (*cell.span(loop.numbers), f"{name}.each_epoch()")]
-    if loop.enumerated is None:
-        return made, [*edits, (*cell.span(loop.loader), name)]
-    batches = cell.text(loop.enumerated.args[0]).replace(loader, name, 1)
-    return made, [*edits, (*cell.span(loop.enumerated), f"enumerate({batches}, {_start(loop, name, cell.text)})")]
+    epochs = str(loop.epochs.value) if isinstance(loop.epochs, ast.Constant) else cell.text(loop.epochs)
+    made = f"{name} = {run}.loop({loader}, epochs={epochs}, {state})"
+    return made, [
+        (begin, begin, f"{before}{made}\n"),
+        (*cell.span(loop.numbers), _numbers(loop, name, cell, bar)),
+        (*cell.span(loop.inner.iter), _batches(loop.inner.iter, loop, name, cell)),
+    ]
+
+
+def _batches(node: ast.expr, loop: TorchLoop, name: str, cell: Cell) -> str:
+    """Return what gives the batches: an `enumerate` and a bar around it count on where an epoch is continued."""
+    if not isinstance(node, ast.Call):
+        return name
+    inside = _batches(node.args[0], loop, name, cell)
+    if node is loop.enumerated:
+        return f"enumerate({inside}, {_start(loop, name, cell.text)})"
+    rest = cell.source[cell.span(node.args[0])[1] : cell.span(node)[1] - 1].rstrip(" ,\n")
+    begins = "" if any(one.arg == "initial" for one in node.keywords) else f", initial={name}.batch"
+    return f"{cell.text(node.func)}({inside}{rest}{begins})"
+
+
+def _numbers(loop: TorchLoop, name: str, cell: Cell, bar: str) -> str:
+    """Return what gives the epochs' numbers, in the bar that `trange` makes."""
+    numbers = f"{name}.each_epoch({'' if loop.first == '0' else f'start={loop.first}'})"
+    call = loop.numbers
+    if not isinstance(call, ast.Call) or cell.text(call.func) == "range":
+        return numbers
+    makes = f"{cell.text(call.func).removesuffix('trange')}tqdm" if isinstance(call.func, ast.Attribute) else bar
+    options = "".join(f", {cell.text(one)}" for one in call.keywords)
+    return f"{makes}({numbers}{options})" if makes else numbers
 
 
 def _start(loop: TorchLoop, name: str, text: Callable[[ast.AST], str]) -> str:
@@ -137,16 +177,24 @@ def _trains_inside(statement: ast.stmt) -> bool:
     return verbs >= {"backward", "step"} or bool(verbs & _OTHER_STEPS)
 
 
-def _range(node: ast.expr) -> ast.expr | None:
-    """Return the number of epochs, from `range(n)`."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "range"
-        and len(node.args) == 1
-    ):
-        return node.args[0]
-    return None
+def _range(node: ast.expr, context: Context) -> tuple[str, ast.expr | None]:
+    """Return the first epoch's number and how many there are, from `range(n)`, `range(1, n + 1)` or tqdm's `trange`."""
+    if not isinstance(node, ast.Call) or any(isinstance(one, ast.Starred) for one in node.args):
+        return "0", None
+    is_range = isinstance(node.func, ast.Name) and node.func.id == "range" and not node.keywords
+    if not (is_range or _TRANGE.fullmatch(context.dotted(node.func))):
+        return "0", None
+    match node.args:
+        case [epochs] | [ast.Constant(value=0), epochs]:
+            return "0", epochs
+        case [ast.Constant(value=1), ast.Constant(value=int(end))]:
+            return "1", ast.copy_location(ast.Constant(end - 1), node.args[1])
+        case [ast.Constant(value=1), ast.BinOp(left=epochs, op=ast.Add(), right=ast.Constant(value=1))] | [
+            ast.Constant(value=1),
+            ast.BinOp(left=ast.Constant(value=1), op=ast.Add(), right=epochs),
+        ]:
+            return "1", epochs
+    return "0", None
 
 
 def _state(outer: ast.For, context: Context) -> tuple[str, ...]:

@@ -95,6 +95,20 @@ class Loop(Shown):
         self._reading = weakref.ref(batches)
         return batches
 
+    def __len__(self) -> int:
+        """Say how many batches there are: of all epochs, or of one inside `each_epoch`, for a bar around the loop.
+
+        Raises:
+            TypeError: The data does not know it.
+        """
+        length = self._training.source.length
+        if length is None:
+            raise TypeError("the data does not know how many batches an epoch has")
+        return length if self._training.is_nested else length * self.epochs
+
+    def __bool__(self) -> bool:
+        return True
+
     def _read(self) -> Generator[Any]:
         training = self._training
         if training.is_nested:
@@ -107,8 +121,11 @@ class Loop(Shown):
                 return
         training.finish()
 
-    def each_epoch(self) -> Iterator[int]:
+    def each_epoch(self, start: int = 0) -> Iterator[int]:
         """Give the number of each epoch that is not over, for an inner loop over its batches and what follows it.
+
+        Args:
+            start: The number of the first epoch, as `enumerate` takes it.
 
         Example:
             ```python
@@ -125,7 +142,7 @@ class Loop(Shown):
         training.is_nested = True
         try:
             while not training.place.is_at_end:
-                yield training.place.epoch
+                yield start + training.place.epoch
                 if training.stopped or not training.next_epoch():
                     return
         except GeneratorExit:

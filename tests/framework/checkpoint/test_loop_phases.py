@@ -59,6 +59,17 @@ def test_a_nested_loop_is_between_steps_behind_its_batches_also_after_a_break(ru
     assert phase(loop) is LoopPhase.IDLE
 
 
+def test_a_bar_around_a_loop_knows_how_many_batches_come(run):
+    """Inside `each_epoch` those of an epoch, whose numbers begin where the user's do; else those of all epochs."""
+    loop = make(run)
+    assert len(loop) == 6
+    assert [(epoch, len(loop), *loop) for epoch in loop.each_epoch(start=1)] == [(1, 3, 1, 2, 3), (2, 3, 1, 2, 3)]
+    unknown = run.phase("stream").loop(lambda: iter([1, 2]), epochs=2, state={"total": np.zeros(1)})
+    assert unknown
+    with pytest.raises(TypeError, match="how many batches"):
+        len(unknown)
+
+
 def test_a_break_or_an_error_leaves_a_single_loop_idle_at_its_place(run):
     """The next loop goes on behind the step that was left; an error in a step leaves that step out."""
     loop = make(run)
