@@ -31,9 +31,17 @@ _KEEPS = {
     "fastai.text.all.untar_data": ("fetch", "it works everywhere"),
     "fastai.tabular.all.untar_data": ("fetch", "it works everywhere"),
 }
+_LOGINS = {  # what signs in by asking, the argument that answers it, and its key
+    "huggingface_hub.notebook_login": ("huggingface_hub.login", "token", "HF_TOKEN"),
+    "huggingface_hub.interpreter_login": ("huggingface_hub.login", "token", "HF_TOKEN"),
+    "huggingface_hub.login": ("huggingface_hub.login", "token", "HF_TOKEN"),
+    "wandb.login": ("wandb.login", "key", "WANDB_API_KEY"),
+    "comet_ml.login": ("comet_ml.login", "api_key", "COMET_API_KEY"),
+}
 _GET_FILE = re.compile(
     r"(?:tensorflow\.)?keras\.utils\.get_file|tensorflow\.keras\.utils\.get_file|tf_keras\.utils\.get_file"
 )
+_ANSWERS = frozenset(("token", "key", "api_key", "anonymous", None))
 _URLRETRIEVE = frozenset(("urllib.request.urlretrieve", "urllib.urlretrieve", "six.moves.urllib.request.urlretrieve"))
 
 
@@ -92,6 +100,10 @@ def _read_call(node: ast.Call, cell: Cell, context: Context, *, is_statement: bo
     if name in _KEEPS:
         kind, reason = _KEEPS[name]
         return Stay(kind=kind, node=node, reason=reason, works=True)
+    if name in _LOGINS and not node.args and not {one.arg for one in node.keywords} & _ANSWERS:
+        verb, argument, key = _LOGINS[name]
+        reason = f'it asks, and nobody may be there: write {verb}({argument}={context.alias}.secret("{key}"))'
+        return Stay(kind="secret", node=node, reason=reason)
     if _GET_FILE.fullmatch(name) or (name.endswith(".utils.get_file") and name.startswith(("keras", "tensorflow"))):
         return Stay(kind="fetch", node=node, reason="it works everywhere", works=True)
     if _RUNS.fullmatch(name) and commands.SETUP_WITHIN.search(_line(node)):

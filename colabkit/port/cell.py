@@ -10,6 +10,8 @@ from typing import Literal
 _MAGIC = re.compile(
     r"(?P<indent>[ \t]*)(?P<target>[A-Za-z_][\w.,\[\]'\" \t]*?=[ \t]*)?(?P<sigil>!!|!|%)(?P<text>(?![=!]).*)"
 )
+_IN_COMMENT = re.compile(r"(?P<indent>[ \t]*)# (?P<target>)(?P<sigil>!|%)(?P<text>(?![=!%]).*)")
+_JUPYTEXT = re.compile(r"^#\s+jupytext:", re.MULTILINE)
 _AUTOMAGIC = re.compile(r"(?P<indent>[ \t]*)(?P<target>)(?P<sigil>)(?P<text>pip3?[ \t]+(?:un)?install[ \t]+[^=\s].*)")
 _HELP = re.compile(r"[ \t]*(?:\?{1,2}[\w.]+|[\w.]+\?{1,2})[ \t]*")
 _PYTHON_MAGICS = frozenset(("capture", "time", "timeit", "prun", "memit", "mprun", "debug", "python", "python3"))
@@ -130,6 +132,7 @@ def _masked(lines: list[str], cell: Cell) -> str:
     at = number = 0
     starts = [0]
     original = cell.source.splitlines(keepends=True)
+    is_jupytext = _JUPYTEXT.search(cell.source) is not None  # which writes the notebook's own language as comments
     for text in original:
         starts.append(starts[-1] + len(text))
     while number < len(lines):
@@ -139,6 +142,8 @@ def _masked(lines: list[str], cell: Cell) -> str:
         if state.is_at_statement:
             body = line.rstrip("\r\n")
             match = _MAGIC.fullmatch(body) or _AUTOMAGIC.fullmatch(body)
+            if match is None and is_jupytext:
+                match = _IN_COMMENT.fullmatch(body)
             if match is None and _HELP.fullmatch(body) and body.strip("? \t"):
                 done.append(line[: len(line) - len(line.lstrip())] + "pass\n")
                 number += 1

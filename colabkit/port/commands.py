@@ -54,6 +54,10 @@ SETUP_WITHIN = re.compile(
     rf"(?:^|[;&|(]\s*|\b(?:do|then|else)\s+|\bxargs\s+(?:-\S+\s+(?:\d+\s+)?)*){_BEFORE}(?:{_SETUP})"
 )
 _OTHER_PIP = re.compile(rf"{_BEFORE}(?:\S*python[\d.]*\s+-m\s+)?pip[\d.]*(?:\s+-\S+)*\s+install\s")
+_LOGINS = (
+    (re.compile(r"(?:huggingface-cli\s+login|hf\s+auth\s+login)\b(?!.*--token)"), "HF_TOKEN"),
+    (re.compile(r"(?:python[\d.]*\s+-m\s+)?wandb\s+login(?:\s+--?\w+)*\s*$"), "WANDB_API_KEY"),
+)
 _IN_A_PROGRAM = "it trains in a program of its own: port its file, or keep its checkpoints on Drive"
 NOT_READ = "it is more than one plain command"
 _COMMENT = re.compile(r"\s+(#(?![{\w]).*)$")
@@ -65,7 +69,7 @@ class Found:
     """What a command is.
 
     Attributes:
-        kind: "install", "fetch", "board" or "system".
+        kind: "install", "fetch", "board", "secret" or "system".
         calls: The calls that do the same; none when it stays.
         reason: Why it stays.
         works: Whether it works everywhere as it is.
@@ -114,6 +118,10 @@ def _shell(text: str, context: Context, command: Command) -> Found | None:
         return Found(
             kind="train", reason="it trains in a program of its own: port its file, or keep its checkpoints on Drive"
         )
+    for pattern, key in _LOGINS:
+        if pattern.match(text):
+            reason = f'it asks, and nobody may be there: write os.environ["{key}"] = {context.alias}.secret("{key}")'
+            return Found(kind="secret", reason=reason)
     for pattern, reason in _OTHER_SETUP:
         if pattern.match(text):
             return Found(kind="system", reason=reason)

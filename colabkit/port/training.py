@@ -20,8 +20,13 @@ _LIGHTNING = re.compile(r"(?:pytorch_lightning|lightning|lightning\.pytorch)\.(?
 _TF_TRANSFORMERS = re.compile(r"transformers\.(?:\w+\.)*TF[A-Z]")
 _FASTAI_2 = re.compile(r"fastai\.(?:\w+\.)*(?:all|basics|learner)\b|fastbook\b")
 _FASTAI_FITS = frozenset(("fit", "fit_one_cycle", "fit_flat_cos", "fit_sgdr", "fine_tune"))
+_EPOCHS = frozenset(("epochs", "num_epochs", "n_epochs", "max_epochs", "nb_epochs", "total_timesteps"))
+_TRAINS = re.compile(r"(?:run_)?(?:train|fit|finetune|fine_tune|learn)(?:_\w+)?")
 _OTHER_FITS = frozenset(("fit_generator", "train_on_batch"))
 _OTHER_LIBRARIES = re.compile(r"(?:statsmodels|sklearn|xgboost|lightgbm|catboost|imblearn|prophet)\b")
+_ELSEWHERE = (
+    "it trains in a module or a class: take the batches from run.loop(…) there, or keep its checkpoints on Drive"
+)
 _MOST_POSITIONAL = 5  # of Keras' fit before callbacks
 
 
@@ -82,6 +87,10 @@ def without_callback(cell: Cell, context: Context) -> Iterator[tuple[ast.Call, s
             yield node, "it trains in processes of its own: take the batches from run.loop(…) in its function, by hand"
         elif verb in _FASTAI_FITS - {"fit"} and not _is_fastai_2(context) and context.has_imported("fastai"):
             yield node, "it trains with fastai 1, which has other callbacks"
+        elif words & _EPOCHS and _TRAINS.fullmatch(verb or context.dotted(node.func).rpartition(".")[2]):
+            is_own = isinstance(node.func, ast.Name) and node.func.id not in context.imports
+            if not is_own and not _framework(node, cell, context):
+                yield node, _ELSEWHERE
 
 
 def _is_scope(node: ast.AST) -> bool:

@@ -289,6 +289,9 @@ LOOP = """for epoch in range(3):
     print(epoch)"""
 
 
+STEP = "   self.loss(x).backward()\n   self.optimizer.step()"
+
+
 def test_weights_are_written_and_read_under_names_that_keras_3_takes(tmp_path):
     """`cp.ckpt` of older notebooks becomes `cp.weights.h5` wherever it is named; what others wrote is told."""
     cells = (
@@ -319,18 +322,35 @@ def test_a_plain_loop_of_torch_is_rewritten_where_it_is_unmistakable(tmp_path):
     assert not report.kept
     bars = "from tqdm.auto import tqdm\nimport tqdm as bars\n"
     for head, before, after in (
-        (bars, "in tqdm(loader):", "in tqdm(loop):"),
-        (bars, "in bars.tqdm(loader, leave=False):", "in bars.tqdm(loop, leave=False):"),
+        (bars, "in tqdm(loader):", "in tqdm(loop, initial=loop.batch):"),
+        (bars, "in bars.tqdm(loader, leave=False):", "in bars.tqdm(loop, leave=False, initial=loop.batch):"),
     ):
         cells, report = ported(tmp_path, head + TORCH, LOOP.replace("in loader:", before))
         assert after in cells[1]
+        assert not report.kept
+    for before, epochs, after in (
+        ("range(1, 4)", "3", "loop.each_epoch(start=1)"),
+        ("range(1, count + 1)", "count", "loop.each_epoch(start=1)"),
+        ("range(0, count)", "count", "loop.each_epoch()"),
+        ("tqdm(range(1, 1 + count))", "count", "tqdm(loop.each_epoch(start=1))"),
+        ("trange(count, desc='epoch')", "count", "tqdm(loop.each_epoch(), desc='epoch')"),
+        ("bars.trange(1, 4)", "3", "bars.tqdm(loop.each_epoch(start=1))"),
+    ):
+        head = bars.replace("tqdm\n", "tqdm, trange\ncount = 3\n", 1)
+        cells, report = ported(tmp_path, head + TORCH, LOOP.replace("range(3)", before))
+        assert f"run.loop(loader, epochs={epochs}, model" in cells[1]
+        assert f"for epoch in {after}:" in cells[1]
         assert not report.kept
     batch = re.search(r"for (.+?) in loader:", LOOP)[1]
     for before, after in (
         ("enumerate(loader)", "enumerate(loop, loop.batch)"),
         ("enumerate(loader, 0)", "enumerate(loop, loop.batch)"),
-        ("enumerate(tqdm(loader), start=1)", "enumerate(tqdm(loop), 1 + loop.batch)"),
-        ("tqdm(enumerate(loader), total=len(loader))", "tqdm(enumerate(loop, loop.batch), total=len(loader))"),
+        ("enumerate(tqdm(loader), start=1)", "enumerate(tqdm(loop, initial=loop.batch), 1 + loop.batch)"),
+        (
+            "tqdm(enumerate(loader), total=len(loader))",
+            "tqdm(enumerate(loop, loop.batch), total=len(loader), initial=loop.batch)",
+        ),
+        ("tqdm(\n        enumerate(loader),\n    )", "tqdm(enumerate(loop, loop.batch), initial=loop.batch)"),
     ):
         inner = LOOP.replace(f"for {batch} in loader:", f"for number, ({batch}) in {before}:")
         cells, report = ported(tmp_path, bars + TORCH, inner.replace("range(3)", "tqdm(range(3))"))
@@ -340,6 +360,7 @@ def test_a_plain_loop_of_torch_is_rewritten_where_it_is_unmistakable(tmp_path):
     for other in (
         LOOP.replace("    print(epoch)", "    break"),
         LOOP.replace("in loader", "in others"),
+        LOOP.replace("range(3)", "range(begin, 3)"),
         "def fit():\n" + "\n".join(f"    {line}" for line in LOOP.splitlines()),
         LOOP.replace("optimizer.step", "self.optimizer.step"),
     ):
@@ -423,6 +444,24 @@ def test_a_script_keeps_its_head_and_parses(tmp_path):
     assert text.endswith('ck.install("six")\nck.fetch("wget -q https://example.org/a.csv")\nck.install("polars")\n')
     assert text.index("__future__") < text.index("import colabkit") < text.index("import os")
     ast.parse(text)
+
+
+def test_a_script_of_jupytext_has_its_commands_in_comments(tmp_path):
+    """There `# !pip install six` is a line of the notebook; in any other script it is a comment."""
+    head = "# ---\n# jupyter:\n#   jupytext:\n#     formats: ipynb,py:percent\n# ---\n\n"
+    body = (
+        "# %% [markdown]\n# Install!\n\n# %%\n# !pip install -q six\n# # !pip install old\n# %matplotlib inline\n"
+        "if missing:\n    # !wget -q https://example.org/a.csv\n    pass\n\n# %%\n# !apt-get install -y jq\n"
+    )
+    (tmp_path / "train.py").write_text(head + body)
+    report = port(tmp_path / "train.py")
+    after = body.replace("# !pip install -q six", 'ck.install("six")')
+    after = after.replace("# !wget -q https://example.org/a.csv", 'ck.fetch("wget -q https://example.org/a.csv")')
+    assert report.text.endswith(after)
+    assert [one.line for one in report.kept] == ["# !apt-get install -y jq"]
+    assert port(report.output, write=False).text == report.text
+    (tmp_path / "plain.py").write_text(body)
+    assert not port(tmp_path / "plain.py", write=False).changes
 
 
 @pytest.mark.parametrize(
@@ -519,6 +558,16 @@ def test_the_command_shows_the_difference_and_writes_where_it_is_told(tmp_path):
         ("from sentence_transformers import SentenceTransformer\nm.fit(train_objectives=[(a, b)])", "m.fit"),
         ("from fastai.vision import *\nlearn.fit_one_cycle(4)", "learn.fit_one_cycle"),
         ("import accelerate\naccelerate.notebook_launcher(train)", "accelerate.notebook"),
+        ("from going_modular import engine\nengine.train(model=m, optimizer=o, epochs=5)", "engine.train"),
+        ("from engine import train\nresults = train(model, epochs=5)", "train(model"),
+        ("trainer = TrainerModule(model)\ntrainer.train_model(loader, num_epochs=200)", "trainer.train_model"),
+        ("agent.learn(total_timesteps=100_000)", "agent.learn"),
+        (f"import torch\nclass Trainer:\n def run(self):\n  for x in self.data:\n{STEP}", "class Trainer"),
+        ("from huggingface_hub import notebook_login\nnotebook_login()", "notebook_login()"),
+        ("import huggingface_hub as hub\nhub.login(add_to_git_credential=True)", "hub.login"),
+        ("import wandb\nwandb.login()", "wandb.login()"),
+        ("!huggingface-cli login", "!huggingface-cli login"),
+        ("!wandb login --relogin", "!wandb login"),
     ],
 )
 def test_what_sets_up_or_trains_and_stays_is_listed(tmp_path, before, line):
@@ -537,6 +586,11 @@ def test_what_sets_up_or_trains_and_stays_is_listed(tmp_path, before, line):
         "!kaggle datasets list",
         "!python test.py",
         "!pip list",
+        "import wandb\nwandb.login(key=key)\nwandb.login(anonymous='must')",
+        "from huggingface_hub import login\nlogin(token=key)\nlogin(key)",
+        "!huggingface-cli login --token $HF_TOKEN",
+        "model.train()\ndef train(epochs): pass\ntrain(epochs=3)",
+        f"import torch\nclass Net(L.LightningModule):\n def training_step(self):\n  for x in self.parts:\n{STEP}",
     ],
 )
 def test_what_neither_sets_up_nor_trains_is_not_listed(tmp_path, quiet):
