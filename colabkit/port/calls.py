@@ -100,7 +100,7 @@ def _read_call(node: ast.Call, cell: Cell, context: Context, *, is_statement: bo
     if name in _KEEPS:
         kind, reason = _KEEPS[name]
         return Stay(kind=kind, node=node, reason=reason, works=True)
-    if name in _LOGINS and not node.args and not {one.arg for one in node.keywords} & _ANSWERS:
+    if name in _LOGINS and not node.args and not {keyword.arg for keyword in node.keywords} & _ANSWERS:
         verb, argument, key = _LOGINS[name]
         reason = f'it asks, and nobody may be there: write {verb}({argument}={context.alias}.secret("{key}"))'
         return Stay(kind="secret", node=node, reason=reason)

@@ -148,7 +148,7 @@ def _batches(node: ast.expr, loop: TorchLoop, name: str, cell: Cell) -> str:
     if node is loop.enumerated:
         return f"enumerate({inside}, {_start(loop, name, cell.text)})"
     rest = cell.source[cell.span(node.args[0])[1] : cell.span(node)[1] - 1].rstrip(" ,\n")
-    begins = "" if any(one.arg == "initial" for one in node.keywords) else f", initial={name}.batch"
+    begins = "" if any(keyword.arg == "initial" for keyword in node.keywords) else f", initial={name}.batch"
     return f"{cell.text(node.func)}({inside}{rest}{begins})"
 
 
@@ -159,7 +159,7 @@ def _numbers(loop: TorchLoop, name: str, cell: Cell, bar: str) -> str:
     if not isinstance(call, ast.Call) or cell.text(call.func) == "range":
         return numbers
     makes = f"{cell.text(call.func).removesuffix('trange')}tqdm" if isinstance(call.func, ast.Attribute) else bar
-    options = "".join(f", {cell.text(one)}" for one in call.keywords)
+    options = "".join(f", {cell.text(keyword)}" for keyword in call.keywords)
     return f"{makes}({numbers}{options})" if makes else numbers
 
 
@@ -179,7 +179,7 @@ def _trains_inside(statement: ast.stmt) -> bool:
 
 def _range(node: ast.expr, context: Context) -> tuple[str, ast.expr | None]:
     """Return the first epoch's number and how many there are, from `range(n)`, `range(1, n + 1)` or tqdm's `trange`."""
-    if not isinstance(node, ast.Call) or any(isinstance(one, ast.Starred) for one in node.args):
+    if not isinstance(node, ast.Call) or any(isinstance(argument, ast.Starred) for argument in node.args):
         return "0", None
     is_range = isinstance(node.func, ast.Name) and node.func.id == "range" and not node.keywords
     if not (is_range or _TRANGE.fullmatch(context.dotted(node.func))):
