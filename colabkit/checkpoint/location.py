@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._internal.disk import working_dir
+from colabkit._internal.disk.paths import path_text
 from colabkit._internal.log import warn
 from colabkit.checkpoint import kaggle_run
 from colabkit.config import RUNS_DIR, cache_dir
@@ -59,7 +60,7 @@ def resolve_location(where: StrPath, mirror: StrPath | Storage | None = None) ->
         AddressError: It cannot be read.
         UnsupportedError: It cannot be opened here.
     """
-    text = os.fspath(where)
+    text = path_text(where)
     if not text.strip():
         raise AddressError("the run has no address", hint='name a folder, as in open_run("./runs/digits")')
     if isinstance(where, str) and text.startswith(kaggle_run.PREFIX):

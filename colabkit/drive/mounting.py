@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit import config
 from colabkit._internal.disk import working_dir
+from colabkit._internal.disk.paths import path_text
 from colabkit._internal.log import notify
 from colabkit.drive import failures
 from colabkit.drive import log as _log
@@ -42,8 +43,7 @@ stand_ins: list[Callable[[Path], None]] = []
 
 def mount(
     mountpoint: StrPath = DEFAULT,
-    *,
-    force_remount: bool = False,
+    force_remount: bool = False,  # by position, too, as google.colab takes them
     timeout_ms: int = 120_000,
     readonly: bool = False,
 ) -> Path:
@@ -121,7 +121,7 @@ def point(mountpoint: StrPath) -> Path:
         MountPointError: It is relative, or holds what google.colab cannot take.
     """
     try:
-        text = str(Path(mountpoint).expanduser()) if os.fspath(mountpoint) else ""
+        text = str(Path(mountpoint).expanduser()) if path_text(mountpoint) else ""
     except RuntimeError:  # "~somebody", of whom this machine has no home
         text = os.fspath(mountpoint)
     if not text.startswith("/"):

@@ -17,7 +17,7 @@ from colabkit._engine.source import Folder, ParsedSource
 from colabkit._internal.disk import checksum as _checksum
 from colabkit._internal.disk import working_dir
 from colabkit._internal.disk.files import map_os_errors
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, path_text
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit._internal.log import notify
@@ -238,7 +238,7 @@ def _counted(connections: int | None) -> int | None:
 
 
 def _fetch_one(source: StrPath, to: StrPath | None, options: Options, below: StrPath | None = None) -> Fetched:
-    text = os.fspath(source)
+    text = path_text(source)
     if not text.strip() or "\0" in text:
         raise AddressError("the source is empty or no text", hint="pass an address or a path")
     # A Path is a path, whatever it looks like.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from colabkit._engine.local import local_path
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, path_text
 from colabkit._internal.display.few import few
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit.errors import AddressError, ExistsError, NotFoundError
@@ -186,7 +186,7 @@ def push_details(
         >>> push_details(b"7,0,0", f"{tempfile.mkdtemp()}/digits.csv").size
         5
     """
-    text = os.fspath(target)
+    text = path_text(target)
     if not text.strip() or "\0" in text:
         raise AddressError("the target is empty or no text", hint="pass an address or a path")
     # A Path is a path, whatever it looks like.

@@ -17,17 +17,37 @@ _LONGEST = 255
 _plain = functools.lru_cache(maxsize=64)(Path)
 
 
+def path_text(path: StrPath) -> str:
+    """Return a path or an address as text.
+
+    Raises:
+        AddressError: It is neither text nor a path.
+
+    Example:
+        >>> path_text(Path("data/train.csv"))
+        'data/train.csv'
+    """
+    text = path if type(path) is str else os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise AddressError(
+            f"{path!r:.100} is neither a path nor an address",
+            why=f"it is of the type {type(path).__name__}",
+            hint="pass a text or a pathlib.Path",
+        )
+    return text
+
+
 def expand(path: StrPath) -> Path:
     """Return a path with its `~` replaced.
 
     Raises:
-        AddressError: There is no such home folder, or no file system takes such a name.
+        AddressError: There is no such home folder, no file system takes such a name, or it is no path.
 
     Example:
         >>> expand("data/train.csv").as_posix()
         'data/train.csv'
     """
-    text = os.fspath(path)
+    text = path_text(path)
     if text.isascii() and len(text) <= _LONGEST and text[:1] != "~" and "\0" not in text:
         return _plain(text)
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk.files import FileLock, atomic_path
 from colabkit._internal.disk.holder import described
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, path_text
 from colabkit.checkpoint import policy
 from colabkit.checkpoint.format import delta, naming
 from colabkit.checkpoint.format import file as container
@@ -114,7 +114,7 @@ def runs(where: StrPath) -> list[RunInfo]:
         NotFoundError: There is no such folder.
         StorageError: The storage does not answer.
     """
-    text = os.fspath(where)
+    text = path_text(where)
     if scheme(text):
         with contextlib.suppress(AddressError):  # a whole bucket names no run
             if (resolve_location(text).folder / naming.FOLDER).is_dir():

@@ -81,6 +81,12 @@ def save_model(model: Any, where: StrPath) -> Path:
         write_bundle(classifier, path)
         return path
     bare: Any = model.model if isinstance(model, (Result, Classifier)) else model
+    if not hasattr(bare, "save_weights"):
+        raise UnsupportedError(
+            f"a {type(bare).__name__} cannot be saved as {path.name}",
+            why="it is no model of Keras",
+            hint="save a model of scikit-learn by joblib.dump, and any other by its own library",
+        )
     with atomic_path(path) as temporary:
         if kind == _WEIGHTS:
             bare.save_weights(temporary)

@@ -418,3 +418,11 @@ def test_a_failed_save_leaves_what_was_there(model, tmp_path):
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["model.keras"]
     assert io.BytesIO(before).read(2) == b"PK"
+
+
+def test_what_is_no_model_of_keras_is_refused_in_words(tmp_path):
+    """One of scikit-learn, or a variable that was never set."""
+    for nothing in (None, object()):
+        with pytest.raises(UnsupportedError, match="no model of Keras"):
+            ck.save_model(nothing, tmp_path / "mine.keras")
+    assert not list(tmp_path.iterdir())

@@ -23,6 +23,7 @@ def test_mounted_and_well_asks_nothing(mounted):
     """The second call sends no message, prints nothing, and returns the same path."""
     assert mounted.run("ck.drive.mount(MP)") == f"PosixPath('{mounted.mountpoint}')"
     assert mounted.run("print(ck.drive.mount(MP + '/'))") == f"{mounted.mountpoint}\n"
+    assert mounted.run("print(ck.drive.mount(MP, False, 60_000))") == f"{mounted.mountpoint}\n"
     assert mounted.requests == []
 
 
