@@ -57,7 +57,7 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141  # as the shell tells it of a process that SIGPIPE ends
 
-_EXIT_STATUS = "0 all went well, 2 wrong usage, 130 Ctrl-C; each kind of error has its own, see docs/errors.md"
+_EXIT_STATUS = "0 all went well, 2 wrong usage, 130 Ctrl-C;\n  each kind of error has its own, see docs/errors.md"
 _STYLES = {"bold": "1", "red": "31"}
 
 
@@ -186,16 +186,14 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
         prog="colabkit",
         description=translated("Training that survives a throw-away runtime: Colab, Kaggle, Jupyter, the laptop."),
         epilog=_epilog(["colabkit quickstart", "colabkit fetch --help", "colabkit --version --json"]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="store_true", help="print the version; with --json as an object")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     typed = next((word for word in words if word in COMMANDS), None)
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=translated(summary), allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        command = commands.add_parser(name, help=translated(summary), allow_abbrev=False, formatter_class=_Help)
         if name == typed:
             module = module_of(name)
             command.description = module.__doc__
@@ -220,7 +218,7 @@ def add_actions(parser: argparse.ArgumentParser, actions: Mapping[str, Action]) 
             description=f"{action.help[0].upper()}{action.help[1:]}.",
             epilog=_epilog(action.examples),
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         action.add_arguments(subparser)
         _add_json(subparser)
@@ -241,6 +239,22 @@ class Action:
         self.help = summary
         self.examples = examples
         self.add_arguments = add_arguments
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Fits the paragraphs of a description to the terminal's width, and leaves the lines of examples alone."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        import textwrap
+
+        paragraphs = text.strip().split("\n\n")
+        fitted = [
+            paragraph
+            if "\n  " in paragraph
+            else textwrap.fill(" ".join(paragraph.split()), width, break_on_hyphens=False)
+            for paragraph in paragraphs
+        ]
+        return super()._fill_text("\n\n".join(fitted), width, indent)
 
 
 class Parser(argparse.ArgumentParser):

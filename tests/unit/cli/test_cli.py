@@ -100,6 +100,17 @@ def test_detect_prints_one_object():
     assert json.loads(colabkit("detect", "--json").stdout)["host"] == "local"
 
 
+@pytest.mark.parametrize("command", ["runs", "port"])
+def test_the_help_fits_a_terminal_of_60_columns(monkeypatch, command):
+    """Its paragraphs are filled anew, and the lines of its examples stay lines."""
+    monkeypatch.setenv("COLUMNS", "60")
+    text, _, examples = (
+        cli.build_parser([command])._subparsers._group_actions[0].choices[command].format_help().partition("examples:")
+    )
+    assert max(len(line) for line in text.splitlines()) <= 60
+    assert all(f"\n  {line}\n" in examples for line in cli.examples(cli.module_of(command)))
+
+
 def test_help_imports_no_third_party_package():
     """`colabkit --help` loads the standard library and colabkit only, so that it is instant."""
     code = (
