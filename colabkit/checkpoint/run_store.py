@@ -74,7 +74,7 @@ class RunStore:
         self._writer = Writer(self._folder, keep=keep, mirror=self._mirror)
         self._storage = storage
         self._best: dict[str, Any] | None = None
-        self._orders: dict[str, list[str]] | None = None  # what comes out of sets, since the first state
+        self._orders: dict[str, dict[str, list[str]]] | None = None  # what comes out of sets, since the first state
         self._guard = threading.RLock()  # held while the right to write is taken, used or given back
         self._forked = False
         _stores.add(self)
@@ -221,7 +221,7 @@ class RunStore:
             self._orders = set_order.take()
             set_order.tell(self.name, self._orders)
         if self._orders:
-            snapshot = replace(snapshot, meta={**snapshot.meta, set_order.KEY: self._orders})
+            snapshot = replace(snapshot, meta={**snapshot.meta, **self._orders})
         with self._guard:
             self._begin()
             self._writer.submit(snapshot)
@@ -243,7 +243,7 @@ class RunStore:
             return None
         checkpoint, candidate = read
         self._best = checkpoint.meta.get("best")
-        self._orders = checkpoint.meta.get(set_order.KEY)
+        self._orders = set_order.kept(checkpoint.meta) or None
         self._writer.accept(candidate.step)
         if self._mirror is not None and candidate.copy is not None:
             self._mirror.mark_present(candidate.copy)

@@ -1,9 +1,11 @@
-"""What a program takes out of a set of text in the order in which it lies there, which is another one in each process.
+"""What a program takes out of a set of text, or out of a folder, in the order in which it happens to lie there.
 
 `classes = list(set(names))` numbers the classes anew whenever Python starts, because the hashes of text are drawn then
 (https://docs.python.org/3/reference/datamodel.html#object.__hash__). A training that goes on with weights of the first
 order and numbers of the second one learns nonsense, and what a pipeline makes of them cannot be compared. So the
-variables of the program that take their order from a set are found in its source, and kept with the run.
+variables of the program that take their order from a set are found in its source, and kept with the run. So are names
+of classes in the order of a folder (`os.listdir`), which is another one on another machine's disk; lists of files are
+not, since a dataset keeps the order of its samples itself.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import inspect
 import itertools
 import re
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.display.few import few
@@ -22,54 +24,63 @@ from colabkit._internal.log import warn
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-KEY = "set_orders"
-"""Where the metadata of a state keeps them."""
+KEY, LISTED_KEY = "set_orders", "listing_orders"
+"""Where the metadata of a state keeps what comes out of sets, and out of folders."""
 _MOST = 10_000  # items of a value whose order is kept
+_MOST_CLASSES = 1_000
 _SHOWN = 1_000  # characters of a line that gives an order back
 _SETS = {"set", "frozenset"}
-_IN_ORDER = {"list", "tuple", "dict", "enumerate", "zip", "map", "filter", "iter", "reversed"}
+_IN_ORDER = {"list", "tuple", "dict", "enumerate", "zip", "map", "filter", "iter", "next", "reversed"}
 _OF_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
 _SORTING = {"sort", "unique"}  # of NumPy
+# https://docs.python.org/3/library/os.html#os.listdir: "The list is in arbitrary order"
+_LISTING = {"listdir", "scandir", "glob", "iglob", "rglob", "iterdir", "walk", "as_completed", "imap_unordered"}
 _IN_ANY_ORDER = {"sorted", "len", "print", "Counter", *_SETS}
 _HASHED_ANEW = (str, bytes, dt.date, dt.time, dt.timedelta)
 
 
-def take() -> dict[str, list[str]]:
-    """Give the variables of the program that take their order from a set of text, with what they hold, in order."""
-    body = [statement for source in _sources(_main()) for statement in _parsed(source)]
-    functions = {node.name: node.body for node in body if isinstance(node, ast.FunctionDef)}
-    orders = {}
+def take() -> dict[str, dict[str, list[str]]]:
+    """Give the variables of the program that take their order from a set of text, or number classes as a folder does.
+
+    Returns:
+        For the metadata of a state, under `KEY` and `LISTED_KEY`: what each variable holds, in order.
+    """
+    body = _body()
     try:
-        giving = frozenset(name for name, inner in functions.items() if _gives_order(inner))
         ordering = frozenset(_ordering(body))
-        for place, namespace in _namespaces():
-            reader = _Reader(giving)
-            reader.read(functions.get(place, []) if place else body)
-            for name in ordering & reader.ordered.keys():
-                items = _items(namespace.get(name))
-                if 1 < len(items) <= _MOST and all(map(_is_hashed_anew, items)):
-                    orders[f"{place}.{name}" if place else name] = list(map(str, items))
+        orders = {
+            KEY: _ordered(body, ordering, _set_items, listing=False),
+            LISTED_KEY: _ordered(body, ordering, _class_names, listing=True),
+        }
     except RecursionError:  # an expression of a thousand terms; it is no reason to end a training
         return {}
-    return dict(sorted(orders.items()))
+    return {key: dict(sorted(found.items())) for key, found in orders.items() if found}
 
 
-def tell(run: str, orders: Mapping[str, Any]) -> None:
-    """Say before a training begins which variables will have another order in the next process.
+def kept(meta: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Give what the metadata of a state has of what `take` gave."""
+    return {key: meta[key] for key in (KEY, LISTED_KEY) if meta.get(key)}
+
+
+def tell(run: str, orders: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say before a training begins which variables will have another order in the next process, or elsewhere.
 
     Args:
         run: The run's name.
         orders: What `take` gave.
     """
-    if orders and _are_hashes_drawn():
-        warn(
-            "%s: %s: the order comes from a set of text, and is another one each time Python starts. A killed run goes "
-            "on only with the order that it was begun with: write sorted(…) around the set now",
-            run,
-            few(list(orders), 5),
-        )
+    mend = "A killed run goes on only with the order that it was begun with: write sorted(…) around"
+    if (of_sets := orders.get(KEY)) and _are_hashes_drawn():
+        text = "%s: %s: the order comes from a set of text, and is another one each time Python starts. %s the set now"
+        warn(text, run, few(list(of_sets), 5), mend)
+    if of_folders := orders.get(LISTED_KEY):
+        text = "%s: %s: the order is that of a folder, and is another one on another machine. %s the listing now"
+        warn(text, run, few(list(of_folders), 5), mend)
+    if _are_hashes_drawn() and _calls_hash(_body()):
+        text = "%s: hash() of text gives other numbers each time Python starts, so a killed run goes on with others; %s"
+        warn(text, run, "take zlib.crc32(text.encode())")
 
 
 def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
@@ -84,7 +95,7 @@ def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
         RunMismatchError: One has another order.
     """
     namespaces = dict(_namespaces())
-    for place, order in meta.get(KEY, {}).items():
+    for key, place, order in ((key, *item) for key, orders in kept(meta).items() for item in orders.items()):
         function, _, name = place.rpartition(".")
         value = namespaces.get(function, {}).get(name)
         now = list(map(str, _items(value)))
@@ -95,17 +106,68 @@ def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
             warn("%s, so what is numbered by it means other things from here on", text)
             continue
         line = f"{name if isinstance(value, list) else 'order'} = {order!r}"
+        source, when = ("set", "each time Python starts") if key == KEY else ("listing", "on another machine")
         raise RunMismatchError(
             text,
-            why="it comes from a set of text, whose order is another one each time Python starts, so numbers that are "
-            "made of it mean other things now",
+            why=f"it comes from a {_SOURCES[key]}, whose order is another one {when}, so numbers that are made of it "
+            "mean other things now",
             hint=(
-                f"give it the order of the run, {line}, in place of the set"
+                f"give it the order of the run, {line}, in place of the {source}"
                 if len(line) <= _SHOWN
-                else "begin another run, with sorted(…) around the set"
+                else f"begin another run, with sorted(…) around the {source}"
             )
             + "; if it has no part in the training: check_data=False",
         )
+    if _are_hashes_drawn() and _calls_hash(_body()):
+        warn("%s: hash() of text gives other numbers than when the run was begun; what it numbers has changed", run)
+
+
+_SOURCES = {KEY: "set of text", LISTED_KEY: "folder"}
+
+
+def _ordered(
+    body: list[ast.stmt], ordering: frozenset[str], items: Callable[[Any], list[Any]], *, listing: bool
+) -> dict[str, list[str]]:
+    """Give the variables whose order comes from sets or from listings, with the items that are kept."""
+    functions = {node.name: node.body for node in body if isinstance(node, ast.FunctionDef)}
+    giving = frozenset(name for name, inner in functions.items() if _gives_order(inner, listing=listing))
+    orders = {}
+    for place, namespace in _namespaces():
+        reader = _Reader(giving, listing=listing)
+        reader.read(functions.get(place, []) if place else body)
+        for name in ordering & reader.ordered.keys():
+            if len(found := items(namespace.get(name))) > 1:
+                orders[f"{place}.{name}" if place else name] = list(map(str, found))
+    return orders
+
+
+def _set_items(value: Any) -> list[Any]:
+    items = _items(value)
+    return items if len(items) <= _MOST and all(map(_is_hashed_anew, items)) else []
+
+
+def _class_names(value: Any) -> list[Any]:
+    """Give the items of what may number classes: names, folders, whatever has numbers; names of files are samples."""
+    items = _items(value)
+    if not (len(items) <= _MOST_CLASSES and all(isinstance(item, str | PurePath) for item in items)):
+        return []
+    if isinstance(value, dict):
+        numbers = [each for pair in value.items() for each in pair if isinstance(each, int)]
+        return items if len(set(numbers)) == len(items) else []
+    return [] if any(PurePath(item).suffix for item in items) else items
+
+
+def _calls_hash(body: list[ast.stmt]) -> bool:
+    """Say whether a program calls `hash(…)`, outside of a `__hash__`."""
+    nodes: list[ast.AST] = list(body)
+    while nodes:
+        match node := nodes.pop():
+            case ast.Call(func=ast.Name(id="hash")):
+                return True
+            case ast.FunctionDef(name="__hash__"):
+                continue
+        nodes += ast.iter_child_nodes(node)
+    return False
 
 
 def _are_hashes_drawn() -> bool:
@@ -126,12 +188,14 @@ def _is_hashed_anew(item: Any) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    """List what a variable holds in order: the items of a list or array, the keys of a dict, a layer's vocabulary."""
+    """List what a variable holds in order: the items of a list or array, the names in a dict, a layer's vocabulary."""
     if callable(words := getattr(value, "get_vocabulary", None)) and not isinstance(value, type):
         try:
             value = words()
         except Exception:  # noqa: BLE001 - a class of the user's, which may want arguments
             return []
+    if isinstance(value, dict) and all(isinstance(key, int) for key in itertools.islice(value, _MOST)):
+        value = list(itertools.islice(value.values(), _MOST + 1))  # numbers to names
     if isinstance(value, list | tuple | dict):
         return list(itertools.islice(value, _MOST + 1))
     if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") and len(value) <= _MOST:
@@ -171,6 +235,10 @@ def _ordering(body: list[ast.stmt]) -> Iterator[str]:
             yield node.id
 
 
+def _body() -> list[ast.stmt]:
+    return [statement for source in _sources(_main()) for statement in _parsed(source)]
+
+
 def _parsed(source: str) -> list[ast.stmt]:
     try:
         return ast.parse(source).body
@@ -189,9 +257,9 @@ def _sources(namespace: Mapping[str, Any]) -> Iterator[str]:
             return
 
 
-def _gives_order(body: list[ast.stmt]) -> bool:
-    """Say whether a function gives what is in the order of a set."""
-    reader = _Reader(frozenset())
+def _gives_order(body: list[ast.stmt], *, listing: bool) -> bool:
+    """Say whether a function gives what is in the order of a set, or of a listing."""
+    reader = _Reader(frozenset(), listing=listing)
     reader.read(body)
     given = (node.value for statement in body for node in ast.walk(statement) if isinstance(node, ast.Return))
     return any(value is not None and reader.takes_order(value) for value in given)
@@ -201,15 +269,17 @@ class _Reader:
     """Reads statements from top to bottom, as they run, and remembers what each variable is then.
 
     Args:
-        giving: Functions that give what is in the order of a set.
+        giving: Functions that give what is in that order.
+        listing: It looks for the order of folders, else for that of sets.
 
     Attributes:
-        ordered: The variables whose order comes from a set.
+        ordered: The variables whose order comes from there.
     """
 
-    def __init__(self, giving: frozenset[str]) -> None:
+    def __init__(self, giving: frozenset[str], *, listing: bool) -> None:
         self.ordered: dict[str, None] = {}
         self._giving = giving
+        self._listing = listing
         self._sets: set[str] = set()
 
     def read(self, body: list[ast.stmt]) -> None:
@@ -245,6 +315,8 @@ class _Reader:
             self.ordered[target.id] = None
 
     def _is_set(self, value: ast.expr) -> bool:
+        if self._listing:
+            return False
         match value:
             case ast.Set() | ast.SetComp() | ast.Call(func=ast.Name(id="set" | "frozenset")):
                 return True
@@ -261,10 +333,12 @@ class _Reader:
         return self._is_set(value) or self.takes_order(value)
 
     def takes_order(self, value: ast.AST) -> bool:
-        """Say whether an expression gives what it has taken out of a set one by one, in that order."""
+        """Say whether an expression gives what it has taken one by one, in the order in which it lay there."""
         match value:
             case ast.Name(id=name):
                 return name in self.ordered
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if self._listing and name in _LISTING:
+                return True
             case ast.Call(func=ast.Name(id=name), args=args):
                 return name in self._giving or (name in _IN_ORDER and any(map(self._goes_through, args)))
             case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=named):

@@ -1,4 +1,4 @@
-"""Claims about variables that take their order from a set of text: each process has another one, and it is told."""
+"""Claims about variables that take their order from a set of text or a folder: another process has another one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from colabkit.checkpoint.policy import set_order
 from colabkit.errors import RunMismatchError
 
+SETS, LISTINGS = set_order.KEY, set_order.LISTED_KEY
 FOUND = {
     "classes = list(set(names))": {"classes"},
     "classes = sorted(set(names))": set(),
@@ -39,6 +40,72 @@ FOUND = {
 }
 
 
+LISTED = {
+    "classes = os.listdir(root)": {"classes"},
+    "classes = sorted(os.listdir(root))": set(),
+    "classes = os.listdir(root)\nclasses.sort()": set(),
+    "classes = [d for d in os.listdir(root) if os.path.isdir(os.path.join(root, d))]": {"classes"},
+    "classes = [p.name for p in Path(root).iterdir()]": {"classes"},
+    "classes = [p.name for p in sorted(Path(root).iterdir())]": set(),
+    "folders = list(Path(root).glob('*'))": {"folders"},
+    "folders = glob.glob(root + '/*')": {"folders"},
+    "index = {c: i for i, c in enumerate(os.listdir(root))}": {"index"},
+    "index = {}\nfor i, c in enumerate(os.listdir(root)):\n    index[c] = i": {"index"},
+    "names = dict(enumerate(os.listdir(root)))": {"names"},
+    "classes = next(os.walk(root))[1]": {"classes"},
+    "files = os.listdir(root + '/cat')": set(),
+    "count = len(os.listdir(root))": set(),
+    "label = {}\nfor c in os.listdir(root):\n    for f in os.listdir(root + '/' + c):\n        label[f] = 1": set(),
+    "speaker = {f: i for i, f in enumerate(os.listdir(root + '/cat'))}": {"speaker"},
+}
+
+
+@pytest.mark.parametrize("text", LISTED)
+def test_classes_in_the_order_of_a_folder_are_found(monkeypatch, tmp_path, text):
+    """Names of classes, and what has numbers; files are samples, whose order a dataset keeps."""
+    for name in ("cat", "dog", "bird"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+        (tmp_path / name / "2.png").touch()
+    names = {*re.findall(r"^ *(\w+) =", text, re.MULTILINE)}
+    given = f"import os, glob\nfrom pathlib import Path\n{text}\nuse = [{', '.join(names)}]"
+    program(monkeypatch, given, root=str(tmp_path))
+    assert set(set_order.take().get(LISTINGS, {})) == LISTED[text]
+
+
+def test_classes_in_another_order_of_the_folder_are_refused(monkeypatch, caplog):
+    """As after the data was unpacked on another machine; the line that is told gives the order back."""
+    before = {LISTINGS: {"classes": ["dog", "cat"]}}
+    space = program(monkeypatch, "import os\nclasses = os.listdir(root)\nfirst = classes[0]", root="/")
+    space["classes"] = ["cat", "dog"]
+    with pytest.raises(RunMismatchError, match=r"(?s)a folder, .*classes = \['dog', 'cat'\], in place of the list"):
+        set_order.check("digits", before, refuse=True)
+    set_order.check("digits", before, refuse=False)
+    set_order.tell("digits", before)
+    told = caplog.text
+    assert "classes has another order" in told
+    assert "digits: classes: the order is that of a folder, and is another one on another machine" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ("x = [[hash(w) % 50 for w in t.split()] for t in texts]", True),
+        ("class A:\n    def __hash__(self):\n        return hash(1)", False),
+        ("import zlib\nx = [zlib.crc32(w.encode()) for w in texts]", False),
+    ],
+)
+def test_numbers_by_hash_are_told(monkeypatch, caplog, text, is_told):
+    """Splits and numbers of words by `hash(text)` are others in each process."""
+    monkeypatch.setattr(set_order, "_are_hashes_drawn", lambda: True)
+    program(monkeypatch, text, texts=["a cat"])
+    set_order.tell("digits", {})
+    assert ("hash() of text gives other numbers" in caplog.text) == is_told
+    caplog.clear()
+    set_order.check("digits", {}, refuse=True)
+    assert ("hash() of text gives other numbers" in caplog.text) == is_told
+
+
 def program(monkeypatch, text, **given):
     """Let the text be the program that runs."""
     main = types.ModuleType("__main__")
@@ -53,7 +120,7 @@ def test_what_comes_out_of_a_set_of_text_is_found(monkeypatch, text):
     """Lists, dicts and arrays by their names; nothing that is sorted, counted, or of numbers."""
     names = {*re.findall(r"^ *(\w+) =", text, re.MULTILINE)} - {"last", "found"}
     program(monkeypatch, f"{text}\nuse = [{', '.join(names)}]", names=["cat", "dog", "bird", "dog"])
-    assert set(set_order.take()) == FOUND[text]
+    assert set(set_order.take().get(SETS, {})) == FOUND[text]
 
 
 def test_words_that_are_only_looked_up_may_come_in_any_order(monkeypatch):
@@ -63,7 +130,7 @@ def test_words_that_are_only_looked_up_may_come_in_any_order(monkeypatch):
     program(monkeypatch, look, **given)
     assert set_order.take() == {}
     program(monkeypatch, f"{look}\nnumbers = [words.index('cat')]", **given)
-    assert set(set_order.take()) == {"words"}
+    assert set(set_order.take()[SETS]) == {"words"}
 
 
 def test_the_variables_of_a_running_function_are_found(monkeypatch):
@@ -71,7 +138,7 @@ def test_the_variables_of_a_running_function_are_found(monkeypatch):
     given = {"names": ["cat", "dog", "bird"], "take": set_order.take}
     text = "def main():\n    classes = list(set(names))\n    return take(), classes[0]"
     space = program(monkeypatch, text, **given)
-    assert set(space["main"]()[0]) == {"main.classes"}
+    assert set(space["main"]()[0][SETS]) == {"main.classes"}
 
 
 def test_words_of_a_layer_in_another_order_are_refused():
@@ -104,9 +171,9 @@ def test_a_broken_program_is_no_reason_to_fail(monkeypatch):
     """Cells that never ran, no source at all."""
     space = program(monkeypatch, "classes = list(set(names))\nfirst = classes[0]", names=["a", "b"])
     space["_ih"] += ["for", "\0", "%matplotlib inline"]
-    assert set(set_order.take()) == {"classes"}
+    assert set(set_order.take()[SETS]) == {"classes"}
     space["_ih"].append("total = " + " + ".join(["1"] * 950))
-    assert set_order.take() in ({}, {"classes": space["classes"]})
+    assert set_order.take() in ({}, {SETS: {"classes": space["classes"]}})
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
     assert set_order.take() == {}
 
@@ -181,7 +248,8 @@ def test_a_training_whose_numbers_mean_something_else_is_refused(train):
 def test_it_is_told_where_python_draws_the_hashes_of_text(python, seed, is_told):
     """Before the first step, so that the line is mended before days of training; a seed set too late is none."""
     code = "import os; os.environ['PYTHONHASHSEED'] = '1'\n"
-    code += "from colabkit.checkpoint.policy import set_order; set_order.tell('digits', {'classes': ['b', 'a']})"
+    code += "from colabkit.checkpoint.policy import set_order as orders\n"
+    code += "orders.tell('digits', {orders.KEY: {'classes': ['b', 'a']}})"
     code, _, err = python(code, PYTHONHASHSEED=seed)
     assert code == 0, err
     assert ("digits: classes: the order comes from a set of text" in err) == is_told
