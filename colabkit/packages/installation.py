@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from colabkit import config
@@ -10,18 +11,17 @@ from colabkit._internal.disk.paths import expand
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit._internal.log import notify, warn
 from colabkit._internal.nearest import suggest
-from colabkit.errors import RestartError, UnknownNameError
+from colabkit.errors import ColabKitError, RestartError, UnknownNameError
 from colabkit.packages.environment import Environment
 from colabkit.packages.report import InstallReport
 from colabkit.packages.request.gathering import flat, gather
 from colabkit.packages.request.options import Options
-from colabkit.packages.request.requirements_file import is_file
+from colabkit.packages.request.requirements_file import applicable, is_file, read_file
 from colabkit.packages.satisfied_cache import SatisfiedCache
 from colabkit.packages.stale import stale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from colabkit._types import StrPath
     from colabkit.packages.request.requirements_file import InstallRequirement
@@ -137,7 +137,8 @@ def make_available(
     notes = InstallReport(
         differs=gathered.differs, skipped=gathered.skipped, dry_run=options.dry_run, stale=stale(site)
     )
-    if not (options.asks_anew or site.missing(gathered.requirements, no_deps=options.no_deps)):
+    is_there = not site.missing(gathered.requirements, no_deps=options.no_deps)
+    if is_there and not options.asks_anew and _allowed(site, options.constraints):
         if not gathered.differs and not gathered.skipped and (gathered.line is None or not gathered.line.notices):
             verdict.keep()
         return notes
@@ -156,6 +157,18 @@ def make_available(
         if options.asks_anew or site.missing([requirement], no_deps=True)
     ]
     return change(missing, _with_kept_wheels(gathered.locks, missing, options), notes, site, env)
+
+
+def _allowed(site: Environment, files: Sequence[str]) -> bool:
+    """Say whether files of constraints allow all that is installed; the installer tells what cannot be read here."""
+    for file in files:
+        try:
+            constraints = applicable(read_file(Path(file)))  # an address is no file here
+        except ColabKitError:
+            return False
+        if site.missing([constraint for constraint in constraints if constraint.name in site], no_deps=True):
+            return False
+    return True
 
 
 def _here(item: Any) -> Any:

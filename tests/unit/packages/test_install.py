@@ -22,6 +22,17 @@ def test_nothing_to_do_starts_no_process(either):
     assert either.freeze() == before
 
 
+def test_constraints_count_where_all_is_there(environment, tmp_path):
+    """A version that a pasted line's constraints rule out is not "already there", as for pip itself."""
+    environment.have("demo==2.0")
+    file = tmp_path / "constraints.txt"
+    file.write_text("demo>=2  # the newest\nabsent==1.0\n")
+    assert environment.install(f"!pip install demo -c {file}")["started"] == 0
+    file.write_text("demo<2\n")
+    said = environment.install(f"!pip install demo -c {file}")
+    assert said["changed"] == [{"name": "demo", "before": "2.0", "after": "1.0"}]
+
+
 def test_a_plan_touches_nothing(either):
     """dry_run says the versions before and after, and leaves every file as it was."""
     either.have("demo==1.0")
