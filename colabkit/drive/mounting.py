@@ -37,8 +37,8 @@ DEFAULT = colab.DRIVE
 # google.colab writes the path into shell commands and into a list that is split at commas and colons.
 _SAFE = re.compile(r"[\w./@%+=~-]+", re.ASCII)
 
-stand_ins: list[Callable[[Path], None]] = []
-"""What makes a folder where Drive cannot be mounted; `colab_shim` puts it here."""
+stand_ins: list[Callable[[Path], Path]] = []
+"""What makes a folder where Drive cannot be mounted, and says which; `colab_shim` puts it here."""
 
 
 def mount(
@@ -99,8 +99,7 @@ def mount(
     except UnsupportedError:
         if not stand_ins:
             raise
-        stand_ins[-1](target)
-        return target
+        return stand_ins[-1](target)
     _check_asker(target)
     _check_others(target)
     if state == "dead":

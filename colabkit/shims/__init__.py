@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import notify
 
@@ -38,3 +38,20 @@ def colab_shim(*, content: StrPath | None = None, quiet: bool = False) -> list[s
     for line in () if quiet else provided:
         notify("colabkit: %s", line)
     return provided
+
+
+def state() -> dict[str, Any]:
+    """Return what `restore` needs to give the same in a kernel that is restarted in place."""
+    from colabkit.shims import paths
+    from colabkit.shims.google_colab import drive
+
+    return {"content": str(paths.home[-1]), "mounted": drive.mounted()} if paths.home else {}
+
+
+def restore(state: dict[str, Any]) -> None:
+    """Give what was given before a restart: the modules, the same folders, and those that stand for Drive."""
+    from colabkit.shims.google_colab import drive
+
+    colab_shim(content=state["content"], quiet=True)
+    for mountpoint in state["mounted"]:
+        drive.make_folder(Path(mountpoint), quiet=True)

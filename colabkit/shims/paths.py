@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 _BEFORE, _BEHIND = r"(?<![\w./~}-])", r"(?=[/\s'\"`;:,)\]]|$)"
 _PLAIN = re.compile(r"[\w./+-]+")
 
+_CONTENT, _MARK = Path("/content"), ".made-by-colabkit"
+
 home: list[Path] = []
 """The folder where the notebook began, once it is known."""
+
+_places: dict[str, str] = {}
 
 
 def install(folder: Path) -> list[str]:
@@ -29,15 +33,31 @@ def install(folder: Path) -> list[str]:
     ):
         return []
     places = {}
-    if not os.access("/content", os.W_OK):
+    if not os.access(_CONTENT, os.W_OK) or (_CONTENT / _MARK).exists():
         places["/content"] = _plain(folder)
     if not Path("/kaggle").is_dir():
         places |= {"/kaggle/working": _plain(folder), "/kaggle/input": f"{_plain(folder)}/kaggle/input"}
         places["/kaggle/temp"] = f"{_plain(folder)}/kaggle/temp"
+    _places.update(places)
     if places:
         shell.input_transformers_post.append(_transformer(places))
     folders = ("/content", "/kaggle/input")
     return [f"{name} in a cell stands for {places[name]}" for name in folders if name in places]
+
+
+def stand_in(path: Path) -> Path:
+    """Return what stands for a path below such a folder, where no cell names it; any other path as it is."""
+    for name in sorted(_places, key=len, reverse=True):
+        if path.is_relative_to(name):
+            return Path(_places[name], path.relative_to(name))
+    return path
+
+
+def mark(path: Path) -> None:
+    """Note that `/content` is made for a script that is no notebook, so that it is not taken for Colab's later."""
+    if path.is_relative_to(_CONTENT) and not _CONTENT.exists():
+        _CONTENT.mkdir()
+        (_CONTENT / _MARK).touch()
 
 
 def _shell() -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import linecache
 import os
 import pickle
 import sys
@@ -47,6 +48,7 @@ def collect(shell: Any, again: list[str], names: list[str]) -> dict[str, Any]:
         "xmode": str(shell.InteractiveTB.mode),
         "printers": list(_printers(shell)),
         "path": list(sys.path),
+        "shim": _shim(),
         "again": again,
         "values": _packed(values),
         "cells": [list(history.input_hist_parsed[:-1]), list(history.input_hist_raw[:-1])],
@@ -121,9 +123,13 @@ def restore(shell: Any, state: dict[str, Any]) -> list[str]:
         attempt(f"%{line}", shell.run_line_magic, *line.split(" ", 1))
     for kind, module, name, printer in state["printers"]:
         attempt(f"how {module}.{name} is shown", _set_printer, shell, kind, module, name, printer)
+    if state["shim"]:
+        attempt("colab_shim()", lambda: importlib.import_module("colabkit.shims").restore(state["shim"]))
     attempt("values of earlier cells", _set_values, shell, state["values"])
-    for line in state["again"]:
-        attempt(line, exec, compile(line, "<an earlier cell>", "exec"), shell.user_ns)
+    for number, line in enumerate(state["again"]):
+        file = f"<an earlier cell {number}>"
+        linecache.cache[file] = (len(line), None, line.splitlines(keepends=True), file)  # as a cell's own lines are
+        attempt(line, exec, compile(line, file, "exec"), shell.user_ns)
     attempt("the prompt's number", _set_history, shell, *state["cells"])
     return failed
 
@@ -192,6 +198,12 @@ def _set_printer(shell: Any, kind: str, module: str, name: str, place: str) -> N
         return value(*arguments)
 
     shell.display_formatter.formatters[kind].for_type_by_name(module, name, printer)
+
+
+def _shim() -> dict[str, Any]:
+    """What `colab_shim` has given; nothing where it was not called."""
+    shims = sys.modules.get("colabkit.shims")
+    return shims.state() if shims is not None else {}
 
 
 def _backend() -> str:

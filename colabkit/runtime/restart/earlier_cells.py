@@ -16,6 +16,7 @@ import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.process.guarded import guarded
 from colabkit.runtime.restart import exec_restart
 from colabkit.runtime.restart.carry import is_plain, not_carried
 
@@ -104,7 +105,7 @@ def analyse(shell: Any) -> Earlier:
     ]
     names = [name for name in names if not _is_closed_file(shell.user_ns[name])]
     values = [name for name in names if is_plain(shell.user_ns[name])]
-    lines = [ast.unparse(node) for tree in trees for node in _again(tree)]
+    lines = [line for tree in trees for line in _lines_again(tree)]
     # `try: import x` with `x = None` below, where there is no x: the value comes back, the import would fail again.
     again = [line for line in lines if not (made := set(bound(line)) & assigned) or not made <= set(values)]
     imported = {
@@ -148,6 +149,14 @@ def _without_magic(tree: ast.Module, shell: Any) -> ast.Module:
             case _:
                 body.append(statement)
     return ast.Module(body=body, type_ignores=[])
+
+
+def _lines_again(tree: ast.Module) -> Iterator[str]:
+    """The imports and settings of a cell; an import that asks whether a module is there asks again."""
+    asking = guarded(tree)
+    for statement in _again(tree):
+        line = ast.unparse(statement)
+        yield f"try:\n    {line}\nexcept ImportError:\n    pass" if id(statement) in asking else line
 
 
 def _again(node: ast.AST) -> Iterator[ast.stmt]:

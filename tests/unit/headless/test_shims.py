@@ -7,9 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from colabkit.errors import NotWritableError
+from colabkit.runtime import my_drive
+from colabkit.shims import paths
+from colabkit.shims.google_colab import drive
 from tests.support.notebooks import write_notebook
 from tests.unit.headless.test_run import colabkit_run, texts
 
@@ -35,6 +40,7 @@ except userdata.SecretNotFoundError:
     print('not found')""",
             "from kaggle_secrets import UserSecretsClient\nprint(len(UserSecretsClient().get_secret('MY_KEY')))",
             "print(os.path.isdir('/kaggle/input'))",
+            "import colabkit as ck\nprint(ck.drive.mount())",
         ],
     )
     _, log = colabkit_run("n.ipynb", "-p", "epochs=3", "-p", "name=y", "-p", "upload=up.csv", folder=tmp_path)
@@ -46,7 +52,7 @@ except userdata.SecretNotFoundError:
     assert found[4].endswith("True\n")
     assert (tmp_path / "data" / "b.py").read_text() == "x = '/contents'\n"
     assert (tmp_path / "data" / "up.csv").read_text() == "1,2"
-    assert found[7:] == ["7\nnot found\n", "7\n", "True\n"]
+    assert found[7:] == ["7\nnot found\n", "7\n", "True\n", f"{tmp_path.resolve() / 'drive'}\n"]
     assert f"/content in a cell stands for {tmp_path.resolve()}" in log
     assert log.count("google.colab is missing here") == 1
     assert "hunter2" not in log
@@ -73,6 +79,27 @@ def test_a_run_on_drive_goes_on_in_the_folder_that_stands_for_it(tmp_path, monke
     write_notebook(tmp_path / "n.ipynb", lines)
     colabkit_run("n.ipynb", folder=tmp_path)
     assert texts(tmp_path / "n.out.ipynb")[1].splitlines()[-1] == "None"
+
+
+def test_a_content_folder_that_a_script_was_given_is_not_colabs(tmp_path, monkeypatch):
+    """In a script nothing stands for `/content`, so it is made; a later notebook has its own folder all the same."""
+    content, shell = tmp_path / "content", SimpleNamespace(input_transformers_post=[])
+    monkeypatch.setattr(paths, "_CONTENT", content)
+    monkeypatch.setattr(paths, "_places", {})
+    monkeypatch.setattr(paths, "home", [])
+    monkeypatch.setattr(my_drive, "stand_ins", [])
+    monkeypatch.setattr(drive, "_mounted", [])
+    monkeypatch.setattr(paths, "_shell", lambda: shell)
+    content.mkdir()
+    assert not any(line.startswith("/content") for line in paths.install(tmp_path))  # Colab's own
+    content.rmdir()
+    shell.input_transformers_post.clear()
+    assert drive.make_folder(content / "drive") == content / "drive"
+    assert any(line.startswith("/content") for line in paths.install(tmp_path))
+    locked = tmp_path / "locked"
+    locked.touch()
+    with pytest.raises(NotWritableError):
+        drive.make_folder(locked / "drive")
 
 
 def test_what_a_notebook_does_not_name_is_not_spoken_of(tmp_path):

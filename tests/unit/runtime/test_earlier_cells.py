@@ -96,6 +96,8 @@ def test_statements_are_made_again_in_their_order(earlier):
     found = earlier("import random\nif True:\n    from math import tau\nrandom.seed(3)\nx = 1", "import json as j")
     assert found.again == ("import random", "from math import tau", "random.seed(3)", "import json as j")
     assert "x" in found.values
+    found = earlier("try:\n    import no_such_module\nexcept ImportError:\n    x = 1")
+    assert found.again == ("try:\n    import no_such_module\nexcept ImportError:\n    pass",)
     found = earlier("%%time\nimport pprint", "pprint.width = 99")
     assert found.again == ("import pprint", "pprint.width = 99")
 

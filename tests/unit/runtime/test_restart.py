@@ -134,6 +134,17 @@ random.seed(7)
 sys.path.append('/opt/mine')
 EPOCHS, PLACES = 5, {'data': [os.path.join('a', 'b')]}
 alias = PLACES['data']
+import colabkit as ck
+ck.colab_shim(quiet=True)
+try:
+    import google.colab
+    IN_COLAB = True
+except ImportError:
+    IN_COLAB = False
+from google.colab import drive
+drive.mount('/content/drive')
+%mkdir -p deeper
+%cd -q deeper
 """
 LOOK = """
 print(EPOCHS, PLACES, alias is PLACES['data'], dom.__name__, full_circle, sys.path[-1], random.random())
@@ -142,6 +153,8 @@ magics = get_ipython().magics_manager
 print('AutoreloadMagics' in magics.registry, 'colabkit' in magics.magics['line'])
 %autoreload
 print(len(In), In[1].count('EPOCHS'))
+print(IN_COLAB, drive.__name__, os.path.relpath('/content/drive'), os.listdir('/content/drive'))
+print([place.name for place in __import__('colabkit.runtime.my_drive').runtime.my_drive.stand_ins])
 value = 2 / 3
 """
 
