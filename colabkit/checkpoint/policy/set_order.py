@@ -56,7 +56,7 @@ def take() -> dict[str, dict[str, list[str]]]:
         }
     except RecursionError:  # an expression of a thousand terms; it is no reason to end a training
         return {}
-    return {key: dict(sorted(found.items())) for key, found in orders.items() if found}
+    return {key: dict(sorted(order.items())) for key, order in orders.items() if order}
 
 
 def kept(meta: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
@@ -136,8 +136,8 @@ def _ordered(
         reader = _Reader(giving, listing=listing)
         reader.read(functions.get(place, []) if place else body)
         for name in ordering & reader.ordered.keys():
-            if len(found := items(namespace.get(name))) > 1:
-                orders[f"{place}.{name}" if place else name] = list(map(str, found))
+            if len(kept := items(namespace.get(name))) > 1:
+                orders[f"{place}.{name}" if place else name] = list(map(str, kept))
     return orders
 
 
