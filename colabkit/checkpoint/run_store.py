@@ -20,6 +20,7 @@ from colabkit.checkpoint.mirror.replicator import Replicator, open_mirror
 from colabkit.checkpoint.policy import set_order
 from colabkit.checkpoint.restore_selector import RestoreSelector
 from colabkit.checkpoint.run_lock import RunLock, lock_of
+from colabkit.checkpoint.state import hardware
 from colabkit.checkpoint.status import Status, status_of
 from colabkit.checkpoint.writer import Writer
 from colabkit.errors import ColabKitError, RunBusyError, StorageError
@@ -220,8 +221,7 @@ class RunStore:
         if self._orders is None:
             self._orders = set_order.take()
             set_order.tell(self.name, self._orders)
-        if self._orders:
-            snapshot = replace(snapshot, meta={**snapshot.meta, **self._orders})
+        snapshot = replace(snapshot, meta={**snapshot.meta, **self._orders, hardware.KEY: hardware.take()})
         with self._guard:
             self._begin()
             self._writer.submit(snapshot)

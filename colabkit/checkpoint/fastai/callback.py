@@ -20,6 +20,7 @@ from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import TIME_OVER, StopSignals
 from colabkit.checkpoint.policy.stopping import act_on_signal, wait_until_written
+from colabkit.checkpoint.state import hardware
 from colabkit.checkpoint.state.checks import changed_versions
 from colabkit.errors import UnsupportedError
 
@@ -250,6 +251,7 @@ class ResumeLearner:
             state.check_same_data(name, meta["data"], self._state.data)
         if changed := changed_versions(meta.get("versions", {}), versions()):
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", name, changed)
+        hardware.tell(name, meta, frameworks=["torch"])
 
     # ---- stopping ----
 

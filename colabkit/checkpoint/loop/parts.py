@@ -24,6 +24,7 @@ from colabkit.checkpoint.loop.attached import (
 from colabkit.checkpoint.loop.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
 from colabkit.checkpoint.loop.modules import ModulePart
 from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.state import hardware
 from colabkit.checkpoint.state.kinds import finalize_keras
 from colabkit.errors import CheckpointError, RunMismatchError
 
@@ -65,6 +66,11 @@ class Parts:
     def has_accelerator(self) -> bool:
         """Whether an Accelerator is among them."""
         return any(map(_is_accelerator, flat(self._given)))
+
+    @property
+    def frameworks(self) -> list[str]:
+        """Those that compute with them."""
+        return hardware.frameworks_of(flat(self._given))
 
     def take(self) -> dict[str, Any]:
         """Return the parts as a checkpoint holds them.

@@ -20,7 +20,7 @@ from colabkit.checkpoint.policy.save_clock import SaveClock
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import StopSignals
 from colabkit.checkpoint.policy.stopping import act_on_signal, wait_until_written
-from colabkit.checkpoint.state import pytree
+from colabkit.checkpoint.state import hardware, pytree
 from colabkit.checkpoint.state.checks import changed_versions
 from colabkit.checkpoint.state.pytree import Snapshot
 from colabkit.checkpoint.state.workers import WorkerCoordinator
@@ -264,6 +264,8 @@ class Resumable:
             )
         if changed := changed_versions(saved.meta.get("versions", {}), self._versions()):
             self._warn("%s: versions changed, so bit-for-bit equality is not promised: %s", changed)
+        if self._is_chief:
+            hardware.tell(self._run.name, saved.meta, frameworks=self._parts.frameworks)
 
     def _check_resized(self, saved: SavedState) -> None:
         """Refuse another number of processes where the state cannot be shared out anew, and say what it changes."""

@@ -11,6 +11,7 @@ from colabkit._internal.display.few import few
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.code_fingerprint import fingerprints
+from colabkit.checkpoint.state import hardware
 from colabkit.checkpoint.state.checks import require_keys
 from colabkit.checkpoint.state.kinds import finalize_keras
 from colabkit.checkpoint.state.pytree import versions
@@ -82,6 +83,7 @@ class FitSetup(OfCallback):
         now = versions(backend=keras.backend.backend())
         if changed := state.changed_settings(meta["versions"], now):
             warn("%s: versions changed, so bit-for-bit equality is not promised: %s", run, "; ".join(changed))
+        hardware.tell(run, meta, frameworks=[keras.backend.backend()])
         before = meta.get("code", {})
         if changed := sorted(part for part, code in self._code.items() if before.get(part, code) != code):
             self.code_changed = True
