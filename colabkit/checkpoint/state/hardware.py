@@ -94,12 +94,12 @@ def _threads(framework: str) -> int:
 def _processor() -> str:
     """Name the processor and the widest of its vectors, as Linux tells them."""
     try:
-        told = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+        fields = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
     except (OSError, ValueError):
-        told = {}
-    flags = told.get("flags", "").split()
+        fields = {}
+    flags = fields.get("flags", "").split()
     vectors = next((flag for flag in _VECTORS if flag in flags), "")
-    return " ".join(filter(None, (told.get("model name") or platform.processor() or platform.machine(), vectors)))
+    return " ".join(filter(None, (fields.get("model name") or platform.processor() or platform.machine(), vectors)))
 
 
 @functools.cache

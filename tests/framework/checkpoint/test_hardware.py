@@ -8,6 +8,8 @@ import pytest
 
 from colabkit.checkpoint.state import hardware
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
 
 class Model:
     """A model of a user's, whose class is of torch."""
@@ -75,9 +77,7 @@ print(sum(map(hash, (p.detach().numpy().tobytes() for p in net.parameters()))))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores and Linux"
-)
+@pytest.mark.skipif(CORES < 2, reason="needs two cores, and Linux to take one away")
 def test_on_fewer_cores_it_is_said_and_as_many_threads_are_exact(python, tmp_path):
     """A machine of two cores dies, one of one goes on: other bits, said; with two threads there the same bits."""
 
