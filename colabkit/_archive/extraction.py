@@ -71,6 +71,21 @@ _ELSEWHERE = {
 _ELSEWHERE |= dict.fromkeys((".iso", ".cab", ".arj", ".ace", ".dmg", ".deb", ".rpm", ".lzh"), "7z x")
 """Kinds that are packed, and none of ours, with the program that unpacks them."""
 
+_ELSE = "unpack it with: {}"
+_OTHERS = {
+    b"Rar!\x1a\x07": ("a RAR archive, which is not supported here", _ELSE.format("unrar x")),
+    b"MSCF": ("a cabinet of Windows, which is not supported here", _ELSE.format("7z x")),
+    b"\x04\x22\x4d\x18": ("compressed by lz4, which is not supported here", _ELSE.format("lz4 -d")),
+    b"LZIP": ("compressed by lzip, which is not supported here", _ELSE.format("lzip -d")),
+    b"\x1f\x9d": ("compressed by compress, which is not supported here", _ELSE.format("uncompress")),
+    b"%PDF-": ("a PDF document", "open it"),
+    b"\x89HDF\r\n": ("an HDF5 file", "give it a name that ends with .h5"),
+    b"PAR1": ("a Parquet file", "give it a name that ends with .parquet"),
+    b"\x93NUMPY": ("an array of NumPy", "give it a name that ends with .npy"),
+}
+"""What files begin with that come under the name of an archive, with what to do."""
+
+_LONGEST_TEXT = 64 << 10
 _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"
 
@@ -133,7 +148,7 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
             if kind == "zip":
                 _unpack_zip(archive, ExtractionTarget(made, name, room), name)
             elif kind.startswith("tar"):
-                _unpack_tar(archive, kind, ExtractionTarget(made, name, room), room, name)
+                _unpack_tar(archive, kind, ExtractionTarget(made, name, room, later_wins=True), room, name)
             elif kind == "7z":
                 from colabkit._archive.seven_zip import unpack_into
 
@@ -186,7 +201,7 @@ def _unreadable(name: str) -> ArchiveError:
     return ArchiveError(f"{name} is not an archive", why="its ending is not known", hint="pass unpack=False")
 
 
-def _refuse_text(head: bytes, name: str) -> None:
+def _refuse_text(archive: Path, head: bytes, name: str) -> None:
     """Tell what a server gave instead of the archive that its name promises.
 
     Raises:
@@ -198,11 +213,26 @@ def _refuse_text(head: bytes, name: str) -> None:
         what, hint = "a web page", "open the address in a browser"
     elif re.match(rb'\s*\{\s*"', head):
         what, hint = "JSON", "read what it says"
+    elif (other := next((known for magic, known in _OTHERS.items() if head.startswith(magic)), None)) is not None:
+        what, hint = other
+    elif text := _text(archive):
+        what, hint = f"text that begins: {text}", "read what it says"
     else:
         return
+    is_sure = not what.startswith("text")  # which may be what is left of an archive
     raise ArchiveError(
-        f"{name} is not an archive", why=f"it is {what}", hint=f"{hint}; unpack=False keeps it as it came"
+        f"{name} is not an archive" if is_sure else f"{name} is damaged, or not an archive",
+        why=f"it is {what}",
+        hint=f"{hint}; unpack=False keeps it as it came",
     )
+
+
+def _text(file: Path) -> str:
+    """Return how a short text begins; "" where it is none, or so long that an archive may lie behind it."""
+    if file.stat().st_size > _LONGEST_TEXT:
+        return ""
+    line = " ".join(file.read_bytes().decode(errors="replace").split())
+    return line[:60] if line.isprintable() and "\ufffd" not in line else ""
 
 
 def _kind_inside(archive: Path, kind: str, name: str) -> str:
@@ -218,14 +248,21 @@ def _kind_inside(archive: Path, kind: str, name: str) -> str:
         inside = "tar"
     if not kind and inside:
         return _tar_or_single(archive, inside)
-    if not inside:
-        _refuse_text(head, name)
+    if not inside and (kind or lfs_pointer.is_pointer(head)):
+        _refuse_text(archive, head, name)
     if not kind:
         raise _unreadable(name)
     if not inside or inside == kind or kind == f"tar.{inside}":
         return kind
     if inside in _SINGLE.values() and kind not in _SINGLE.values():
         inside = f"tar.{inside}" if kind.startswith("tar") else _tar_or_single(archive, inside)
+        if not inside.startswith("tar") and kind in ("zip", "7z"):
+            program = {"gz": "gunzip", "bz2": "bunzip2", "xz": "unxz", "zst": "unzstd"}[inside]
+            raise ArchiveError(
+                f"{name} is not an archive",
+                why=f"it is one file, compressed as .{inside}",
+                hint=f"pass to='{stem(name)}.{inside}', or unpack=False and unpack it with: {program} -c",
+            )
         if not inside.startswith("tar"):
             return kind
     elif kind in _SINGLE.values() and inside not in _SINGLE.values():

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.disk.files import map_os_errors, umask
 from colabkit._internal.display.progress import amount
+from colabkit._internal.log import notify
 from colabkit._safe_text import TURNS
 from colabkit.errors import ArchiveError, DiskFullError
 
@@ -193,9 +194,12 @@ class ExtractionTarget:
         root: The folder; it is made.
         archive: The name of the archive, for messages.
         room: Counts what is written.
+        later_wins: A member takes the place of an earlier one of the same name, as in a tar that was appended to.
     """
 
-    def __init__(self, root: Path, archive: str, room: SizeBudget) -> None:
+    def __init__(self, root: Path, archive: str, room: SizeBudget, *, later_wins: bool = False) -> None:
+        self._later_wins = later_wins
+        self._replaced = 0
         self._root = root
         self._archive = archive
         self._room = room
@@ -246,6 +250,8 @@ class ExtractionTarget:
     def hard_link(self, name: str, target: str) -> None:
         """Make a second name of a file that was written before."""
         original = self._parts(target)
+        if self._later_wins and original == self._parts(name) and original in self._files:
+            return
         if original not in self._files or original in self._links:
             raise self._refused(name, f"it is a link to {target[:100]!r}, which is not a file before it")
         path = self.reserve(name)
@@ -254,6 +260,9 @@ class ExtractionTarget:
 
     def finish(self) -> None:
         """Make the links, after all that could have been written through one, and give folders their times."""
+        if self._replaced:
+            text = "%s of the members of %s took the place of earlier ones that had the same name, as with tar"
+            notify(text, f"{self._replaced:,}", self._archive)
         for parts, (_, target) in self._links.items():
             path = self._root.joinpath(*parts)
             with map_os_errors(path):
@@ -268,12 +277,22 @@ class ExtractionTarget:
             ArchiveError: The member is refused.
         """
         parts = self._parts(name)
+        if self._later_wins and parts in self._files:
+            self._drop(parts)
         if not parts or parts in self._files or parts in self._folders:
             raise self._refused(name, "another member has the same name")
         self._make(parts[:-1], name)
         self._room.file(name)
         self._files.add(parts)
         return self._root.joinpath(*parts)
+
+    def _drop(self, parts: tuple[str, ...]) -> None:
+        self._replaced += 1
+        self._files.discard(parts)
+        if self._links.pop(parts, None) is None:  # a link is not made yet
+            path = self._root.joinpath(*parts)
+            with map_os_errors(path):
+                path.unlink()
 
     def _make(self, parts: tuple[str, ...], name: str) -> None:
         if parts in self._folders:

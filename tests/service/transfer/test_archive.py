@@ -135,6 +135,51 @@ def test_a_single_file_keeps_the_time_of_its_header_or_of_the_packed_file(server
         assert fetch(tmp_path / name, f"{tmp_path}/plain/", unpack=True).stat().st_mtime == 1_300_000_000
 
 
+OTHERS = {
+    "page.zip": (b"404: Not Found", "it is text that begins: 404: Not Found"),
+    "refused.zip": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "Code>AccessDenied</Code"),
+    "data.csv.gz": (b"label,pixel\n7,0\n", "text that begins: label,pixel 7,0"),
+    "really-rar.zip": (b"Rar!\x1a\x07\x01\x00" + bytes(99), "RAR archive(.|\n)*unrar x"),
+    "paper.tar.gz": (b"%PDF-1.7 ", "PDF document"),
+    "table.zip": (b"PAR1" + bytes(99), "Parquet"),
+    "one.zip": (gzip.compress(b"7,0,0"), "one file, compressed as .gz(.|\n)*gunzip -c"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_archive_is_called_what_it_is(server, tmp_path, name):
+    """A server's words, another kind of archive or a table under the name of one that is unpacked: not "damaged"."""
+    data, words = OTHERS[name]
+    server.put(name, data)
+    with pytest.raises(ArchiveError, match=words):
+        fetch(server.url(name), f"{tmp_path}/out/", unpack=True, progress=False)
+
+
+def test_a_zip_behind_a_long_script_is_no_text(tmp_path):
+    """Self-extracting archives begin with a program, which may be one that can be read."""
+    (tmp_path / "setup.zip").write_bytes(b"#!/bin/sh\n" + b"echo unpacking\n" * 9000 + PACKED["data.zip"])
+    assert content(fetch(tmp_path / "setup.zip", tmp_path / "out", unpack=True)) == FILES
+
+
+def test_a_member_that_was_appended_to_a_tar_takes_the_place_of_the_earlier_one(tmp_path, caplog):
+    """`tar -r` and `tar -u` add a newer file to the end, and tar unpacks that; links give way alike, and it is told."""
+    caplog.set_level("INFO")
+    members = [
+        ("a", b"old"),
+        (tar_link("h", "a", tarfile.LNKTYPE), b""),
+        (tar_link("l", "a"), b""),
+        ("a", b"new"),
+        (tar_link("a", "a", tarfile.LNKTYPE), b""),
+        ("l", b"file"),
+    ]
+    (tmp_path / "x.tar").write_bytes(tar_bytes(members))
+    (tmp_path / "real").mkdir()
+    subprocess.run(["tar", "xf", tmp_path / "x.tar", "-C", tmp_path / "real"], check=True)
+    folder = fetch(tmp_path / "x.tar", tmp_path / "out", unpack=True)
+    assert content(folder) == content(tmp_path / "real") == {"a": b"new", "h": b"old", "l": b"file"}
+    assert "2 of the members of x.tar took the place of earlier ones" in caplog.text
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 440449768\n"
 
 
