@@ -66,9 +66,9 @@ class DownloadResult:
 class _BrokenAnswers:
     """Where whole answers broke off: the network breaks anywhere, a truncated file or a wrong length at one byte."""
 
-    def __init__(self, part: PartialFile, shown: str) -> None:
+    def __init__(self, part: PartialFile, address: str) -> None:
         self._part = part
-        self._shown = shown
+        self._address = address
         self._last = (0, "")
         self._alike = 0
 
@@ -83,7 +83,7 @@ class _BrokenAnswers:
         if self._alike == (2 if at >= SMALLEST else 3):  # a small one is cut at one of few blocks by chance
             self._part.resumable = False
             raise TransferError(
-                f"cannot fetch {self._shown}: {self._alike} tries in a row ended at the same byte",
+                f"cannot fetch {self._address}: {self._alike} tries in a row ended at the same byte",
                 why=why,
                 hint="its server reports a wrong length or truncates the file; use another address of it",
             ) from None

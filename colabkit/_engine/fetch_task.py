@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from colabkit import config
-from colabkit._engine import cache, local
+from colabkit._engine import cache, content_check, local
 from colabkit._engine.source import key
 from colabkit._http import error_page
 from colabkit._internal.disk import checksum as _checksum
@@ -20,7 +20,7 @@ from colabkit._internal.disk.paths import expand
 from colabkit._internal.display.progress import amount
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.log import notify, warn
-from colabkit.errors import ArchiveError, IntegrityError, OfflineError
+from colabkit.errors import ArchiveError, IntegrityError, OfflineError, WebPageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,7 +233,7 @@ class FetchTask:
             of = f" of {amount(size)}" if size else ""
             note = f"{amount(kept)}{of} are kept; run it again to resume" if part.resumable else ""
             raise KeyboardInterrupt(note) from None
-        except (ArchiveError, IntegrityError):
+        except (ArchiveError, IntegrityError, WebPageError):
             part.close(keep=False)  # what is taken out of it would be as wrong again
             raise
         part.close(keep=False)
@@ -251,6 +251,12 @@ class FetchTask:
         name = self._source.name if received.packed else received.name
         path = self._file or self._folder / (name or self._source.name or FALLBACK_NAME)
         local.refuse_special(path)
+        packed = self._file is not None or self._options.unpack is False
+        small = received.size <= content_check.LONGEST_ANSWER and self._wanted is None
+        if small and content_check.is_binary_name(path.name, packed=packed):
+            error = content_check.answer_instead(part.path.read_bytes(), path.name, self._source.shown)
+            if error is not None:
+                raise error
         if path.exists() and (path.is_dir() or not (self._options.overwrite or self._to is None)):
             if self._accepted(path) is None:
                 raise local.taken(path, folder=path.is_dir())
@@ -288,11 +294,13 @@ class FetchTask:
         )
 
 
-def _warn_of_pointer(path: Path, size: int, shown: str) -> None:
+def _warn_of_pointer(path: Path, size: int, address: str) -> None:
     """Tell when the file is a note that the real one lies in git's large file storage."""
     if size > _LARGEST_POINTER:
         return
     with contextlib.suppress(OSError):
         data = path.read_bytes()
         if lfs_pointer.is_pointer(data):
-            warn("%s is not data: it is %s; %s", path.name, lfs_pointer.described(data), lfs_pointer.way_to_file(shown))
+            warn(
+                "%s is not data: it is %s; %s", path.name, lfs_pointer.described(data), lfs_pointer.way_to_file(address)
+            )

@@ -12,7 +12,7 @@ import pytest
 from colabkit._engine import downloader
 from colabkit._http.wire import Answer
 from colabkit._internal.retry import Backoff
-from colabkit.errors import ExistsError, IntegrityError, NotFoundError, TransferError
+from colabkit.errors import ExistsError, IntegrityError, NotFoundError, TransferError, WebPageError
 from colabkit.testing.http import Fault, FaultServer, Page, Resource
 from colabkit.transfer import fetch, fetch_details
 
@@ -417,6 +417,38 @@ def test_a_pipe_is_never_replaced(server, tmp_path, overwrite):
         with pytest.raises(ExistsError):
             fetch(server.url("a.csv"), to, overwrite=overwrite, progress=False)
     assert stat.S_ISFIFO((tmp_path / "a.csv").stat().st_mode)
+
+
+ANSWERS = {
+    "train.npz": b'{"error": "quota exceeded"}',
+    "model.h5": b"<script>location='/login'</script>",
+    "table.parquet": b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>',
+    "weights.pt": b"404: Not Found",
+    "cat.png": b"Access denied\n",
+    "data.zip": b'{"message": "rate limit"}',
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_service_s_words_are_not_taken_for_a_binary_file(server, tmp_path, name):
+    """With a 200, as JSON, XML or one line: no array, picture or model begins like that; nothing is left of it."""
+    server.put(name, ANSWERS[name])
+    with pytest.raises(WebPageError, match=r"got words instead of the file[\s\S]*(says: |without words)"):
+        fetch(server.url(name), tmp_path / name, progress=False)
+    assert not list(tmp_path.iterdir())
+    assert fetch(server.url(name), tmp_path / "words.txt", progress=False).read_bytes() == ANSWERS[name]
+
+
+def test_what_may_be_the_file_stays(server, tmp_path):
+    """Text under a name of text, what has the checksum that was asked for, and bytes of another kind."""
+    server.put("a.json", b'{"error": 1}')
+    server.put("a.npy", b"\x93NUMPY")
+    server.put("a.h5", b"weights")
+    server.put("b.h5", ANSWERS["train.npz"])
+    for name in ("a.json", "a.npy", "a.h5"):
+        fetch(server.url(name), f"{tmp_path}/", progress=False)
+    checksum = f"sha256:{hashlib.sha256(ANSWERS['train.npz']).hexdigest()}"
+    assert fetch(server.url("b.h5"), tmp_path / "b.h5", checksum=checksum, progress=False).exists()
 
 
 def test_a_pointer_of_git_lfs_is_told(server, tmp_path, caplog):
