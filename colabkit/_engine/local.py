@@ -14,10 +14,12 @@ from colabkit._internal.disk.checksum import Checksum, of_file
 from colabkit._internal.disk.files import atomic_write, map_os_errors
 from colabkit._internal.disk.paths import expand
 from colabkit._internal.disk.staging import staging_folder
-from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError
+from colabkit._internal.log import notify
+from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from colabkit._internal.display.progress import Progress
+    from colabkit._types import StrPath
 
 _BLOCK = 4 << 20
 
@@ -68,6 +70,8 @@ def check(path: Path, checksum: Checksum | None) -> None:
         exists = path.exists()
     if not exists:
         raise NotFoundError(f"there is no file at {path}", hint="check the path; web addresses begin with https://")
+    if not path.is_file() and not path.is_dir():
+        raise AddressError(f"{path} is a device or a pipe", why="it may have no end", hint="pass a file or a folder")
     if checksum is None:
         return
     if path.is_dir():
@@ -101,16 +105,50 @@ def copy(path: Path, target: Path, bar: Progress, *, overwrite: bool) -> None:
     size = path.stat().st_size
     with path.open("rb") as reader, atomic_write(target) as writer:
         done = 0
+        begun = os.fstat(reader.fileno())
         while block := reader.read(_BLOCK):
             writer.write(block)
             done += len(block)
             bar.update(done, size)
+        refuse_changed(path, begun, os.fstat(reader.fileno()))
 
 
 def _copy_folder(path: Path, target: Path) -> None:
+    if target.resolve().is_relative_to(path.resolve()):
+        raise AddressError(f"{target} lies in {path}", hint="choose a place outside of what is copied")
+
+    def special(folder: str, names: list[str]) -> list[str]:
+        irregular = [name for name in names if not _is_ordinary(Path(folder, name))]
+        for name in irregular:
+            notify("%s is left out: it is not a file", Path(folder, name))
+        return irregular
+
     with map_os_errors(target), staging_folder(target) as place:
-        shutil.copytree(path, place / "copy", symlinks=True)
+        try:
+            shutil.copytree(path, place / "copy", symlinks=True, ignore=special)
+        except shutil.Error as error:  # a list of (file, copy, reason)
+            file, _, why = error.args[0][0]
+            raise OSError(f"{file}: {why}") from error
         os.replace(place / "copy", target)
+
+
+def _is_ordinary(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+
+
+def refuse_changed(path: StrPath, before: os.stat_result, after: os.stat_result) -> None:
+    """Refuse bytes that were read while others were written over them; what was only added to is whole so far.
+
+    Raises:
+        StorageError: The file was changed in its place.
+    """
+    if before.st_mtime_ns != after.st_mtime_ns and after.st_size <= before.st_size:
+        raise StorageError(
+            f"{path} changed while it was read",
+            why="a part of one version and a part of another would have been put together",
+            hint="wait until nothing writes to it, then run it again",
+        )
 
 
 def refuse_special(path: Path) -> None:

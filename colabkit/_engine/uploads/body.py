@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
+from colabkit._engine.local import refuse_changed
 from colabkit._internal.disk import checksum
 from colabkit._internal.disk.files import map_os_errors
 from colabkit.errors import AddressError, StorageError
@@ -98,10 +99,14 @@ class FileContent:
         size: Bytes from where the file stands now.
         shown: Its name for messages.
         algorithm: The checksum that is taken on the way, or "" for none.
+        begun: What the system knew of the file when it was opened; None for what is no file of a disk.
     """
 
-    def __init__(self, file: IO[bytes], size: int, shown: str, algorithm: str = "") -> None:
+    def __init__(
+        self, file: IO[bytes], size: int, shown: str, algorithm: str = "", begun: os.stat_result | None = None
+    ) -> None:
         self.size: int = size
+        self._begun = begun
         self._sealed = algorithm == _SEALS
         self._file = file
         self._base = file.tell()
@@ -142,6 +147,8 @@ class FileContent:
                 )
             self._sum.add(start, data)
             start += len(data)
+            if start == self.size and self._begun is not None:  # before the last bytes go, so that nothing appears
+                refuse_changed(self._shown, self._begun, os.fstat(self._file.fileno()))
             yield data
 
 
@@ -208,10 +215,19 @@ def open_stream(source: bytes | bytearray | memoryview | IO[bytes], algorithm: s
     shown = str(getattr(source, "name", "") or "the stream")
     if hasattr(source, "encoding"):
         raise AddressError(f"{shown} gives text", why="bytes are needed", hint='open it with "rb"')
+    if getattr(source, "closed", False) or not getattr(source, "readable", lambda: True)():
+        why = "it is closed" if getattr(source, "closed", False) else "it is open for writing only"
+        raise AddressError(f"{shown} cannot be read", why=why, hint='open it with "rb", or pass its path')
     if callable(getattr(source, "seekable", None)) and source.seekable():
         here = source.tell()
         size = source.seek(0, io.SEEK_END) - here
         source.seek(here)
+        if here and not size:
+            raise AddressError(
+                f"{shown} stands at its end",
+                why=f"nothing would be pushed of the {here:,} bytes before that",
+                hint="go back to its beginning first: seek(0)",
+            )
         return FileContent(source, size, shown, algorithm)
     return StreamContent(source, shown, algorithm)
 
@@ -225,7 +241,8 @@ def open_file(path: Path, algorithm: str = "") -> FileContent:
     """Open a file to be sent; its `close` ends it."""
     with map_os_errors(path):
         file = path.open("rb", buffering=0)
-        return FileContent(file, os.fstat(file.fileno()).st_size, str(path), algorithm)
+        begun = os.fstat(file.fileno())
+        return FileContent(file, begun.st_size, str(path), algorithm, begun)
 
 
 def all_blocks(content: UploadBody) -> Iterator[bytes]:

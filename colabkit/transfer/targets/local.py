@@ -98,7 +98,7 @@ def _is_same(path: Path, place: Path) -> bool:
 
 
 def _taken(place: Path) -> ExistsError:
-    kind = "a folder" if place.is_dir() else "there with another content"
-    return ExistsError(
-        f"{place} is {kind}", hint="pass overwrite=True to replace a file, or choose another name; nothing was copied"
-    )
+    kind, way = "there with another content", "pass overwrite=True to replace a file"
+    if place.is_dir():
+        kind, way = "a folder", f"to put it into that folder write {place}{os.sep}"
+    return ExistsError(f"{place} is {kind}", hint=f"{way}, or choose another name; nothing was copied")

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from colabkit._engine import local
+from colabkit._engine.uploads.body import open_file
 from colabkit.errors import (
     AddressError,
     BusyError,
@@ -485,3 +489,46 @@ def test_many_pushes_at_once_do_not_disturb_one_another(gcs, bucket, blob, tmp_p
         thread.join()
     assert errors == []
     assert all(gcs.read("bucket", str(number)) == blob(MIB, number) for number in range(8))
+
+
+def test_a_stream_that_would_give_nothing_is_refused(gcs, bucket, tmp_path):
+    """Just written to and not gone back, closed, or open for writing: each made an empty object."""
+    written = io.BytesIO()
+    written.write(b"7,0,0")
+    closed = io.BytesIO(b"7")
+    closed.close()
+    with open(tmp_path / "w.csv", "wb") as writing:
+        for stream, why in ((written, "at its end"), (closed, "it is closed"), (writing, "for writing only")):
+            with pytest.raises(AddressError, match=why):
+                push(stream, "gs://bucket/a.csv")
+    assert not bucket.objects
+    written.seek(0)
+    push(written, "gs://bucket/a.csv")
+    push(io.BytesIO(), "gs://bucket/empty.csv")
+    assert gcs.read("bucket", "a.csv") == b"7,0,0"
+
+
+def test_a_file_that_is_written_over_while_it_is_read_is_refused(tmp_path):
+    """Half of one version and half of another is neither; a log that only grows is whole as far as it goes."""
+    path = tmp_path / "a.bin"
+    for change, is_refused in (((b"x", 9 * MIB - 1), True), ((b"more", 9 * MIB), False)):
+        path.write_bytes(bytes(9 * MIB))
+        os.utime(path, (1, 1))
+
+        def write_over(*_, change=change):
+            with open(path, "r+b") as file:
+                os.pwrite(file.fileno(), *change)
+
+        expected = pytest.raises(StorageError, match="changed while it was read") if is_refused else nullcontext()
+        with expected:
+            local.copy(path, tmp_path / "copy.bin", SimpleNamespace(update=write_over), overwrite=True)
+        path.write_bytes(bytes(9 * MIB))
+        os.utime(path, (1, 1))
+        content = open_file(path)
+        blocks = iter(content.window(0))
+        next(blocks)
+        write_over()
+        with expected:
+            assert sum(map(len, blocks)) == 8 * MIB
+        content.close()
+        assert (tmp_path / "copy.bin").exists() is not is_refused
