@@ -12,6 +12,7 @@ from colabkit.errors import AddressError
 
 _BAD = re.compile(r"[\x00-\x20\x7f\\]")
 _PLAIN = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[1-9]\d{0,3}|:[1-5]\d{4})?/[A-Za-z0-9._~/-]*", re.ASCII)
+_SEVERAL = re.compile(r"\s['\"]?https?://", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -45,6 +46,12 @@ def parse(text: str) -> Address:
     text = text.strip()
     if _PLAIN.fullmatch(text):  # as nearly always in a list of many
         return Address(url=text, authorization="", shown=text, name=url_name(text))
+    if several := _SEVERAL.findall(text):
+        raise AddressError(
+            f"the text holds {len(several) + 1} addresses",
+            why="one text names one file",
+            hint="pass a list of them: ck.fetch([ADDRESS, ADDRESS], to=FOLDER)",
+        )
     try:
         # What a person pastes may hold blanks and letters that a request line may not.
         is_plain = text.isascii() and not _BAD.search(text)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import operator
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, cast, overload
 
 from colabkit import config
 from colabkit._engine import local as _local
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from colabkit.transfer.keeping import Keeper
 
 MOST_CONNECTIONS = 64
+
+Choice = TypeVar("Choice", bound=bool | str)
 
 
 @overload
@@ -123,20 +126,21 @@ def fetch(
         '7,0,0'
     """
     options = Options(
-        unpack=unpack,
-        overwrite=overwrite,
+        unpack=_checked("unpack", unpack, True, False, "auto"),
+        overwrite=_checked("overwrite", overwrite, True, False),
         connections=_counted(connections),
         show=progress,
         keep=_keeper(keep),
     )
     if isinstance(source, list | tuple):
-        place = None if to is None else f"{os.fspath(to).rstrip(os.sep)}{os.sep}"
+        place = None if to is None else f"{path_text(to).rstrip(os.sep)}{os.sep}"
         pairs = list(zip(source, _wanted_of_each(checksum, len(source)), strict=True))
         several = fetch_many(
             pairs,
             options,
             lambda one, mine: _fetch_one(one[0], place, mine if one[1] is None else replace(mine, wanted=one[1])),
         )
+        _refuse_one_place(source, several)
         return [fetched.path for fetched in several]
     if not isinstance(checksum, str | None):
         raise AddressError("checksum= is a list, and there is one source", hint='pass one text, as in "sha256:HEX"')
@@ -188,8 +192,8 @@ def fetch_details(
         to,
         Options(
             wanted=_wanted(checksum),
-            unpack=unpack,
-            overwrite=overwrite,
+            unpack=_checked("unpack", unpack, True, False, "auto"),
+            overwrite=_checked("overwrite", overwrite, True, False),
             connections=_counted(connections),
             show=progress,
             use_cache=use_cache,
@@ -205,6 +209,23 @@ def _keeper(place: StrPath | None) -> Keeper | None:
     from colabkit.transfer.keeping import keeper
 
     return keeper(place)
+
+
+def _refuse_one_place(sources: Sequence[StrPath], several: list[Fetched]) -> None:
+    """Tell when two sources became one file, of which only the last one is there.
+
+    Raises:
+        ExistsError: They did.
+    """
+    made: dict[Path, tuple[StrPath, str]] = {}
+    for source, fetched in zip(sources, several, strict=True):
+        before, address = made.setdefault(fetched.path, (source, fetched.source))
+        if before != source:
+            raise ExistsError(
+                f"{address} and {fetched.source} became one file, {fetched.path}",
+                why="both have the same name there, and only one of the two files is left",
+                hint="fetch them into folders of their own",
+            )
 
 
 def _task(source: Source, to: StrPath | None, options: Options) -> Fetched:
@@ -232,9 +253,19 @@ def _wanted_of_each(checksum: str | Sequence[str | None] | None, count: int) -> 
 
 
 def _counted(connections: int | None) -> int | None:
-    if connections is not None and not 1 <= connections <= MOST_CONNECTIONS:
-        raise AddressError(f"connections={connections} is not between 1 and {MOST_CONNECTIONS}")
-    return connections
+    if connections is None:
+        return None
+    with contextlib.suppress(TypeError):
+        if 1 <= (number := operator.index(connections)) <= MOST_CONNECTIONS:
+            return number
+    raise AddressError(f"connections={connections!r} is not between 1 and {MOST_CONNECTIONS}", hint="pass a number")
+
+
+def _checked(name: str, value: Choice, *choices: Choice) -> Choice:
+    """Return an option; a text that it does not have would count as true, and so would "no"."""
+    if isinstance(value, str) and value not in choices:
+        raise AddressError(f"{name}={value!r} means nothing", hint=f"pass {' or '.join(map(repr, choices))}")
+    return value
 
 
 def _fetch_one(source: StrPath, to: StrPath | None, options: Options, below: StrPath | None = None) -> Fetched:
@@ -257,7 +288,7 @@ def _fetch_line(orders: list[ParsedSource], to: StrPath | None, options: Options
             f"checksum= is one, and the pasted line fetches {len(orders)} files",
             hint="pass a list of addresses, with a list of checksums",
         )
-    place = None if to is None else f"{os.fspath(to).rstrip(os.sep)}{os.sep}"
+    place = None if to is None else f"{path_text(to).rstrip(os.sep)}{os.sep}"
     if place is None and any(order.after for order in orders):
         done = [_fetch_with_steps(order, None, options) for order in orders]  # one may need the place of another
     else:

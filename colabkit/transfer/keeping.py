@@ -16,7 +16,7 @@ from colabkit._http.headers import safe_name
 from colabkit._internal.disk import checksum as _checksum
 from colabkit._internal.disk.checksum import Checksum
 from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, path_text
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.log import notify, warn
 from colabkit._internal.process.threads import Later
@@ -48,7 +48,7 @@ def keeper(place: StrPath | None) -> Keeper | None:
         AddressError: The place cannot be read.
         UnsupportedError: It cannot be opened here.
     """
-    named = os.environ.get(config.KEEP, "") if place is None else os.fspath(place)
+    named = os.environ.get(config.KEEP, "") if place is None else path_text(place)
     return Keeper(open_storage(named if isinstance(place, str) or place is None else place)) if named.strip() else None
 
 

@@ -26,6 +26,9 @@ DIGITS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128, "crc32c": 8}
 
 _BLOCK = 1 << 20
 _TELLS = re.compile("^(?:repr-digest|digest|content-md5|content-digest|oc-checksum|x-)", re.IGNORECASE | re.MULTILINE)
+_LISTED = re.compile(r"([0-9a-fA-F]{32,128})\s+\*?\S.*")
+"""A line as sha256sum prints it, with the name of the file."""
+_NAMED = re.compile(r"\s*[:=]\s*")
 _SHORT = 16
 """Digits that are too few to tell an algorithm by their number."""
 
@@ -78,7 +81,9 @@ class Checksum:
 
 
 def parse(text: str) -> Checksum:
-    """Read "sha256:HEX"; sha512, sha1, md5 and crc32c work too; bare digits are known by their number if they are many.
+    """Read "sha256:HEX", "sha256=HEX" or a line of sha256sum; sha512, sha1, md5 and crc32c work too.
+
+    Bare digits are known by their number if they are many.
 
     Raises:
         AddressError: The text is no checksum.
@@ -87,7 +92,8 @@ def parse(text: str) -> Checksum:
         >>> str(parse("MD5:D41D8CD98F00B204E9800998ECF8427E"))
         'md5:d41d8cd98f00b204e9800998ecf8427e'
     """
-    name, colon, digits = text.strip().lower().partition(":")
+    listed = _LISTED.fullmatch(text.strip())
+    name, colon, digits = _NAMED.sub(":", listed[1] if listed else text.strip(), count=1).lower().partition(":")
     if not colon:
         counts = {count: algorithm for algorithm, count in DIGITS.items() if count > _SHORT}
         name, digits = counts.get(len(name), ""), name

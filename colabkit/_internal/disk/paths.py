@@ -48,6 +48,12 @@ def expand(path: StrPath) -> Path:
         'data/train.csv'
     """
     text = path_text(path)
+    if text[1:3] == ":\\" and os.sep == "/" and text[0].isalpha():
+        raise AddressError(
+            f"{text[:100]!r} is a path of Windows",
+            why="this machine has no drives with letters",
+            hint="in Colab and other notebooks upload the file first: ck.upload()",
+        )
     if text.isascii() and len(text) <= _LONGEST and text[:1] != "~" and "\0" not in text:
         return _plain(text)
     try:

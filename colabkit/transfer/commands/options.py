@@ -80,13 +80,13 @@ WGET = CommandSpec(
         "xattr"
     ),
     valued=names(
-        "body-data compression connect-timeout cut-dirs directory-prefix dns-timeout execute header hsts-file "
-        "http-password http-user input-file limit-rate load-cookies max-redirect method output-document "
+        "append-output body-data compression connect-timeout cut-dirs directory-prefix dns-timeout execute header "
+        "hsts-file http-password http-user input-file limit-rate load-cookies max-redirect method output-document "
         "output-file password post-data prefer-family progress read-timeout referer report-speed "
         "retry-on-http-error secure-protocol timeout tries user user-agent wait waitretry"
     ),
     others=names(
-        "accept accept-regex adjust-extension append-output ask-password backup-converted backups base "
+        "accept accept-regex adjust-extension ask-password backup-converted backups base "
         "bind-address body-file ca-certificate ca-directory certificate certificate-type ciphers config "
         "content-on-error convert-file-only convert-links crl-file default-page delete-after domains "
         "exclude-directories exclude-domains follow-ftp follow-tags force-directories force-html ftp-password "
@@ -100,7 +100,7 @@ WGET = CommandSpec(
     ),
     short=pairs(
         "4 inet4-only 6 inet6-only N timestamping O output-document P directory-prefix S server-response T "
-        "timeout U user-agent b background c continue e execute i input-file d debug "
+        "timeout U user-agent a append-output b background c continue e execute i input-file d debug "
         "nH no-host-directories nc no-clobber nd no-directories "
         "np no-parent nv no-verbose o output-file q quiet t tries v verbose w wait"
     ),

@@ -92,6 +92,8 @@ SOURCES = (
 )
 _DECIDES = {"commands.shell": is_command, "commands.calls": is_call}
 """What looks like one of these may be something else: a path with a blank, or with a bracket."""
+_PROMPT = re.compile(r"\A\s*In \[\d*\]:\s*")
+"""What a cell is copied with."""
 _COMMENTS = re.compile(r"\A(?:\s*#[^\n]*\n)+(?=\s*[!%$\w])")
 SCHEMES = ("https:", "http:", "gs:", "kaggle:", "hf:", "modelscope:", "github:", "drive:", "file:")
 
@@ -124,6 +126,7 @@ def open_source(text: str) -> ParsedSource:
         >>> open_source("https://example.org/digits.csv").source.name
         'digits.csv'
     """
+    text = _PROMPT.sub("", text)
     if text.lstrip().startswith("#"):
         text = _COMMENTS.sub("", text)  # a cell often says first what its line does
     is_plain = text.startswith(("https:", "http:")) and not _any_of_a_service().match(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 from colabkit._engine.source import ParsedSource
@@ -12,6 +13,12 @@ from colabkit._http import url as _url
 from colabkit._http.netrc_file import netrc_login
 from colabkit._http.types import RemoteFile, RequestSpec
 
+_PAGES = (
+    (re.compile(r"^(https://(?:www\.)?github\.com/[^/?#]+/[^/?#]+)/blob/"), r"\1/raw/"),
+    (re.compile(r"^(https://gitlab\.com/[^?#]+)/-/blob/"), r"\1/-/raw/"),
+    (re.compile(r"^(https://(?:www\.)?dropbox\.com/(?:s|scl|sh)/[^#]*[?&]dl)=0\b"), r"\1=1"),
+)
+"""Pages that show a file, with the address of the file itself."""
 _CREDENTIALS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token", "private-token"}
 )
@@ -78,10 +85,24 @@ class WebSource:
         if self.address.authorization:
             headers = {"Authorization": self.address.authorization, **headers}
         return RemoteFile(
-            target=RequestSpec(url=self.address.url, headers=headers, body=self.body),
+            target=RequestSpec(url=_url_of_file(self.address.url), headers=headers, body=self.body),
             shown=self.address.shown,
             page_expected=self.address.name.lower().endswith(error_page.PAGE_SUFFIXES),
         )
+
+
+def _url_of_file(url: str) -> str:
+    """Return the address of the file that a page of GitHub or GitLab shows, or a share link of Dropbox; else the same.
+
+    Example:
+        >>> _url_of_file("https://github.com/ada/digits/blob/main/a.csv")
+        'https://github.com/ada/digits/raw/main/a.csv'
+        >>> _url_of_file("https://www.dropbox.com/s/1/a.zip?rlkey=2&dl=0")
+        'https://www.dropbox.com/s/1/a.zip?rlkey=2&dl=1'
+    """
+    for pattern, file in _PAGES:
+        url = pattern.sub(file, url)
+    return url
 
 
 def open_source(text: str) -> ParsedSource:

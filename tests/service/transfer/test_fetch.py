@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError, OfflineError
 from colabkit.testing.kaggle import packed
 from colabkit.transfer import fetch, fetch_details, listing
+from colabkit.transfer.sources.registry import open_source
 
 MIB = 1 << 20
 PACKED = packed({"7.txt": b"seven"})
@@ -202,6 +204,98 @@ def test_what_is_no_address_is_refused_in_words(source):
     """Each malformed source is an AddressError, before any network."""
     with pytest.raises(AddressError):
         fetch(source)
+
+
+@pytest.mark.parametrize("source", [None, 7, b"https://a.org/a", {"https://a.org/a"}, ["https://a.org/a", None]])
+def test_what_is_no_address_and_no_path_is_refused_by_its_type(source, tmp_path):
+    """A variable that was never set, or a set of addresses: ours, not a TypeError of Python's own."""
+    with pytest.raises(AddressError, match="is neither a path nor an address"):
+        fetch(source[1:] if isinstance(source, list) else source, tmp_path)
+
+
+def test_options_that_mean_nothing_are_refused(server, tmp_path):
+    """The text "no" counts as true in Python, and would have replaced the file."""
+    server.put("a.csv", b"new")
+    (tmp_path / "a.csv").write_bytes(b"old")
+    for options in ({"overwrite": "no"}, {"unpack": "yes"}, {"connections": "4"}, {"connections": 1.5}):
+        with pytest.raises(AddressError, match=next(iter(options))):
+            fetch(server.url("a.csv"), tmp_path / "a.csv", **options)
+    for place in (3, b"here"):
+        with pytest.raises(AddressError, match="is neither a path nor an address"):
+            fetch(server.url("a.csv"), place)
+        with pytest.raises(AddressError, match="is neither a path nor an address"):
+            fetch(server.url("a.csv"), keep=place)
+    assert (tmp_path / "a.csv").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("form", ["SHA256:{}", "sha256={}", " sha256: {}\n", "{}", "{}  a.csv", "{} *a.csv"])
+def test_a_checksum_is_read_as_programs_print_it(server, tmp_path, form):
+    """sha256sum puts the name behind it, pip writes =, and a page has a blank."""
+    server.put("a.csv", b"7,0,0")
+    digits = sha256(b"7,0,0").partition(":")[2]
+    fetch(server.url("a.csv"), tmp_path / "a.csv", checksum=form.format(digits))
+    with pytest.raises(IntegrityError):
+        fetch(server.url("a.csv"), tmp_path / "b.csv", checksum=form.format(digits[::-1]))
+
+
+def test_two_sources_never_become_one_file_in_silence(server, tmp_path):
+    """Two of a list have the same name: with overwrite=True one was lost, and its path was returned twice."""
+    server.put("x/a.csv", b"1")
+    server.put("y/a.csv", b"2")
+    with pytest.raises(ExistsError, match="became one file"):
+        fetch([server.url("x/a.csv"), server.url("y/a.csv")], tmp_path, overwrite=True, progress=False)
+    same = [server.url("x/a.csv")] * 2
+    assert fetch(same, tmp_path / "same", progress=False) == [tmp_path / "same" / "a.csv"] * 2
+
+
+def test_two_addresses_in_one_text_are_told(tmp_path):
+    """Pasted side by side or in two lines they were one address, with %20 between, that no server has."""
+    for text in ("https://a.org/1.csv https://a.org/2.csv", "https://a.org/1.csv,\nhttps://a.org/2.csv"):
+        with pytest.raises(AddressError, match=r"2 addresses[\s\S]*pass a list"):
+            fetch(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [
+        ("https://github.com/ada/digits/blob/main/data/a.csv", "https://github.com/ada/digits/raw/main/data/a.csv"),
+        ("https://gitlab.com/a/b/c/-/blob/main/a.csv", "https://gitlab.com/a/b/c/-/raw/main/a.csv"),
+        ("https://www.dropbox.com/scl/fi/1/a.zip?rlkey=2&dl=0", "https://www.dropbox.com/scl/fi/1/a.zip?rlkey=2&dl=1"),
+        ("https://github.com/ada/digits/releases/download/v1/blob/a.zip", ""),
+        ("https://example.org/ada/digits/blob/main/a.csv", ""),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "wget '{}'", "In [3]: !curl -LO '{}'"])
+def test_a_page_that_shows_a_file_is_the_file(page, file, form):
+    """The address in the browser's bar is what people copy; GitHub's raw address leads on to git's large files, too."""
+    source = open_source(form.format(page)).source
+    assert source.remote().target.url == (file or page)
+
+
+def test_pipes_and_devices_are_no_sources_and_no_folder_is_copied_into_itself(tmp_path, caplog):
+    """A pipe would be waited for, /dev/zero would fill the disk, and the copy of a copy has no end."""
+    caplog.set_level("INFO")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "a.csv").write_bytes(b"7")
+    for source in (folder / "pipe", Path("/dev/zero")):
+        with pytest.raises(AddressError, match="is a device or a pipe"):
+            fetch(source, f"{tmp_path}/to/")
+    with pytest.raises(AddressError, match="lies in"):
+        fetch(folder, folder / "copy")
+    assert [path.name for path in fetch(folder, tmp_path / "copy").iterdir()] == ["a.csv"]
+    assert "pipe is left out: it is not a file" in caplog.text
+
+
+def test_a_path_of_windows_is_told(server, tmp_path, monkeypatch):
+    """On a notebook's machine it became a file whose name begins with C:."""
+    monkeypatch.chdir(tmp_path)
+    server.put("a.csv", b"7")
+    for call in (lambda: fetch(server.url("a.csv"), r"C:\data\a.csv"), lambda: fetch(r"C:\data\a.csv")):
+        with pytest.raises(AddressError, match="is a path of Windows"):
+            call()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("checksum", ["", "sha256:", "sha256:xyz", "crc:12", "d41d8cd98f00b204", "sha256:" + "é" * 64])
