@@ -38,6 +38,7 @@ class CacheEntry:
         fetched: When, in UTC, as ISO text.
         checksums: The hashes that were verified, of the archive where it was unpacked.
         inode: For an unpacked folder: its number in the file system, which survives what the user does inside.
+        members: For a folder of the cache: how many files it had, and their bytes; later it may hold more, not less.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class CacheEntry:
     fetched: str
     checksums: dict[str, str] = field(default_factory=dict)
     inode: int = 0
+    members: tuple[int, int] = (0, 0)
 
     def holds(self, checksum: Checksum | None) -> bool:
         """Say whether the file is still there, unchanged, and the one that is expected."""
@@ -56,13 +58,28 @@ class CacheEntry:
             return False
         if self.inode:
             known = checksum is None or self.checksums.get(checksum.algorithm) == checksum.digits
-            return status.st_ino == self.inode and known
+            return status.st_ino == self.inode and known and self._is_complete()
         if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
             return False
         if checksum is None:
             return True
         verified = self.checksums.get(checksum.algorithm)
         return (verified or of_file(self.path, checksum.algorithm).digits) == checksum.digits
+
+    def _is_complete(self) -> bool:
+        if not any(self.members):
+            return True
+        return all(now >= before for now, before in zip(_members(self.path), self.members, strict=True))
+
+
+def _members(folder: Path) -> tuple[int, int]:
+    """Count the files below a folder, and their bytes."""
+    count = size = 0
+    for top, _, names in os.walk(folder):
+        count += len(names)
+        with contextlib.suppress(OSError):
+            size += sum(os.lstat(os.path.join(top, name)).st_size for name in names)  # noqa: PTH118 - there may be many
+    return count, size
 
 
 def folder() -> Path:
@@ -130,6 +147,8 @@ def note(
         "checksums": {} if checksum is None else {checksum.algorithm: checksum.digits},
         "inode": status.st_ino if stat.S_ISDIR(status.st_mode) else 0,
     }
+    if value["inode"] and to is None:
+        value["members"] = _members(path)
     with contextlib.suppress(ColabKitError), map_os_errors(place):
         # Without waiting for the disk: a receipt that a power cut takes costs one more fetch.
         data, by = json.dumps(value).encode(), f"{place}{TEMP_MARKER}{os.getpid()}-{threading.get_ident()}"
@@ -168,6 +187,7 @@ def _read(value: Any) -> CacheEntry:
     checksums = value["checksums"]
     if not isinstance(checksums, dict):
         raise TypeError
+    members = value.get("members", (0, 0))
     numbers = (value["size"], value["modified"], value["inode"])
     texts = (value["path"], value["source"], value["fetched"], *checksums, *checksums.values())
     wrong = (
@@ -186,4 +206,5 @@ def _read(value: Any) -> CacheEntry:
         fetched=value["fetched"],
         checksums=checksums,
         inode=numbers[2],
+        members=(int(members[0]), int(members[1])),
     )

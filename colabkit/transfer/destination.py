@@ -38,12 +38,19 @@ class Destination:
         self._identity = identity
         self._to = to
         self._options = options
-        self._fixed = None if to is None or names_folder(to) else expand(to)
+        self._fixed = None if to is None or (names_folder(to) and not self._is_made()) else expand(to)
         if to is None:
             self.parent = cache.home(identity) if options.use_cache else Path()
         else:
             self.parent = expand(to) if self._fixed is None else self._fixed.parent
         self.hint = key(identity) if self._fixed is None else self._fixed.name[:100]
+
+    def _is_made(self) -> bool:
+        """Say whether the folder at the user's place is the one that an earlier fetch of this source made."""
+        if self._to is None or not self._options.use_cache or os.fspath(self._to).endswith(("/", os.sep)):
+            return False
+        receipt = cache.find(self._identity, self._to)
+        return receipt is not None and receipt.path == expand(self._to).absolute() and receipt.holds(None)
 
     def target(self, name: str) -> Path:
         """Return the folder that is made; `name` is the one that the source gives."""

@@ -244,12 +244,32 @@ def test_overwrite_replaces_only_a_folder_that_a_fetch_made(server, tmp_path):
     assert content(fetch(server.url("data.zip"), tmp_path / "ours", overwrite=True, progress=False)) == {
         "new.csv": b"1"
     }
+    assert content(tmp_path / "ours") == {"new.csv": b"1"}  # and not below it, in ours/data
+    with pytest.raises(ExistsError):  # another version is not put into it, either
+        fetch(server.url("data.zip"), tmp_path / "ours", checksum="md5:" + "0" * 32, progress=False)
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "data").mkdir()
     (tmp_path / "theirs" / "data" / "thesis.tex").write_text("years")
     with pytest.raises(ExistsError):
         fetch(server.url("data.zip"), tmp_path / "theirs", overwrite=True, progress=False)
     assert content(tmp_path / "theirs") == {"data/thesis.tex": b"years"}
+
+
+@pytest.mark.parametrize("harm", ["delete", "cut", "add"])
+def test_a_folder_of_the_cache_is_whole_or_fetched_again(server, harm):
+    """A member that was deleted, moved away or cut costs the next run a fetch, not the file; one more does no harm."""
+    server.put("data.zip", PACKED["data.zip"])
+    folder = fetch(server.url("data.zip"), progress=False)
+    if harm == "delete":
+        (folder / "a.csv").unlink()
+    elif harm == "cut":
+        (folder / "sub" / "b.bin").write_bytes(b"")
+    else:
+        (folder / "labels.cache").write_bytes(b"mine")
+    again = fetch_details(server.url("data.zip"), progress=False)
+    assert again.path == folder
+    assert again.from_cache is (harm == "add")
+    assert content(folder) == FILES | ({"labels.cache": b"mine"} if harm == "add" else {})
 
 
 def test_links_inside_and_modes_are_kept(tmp_path):

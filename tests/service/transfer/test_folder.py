@@ -135,6 +135,7 @@ def test_overwrite_brings_the_folder_anew(listed, tmp_path):
     listed.server.resources["1"].replace(b"new")
     again = fetch_folder(listed, tmp_path / "out", Options(show=False, overwrite=True))
     assert (again.path / "a.bin").read_bytes() == b"new"
+    assert again.path == tmp_path / "out"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
