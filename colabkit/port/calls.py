@@ -41,6 +41,8 @@ _LOGINS = {  # what signs in by asking, the argument that answers it, and its ke
 _GET_FILE = re.compile(
     r"(?:tensorflow\.)?keras\.utils\.get_file|tensorflow\.keras\.utils\.get_file|tf_keras\.utils\.get_file"
 )
+_BROAD = frozenset(("Exception", "BaseException", "OSError", "IOError", "EnvironmentError"))
+_OF_IMPORTS = frozenset(("ImportError", "ModuleNotFoundError"))
 _ANSWERS = frozenset(("token", "key", "api_key", "anonymous", None))
 _URLRETRIEVE = frozenset(("urllib.request.urlretrieve", "urllib.urlretrieve", "six.moves.urllib.request.urlretrieve"))
 
@@ -70,7 +72,7 @@ def read(cell: Cell, context: Context) -> list[Rewrite | Stay]:
     rewrites: list[Rewrite | Stay] = []
     if cell.tree is None:
         return rewrites
-    guarded = guarded_nodes(cell.tree)
+    guarded, caught = guarded_nodes(cell.tree), _caught(cell.tree)
     statements = {id(node.value): node for node in ast.walk(cell.tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(cell.tree):
         if isinstance(node, ast.Call):
@@ -82,9 +84,28 @@ def read(cell: Cell, context: Context) -> list[Rewrite | Stay]:
             ):
                 reason = "the notebook itself looks whether Colab is there"
                 one = Stay(kind=one.kind, node=node, reason=reason, works=True)
+            if isinstance(one, Rewrite) and id(node) in caught:
+                reason = "the notebook catches an error of its own here, which colabkit does not raise"
+                one = Stay(kind=one.kind, node=node, reason=reason, works=one.kind == "fetch")
             if one is not None:
                 rewrites.append(one)
     return rewrites
+
+
+def _caught(tree: ast.Module) -> set[int]:
+    """Return the ids of the nodes in a `try` that catches errors by names of their own, as urllib's HTTPError."""
+    tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
+    kinds = [{_last_name(handler.type) for handler in node.handlers} - _OF_IMPORTS for node in tries]
+    bodies = [node.body for node, names in zip(tries, kinds, strict=True) if names and not names & _BROAD]
+    return {id(node) for body in bodies for statement in body for node in ast.walk(statement)}
+
+
+def _last_name(kind: ast.expr | None) -> str:
+    """Return the name of an error as it is caught, "HTTPError" of `urllib.error.HTTPError`; of several, a broad one."""
+    if isinstance(kind, ast.Tuple):
+        names = {_last_name(one) for one in kind.elts}
+        return next(iter(names & _BROAD or names - _OF_IMPORTS or names), "")
+    return ast.unparse(kind).rpartition(".")[2] if kind is not None else "Exception"
 
 
 def _read_call(node: ast.Call, cell: Cell, context: Context, *, is_statement: bool) -> Rewrite | Stay | None:

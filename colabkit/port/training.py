@@ -146,7 +146,11 @@ def _obstacle(framework: str, node: ast.Call, cell: Cell, context: Context) -> s
     if any(keyword.arg is None for keyword in node.keywords) or any(isinstance(one, ast.Starred) for one in node.args):
         return "its arguments come from a dictionary or a list"
     if framework != "keras":
-        return _continued(node, cell, context) or _list_of(_given(framework, node), cell, context)[1]
+        return (
+            _searched(node, context)
+            or _continued(node, cell, context)
+            or _list_of(_given(framework, node), cell, context)[1]
+        )
     if isinstance(node.func, ast.Attribute) and node.func.attr == "fit_generator":
         return "Keras 3 has no fit_generator: write fit, and port again"
     if _trains_with_keras_2(cell, context):
@@ -168,6 +172,13 @@ def _trains_with_keras_2(cell: Cell, context: Context) -> bool:
     is_asked = any("TF_USE_LEGACY_KERAS" in text for text in (cell.source, *context.commands))
     names = context.imports.values()
     return is_asked or context.has_imported("tf_keras") or any(_TF_TRANSFORMERS.match(name) for name in names)
+
+
+def _searched(node: ast.Call, context: Context) -> str:
+    """Say that a Trainer searches, which the callback refuses."""
+    is_made_anew = any(keyword.arg == "model_init" for keyword in node.keywords)
+    searches = is_made_anew and ".hyperparameter_search(" in context.text
+    return "it searches: each trial is a training of its own, from its beginning" if searches else ""
 
 
 def _continued(node: ast.Call, cell: Cell, context: Context) -> str:

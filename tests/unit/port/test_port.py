@@ -241,6 +241,8 @@ def test_a_trainer_that_continues_by_itself_stays(tmp_path, before, argument):
     cells, report = ported(tmp_path, before)
     assert cells == [before]
     assert argument in report.kept[0].reason
+    search = "from transformers import Trainer\nt = Trainer(model_init=f)\nt.hyperparameter_search(n_trials=9)"
+    assert ported(tmp_path, search)[0] == [search]
     harmless = before.replace("=last", "=None").replace("'last'", "None").replace("train(True)", "train()")
     assert "run.resume_" in ported(tmp_path, harmless)[0][0]
 
@@ -384,6 +386,32 @@ files.upload()
     assert len(cells) == 1
     cells, _ = ported(tmp_path, puts, load, "!kaggle competitions submit -c titanic -f a.csv -m x")
     assert cells[0] == puts
+
+
+@pytest.mark.parametrize(
+    ("caught", "stays"),
+    [
+        ("urllib.error.HTTPError as e", True),
+        ("(ValueError, urllib.error.URLError)", True),
+        ("Exception as e", False),
+        ("(ImportError, OSError)", False),
+        ("ImportError", False),
+    ],
+)
+def test_a_download_whose_failure_is_caught_by_its_own_name_stays(tmp_path, caught, stays):
+    """`fetch` raises colabkit's errors, so that what the notebook does about a failure would not be done any more."""
+    before = (
+        "import urllib.request\ntry:\n    urllib.request.urlretrieve(url, name)\n"
+        f"except {caught}:\n    print('take it by hand')"
+    )
+    cells, report = ported(tmp_path, before)
+    assert cells == [before if stays else before.replace("urllib.request.urlretrieve", "ck.fetch")]
+    assert [one.works for one in report.kept] == [True] * stays
+    before = (
+        "from google.colab import userdata\ntry:\n    k = userdata.get('K')\nexcept userdata.SecretNotFoundError: pass"
+    )
+    cells, report = ported(tmp_path, before)
+    assert cells == [before]
 
 
 def test_google_colab_stays_by_the_shim_and_a_question_stays_a_question(tmp_path):
