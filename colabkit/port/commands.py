@@ -27,6 +27,7 @@ _OTHER_SETUP = (
     (re.compile(r"(?:sudo\s+)?(?:apt|apt-get)\b"), "it installs system packages, for which colabkit has nothing"),
     (re.compile(r"(?:conda|mamba|micromamba)\b"), "packages of conda have no counterpart; a wheel has"),
     (re.compile(r"git\s+lfs\b"), "it prepares git for large files"),
+    (re.compile(r"(?:curl|wget)\b[^|]*\|\s*(?:sudo\s+)?(?:ba|z)?sh\b"), "it runs a program from the web"),
 )
 _SENDS = re.compile(r"\s(?:-X|--request|-d|--data\S*|-F|--form|-T|--upload-file|-I|--head)[\s=]|localhost|127\.0\.0\.1")
 _WRITES = re.compile(r"\s(?:-\w*[oO]\w*|--output\S*|--remote-name\S*)\b|>|\|\s*(?:tar|unzip|gunzip|bsdtar)")
@@ -38,7 +39,8 @@ _CLONE = re.compile(
 _BRANCH = re.compile(r"(?:-b|--branch)[ =]([\w./-]+)")
 _GIT_LINE = re.compile(r"(?:^\s*!\s*|[;&]\s*|\()git\s+(?!clone|lfs\s+install|config|--version)\w", re.MULTILINE)
 _BUILDS = re.compile(
-    r"pip3?\s+install\s[^\n]*(?:-e\b|--editable|\s\.)|setup\.py\s+(?:develop|install)|^\s*!\s*make\b", re.MULTILINE
+    r"pip3?\s+install\s(?:[^\n]*\s)?(?:-e\b|--editable\b|\.)|setup\.py\s+(?:develop|install)|^\s*!\s*make\b",
+    re.MULTILINE,
 )
 _TRAINS = re.compile(
     r"(?:env\s+)?(?:\w+=\S*\s+)*(?:(?:python[\d.]*|torchrun|deepspeed|accelerate\s+launch)\s[^|;&]*?"

@@ -32,7 +32,7 @@ class Context:
         strings: The texts of names that are assigned one constant, once.
         compiled: The expressions that `.compile(` is called on.
         lists: The names that are assigned nothing but lists, and the functions that return one.
-        classes: The classes that it defines.
+        classes: The classes that it defines, with the full name of the first class that each is made from.
         made_by: The full name of the call that a name, or a list with that call in it, was assigned from.
         continued: What trains on from a checkpoint of its own: the receiver, and the argument that says so.
         parameters_of: The models whose `.parameters()` a name was made from, as an optimizer is.
@@ -51,7 +51,7 @@ class Context:
     strings: dict[str, str] = field(default_factory=dict)
     compiled: set[str] = field(default_factory=set)
     lists: set[str] = field(default_factory=set)
-    classes: set[str] = field(default_factory=set)
+    classes: dict[str, str] = field(default_factory=dict)
     continued: dict[str, str] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
     parameters_of: dict[str, list[str]] = field(default_factory=dict)
@@ -96,8 +96,6 @@ def read(cells: Collection[Cell], *, stem: str, keep: str | None) -> Context:
                 assigned.setdefault(node.targets[0].id, []).append(text)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 assigned.setdefault(node.id, [])
-            if isinstance(node, ast.ClassDef):
-                context.classes.add(node.name)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 if node.func.attr == "compile":
                     context.compiled.add(cell.text(node.func.value))
@@ -105,6 +103,9 @@ def read(cells: Collection[Cell], *, stem: str, keep: str | None) -> Context:
                     context.continued[cell.text(node.func.value)] = argument
     _read_lists(cells, context)
     for cell in cells:
+        for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+            if isinstance(node, ast.ClassDef):
+                context.classes[node.name] = context.dotted(node.bases[0]) if node.bases else ""
         context.made_by.update(_makers(cell, context))
     context.bound |= set(context.imports)
     context.strings = {

@@ -23,6 +23,7 @@ _FORGETS = re.compile(
     r"google\.colab\.(?:drive|userdata|files)|(?:kagglehub|gdown|opendatasets|wget|kaggle_secrets)\b.*"
 )
 _BAR = re.compile(r"tqdm\.(?:\w+\.)*tqdm")
+_PLACES = re.compile(r"(?<![\w./~}-])/(?:content|kaggle/(?:input|working))(?=[/\s'\"`;:,)\]]|$)", re.MULTILINE)
 _RESUMED = re.compile(r"\.(?:resume(?:_\w+)?|loop)\(")
 _IN_CLEAR = "a secret stands in it in clear: take ck.secret, and have it replaced"
 
@@ -270,6 +271,9 @@ class Rewriting:
             before = self._text(number)
             self.new[number] = text if text.strip() else None
             gone = [line.strip() for line in before.splitlines() if line not in text.splitlines()]
+            self.kept = [
+                kept for kept in self.kept if kept.cell != number + 1 or not any(kept.line in line for line in gone)
+            ]
             self.changes.append(
                 Change(cell=number + 1, kind="kaggle", before="\n".join(gone), after=text.strip() and "…")
             )
@@ -313,7 +317,8 @@ class Rewriting:
     def _open_first(self) -> None:
         now = self._now()
         has_colab = any(change.kind == "drive" for change in self.changes) or any(
-            _imports_colab(cells.read(text, kind=self.kind)) for text in now.values()
+            _imports_colab(cells.read(text, kind=self.kind)) or (self.kind == "notebook" and _PLACES.search(text))
+            for text in now.values()
         )
         lines = []
         if self.changes and not self.context.has_import:

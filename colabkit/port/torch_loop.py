@@ -17,7 +17,7 @@ BY_HAND = "a training loop of your own: take its batches from run.loop(loader, e
 _FILLS = frozenset(("append", "extend", "add"))
 _OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
-_OF_TRANSFORMERS = re.compile(r"transformers\.(?:\w+\.)*get_(?:\w+_)?sched\w+")
+_OF_TRANSFORMERS = re.compile(r"(?:transformers|diffusers)\.(?:\w+\.)*get_(?:\w+_)?sched\w+")
 _TRANGE = re.compile(r"tqdm\.(?:\w+\.)*trange")
 _LEAVES = (ast.Break, ast.Return, ast.Yield, ast.YieldFrom, ast.Await)
 
@@ -208,6 +208,8 @@ def _state(outer: ast.For, context: Context) -> tuple[str, ...]:
         if not isinstance(node.func.value, ast.Name):
             return ()
         steppers.append(node.func.value.id)
+        if context.made_by.get(node.func.value.id, "").endswith(_SCALER):  # scaler.step(optimizer)
+            steppers += [argument.id for argument in node.args if isinstance(argument, ast.Name)]
     models: list[str] = []
     for name in dict.fromkeys(steppers):
         maker = context.made_by.get(name, "")

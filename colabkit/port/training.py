@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from colabkit.port.cell import Cell
     from colabkit.port.context import Context
 
-_TRAINERS = re.compile(r"(?:transformers|trl|setfit\.Trainer|sentence_transformers)\.(?:\w+\.)*\w*Trainer")
+_TRAINERS = re.compile(r"(?:transformers|trl|sentence_transformers|unsloth|adapters)\.(?:\w+\.)*\w*Trainer")
+_OTHER_TRAINERS = re.compile(r"(?!tokenizers\b)\w+\.(?:\w+\.)*\w*Trainer")
 _LIGHTNING = re.compile(r"(?:pytorch_lightning|lightning|lightning\.pytorch)\.(?:\w+\.)*Trainer")
 _TF_TRANSFORMERS = re.compile(r"transformers\.(?:\w+\.)*TF[A-Z]")
 _FASTAI_2 = re.compile(r"fastai\.(?:\w+\.)*(?:all|basics|learner)\b|fastbook\b")
@@ -87,10 +88,19 @@ def without_callback(cell: Cell, context: Context) -> Iterator[tuple[ast.Call, s
             yield node, "it trains in processes of its own: take the batches from run.loop(…) in its function, by hand"
         elif verb in _FASTAI_FITS - {"fit"} and not _is_fastai_2(context) and context.has_imported("fastai"):
             yield node, "it trains with fastai 1, which has other callbacks"
+        elif _is_other_trainer(node, cell, context):
+            yield node, _ELSEWHERE
         elif words & _EPOCHS and _TRAINS.fullmatch(verb or context.dotted(node.func).rpartition(".")[2]):
             is_own = isinstance(node.func, ast.Name) and node.func.id not in context.imports
             if not is_own and not _framework(node, cell, context):
                 yield node, _ELSEWHERE
+
+
+def _is_other_trainer(node: ast.Call, cell: Cell, context: Context) -> bool:
+    """Say whether a Trainer is made that is none of those which take a callback of a run, as setfit's."""
+    name = _made_from(context.dotted(node.func), context)
+    is_imported = any(name == one or name.startswith(f"{one}.") for one in context.imports.values())
+    return is_imported and _OTHER_TRAINERS.fullmatch(name) is not None and not _framework(node, cell, context)
 
 
 def _is_scope(node: ast.AST) -> bool:
@@ -99,7 +109,7 @@ def _is_scope(node: ast.AST) -> bool:
 
 
 def _framework(node: ast.Call, cell: Cell, context: Context) -> str:
-    name = context.dotted(node.func)
+    name = _made_from(context.dotted(node.func), context)
     if _TRAINERS.fullmatch(name):
         return "transformers"
     if _LIGHTNING.fullmatch(name):
@@ -116,6 +126,13 @@ def _framework(node: ast.Call, cell: Cell, context: Context) -> str:
     if is_keras and (verb in _OTHER_FITS or (verb == "fit" and (has_epochs or receiver in context.compiled))):
         return "keras" if verb == "fit" or verb == "fit_generator" else ""
     return ""
+
+
+def _made_from(name: str, context: Context) -> str:
+    """Return the name of a class, or of what a class of the notebook is made from: `CustomTrainer(Trainer)`."""
+    for _ in context.classes:
+        name = context.classes.get(name) or name
+    return name
 
 
 def _is_learner(receiver: str, context: Context) -> bool:

@@ -262,6 +262,12 @@ def test_a_trainer_that_continues_by_itself_stays(tmp_path, before, argument):
             "import pytorch_lightning as pl\nt = pl.Trainer(callbacks=[a])",
             "t = pl.Trainer(callbacks=[a, run.resume_lightning()])",
         ),
+        (
+            "from transformers import Trainer\nclass Mine(Trainer): pass\nclass Own(Mine): pass\nt = Own(model=m)",
+            "class Mine(Trainer): pass\nclass Own(Mine): pass\n"
+            + OPENS
+            + "t = Own(model=m, callbacks=[run.resume_transformers()])",
+        ),
         ("from fastai.vision.all import *\nlearn.fine_tune(1)", "learn.fine_tune(1, cbs=[run.resume_fastai()])"),
         (
             "from fastai.vision.all import *\nlearn.fit_one_cycle(1, cbs=ShowGraph())",
@@ -273,7 +279,7 @@ def test_other_trainers_get_theirs(tmp_path, before, after):
     """The run is opened before the first of them."""
     cells, _ = ported(tmp_path, before)
     head = before.splitlines()[0]
-    assert cells == [f'{head}\nrun = ck.open_run("runs/train")\n{after}' if after else before]
+    assert cells == [f"{head}\n{'' if OPENS in after else OPENS}{after}"]
 
 
 TORCH = """import torch
@@ -382,8 +388,9 @@ files.upload()
     cells, _ = ported(tmp_path, puts, load)
     assert cells == ['ck.fetch("kaggle competitions download -c titanic")']
     upload, _, rest = puts.partition("!mkdir")
-    cells, _ = ported(tmp_path, upload, f"!mkdir{rest}", load)
+    cells, report = ported(tmp_path, upload, f"!mkdir{rest}", load)
     assert len(cells) == 1
+    assert not report.kept
     cells, _ = ported(tmp_path, puts, load, "!kaggle competitions submit -c titanic -f a.csv -m x")
     assert cells[0] == puts
 
@@ -414,10 +421,21 @@ def test_a_download_whose_failure_is_caught_by_its_own_name_stays(tmp_path, caug
     assert cells == [before]
 
 
+@pytest.mark.parametrize("line", ["!pip install .", "%pip install -e .[dev]", "!pip install -q ."])
+def test_a_clone_that_something_is_built_from_stays(tmp_path, line):
+    """A package may read its version from git's history, which an archive has not."""
+    clone = "!git clone https://github.com/ada/digits\n%cd digits\n"
+    assert ported(tmp_path, clone + line)[0][0].startswith(clone)
+    assert ported(tmp_path, clone + "!pip install -r requirements.txt")[0][0].startswith("ck.fetch(")
+
+
 def test_google_colab_stays_by_the_shim_and_a_question_stays_a_question(tmp_path):
     """What still imports it gets the shim in the first cell; a guarded import asks where it runs and stays as it is."""
     _, report = ported(tmp_path, "from google.colab import files, drive\ndrive.mount('/d')\nfiles.download('x')")
     assert report.cells[0][2] == f"{FIRST}\n{SHIM}"
+    _, report = ported(tmp_path, "import pandas as pd\npd.read_csv('/content/sample_data/a.csv')")
+    assert report.cells == ((0, "", f"import colabkit as ck\n{SHIM}"),)
+    assert not ported(tmp_path, "open('/contents/a', 'https://e.org/content/a', './kaggle/input')")[1].cells
     guarded = "try:\n    from google.colab import drive\n    drive.mount('/d')\nexcept ImportError:\n    pass"
     cells, report = ported(tmp_path, guarded)
     assert cells == [guarded]
@@ -590,6 +608,9 @@ def test_the_command_shows_the_difference_and_writes_where_it_is_told(tmp_path):
         ("from engine import train\nresults = train(model, epochs=5)", "train(model"),
         ("trainer = TrainerModule(model)\ntrainer.train_model(loader, num_epochs=200)", "trainer.train_model"),
         ("agent.learn(total_timesteps=100_000)", "agent.learn"),
+        ("from setfit import Trainer\ntrainer = Trainer(model=m)\ntrainer.train()", "Trainer(model=m)"),
+        ("import flair.trainers as ft\nft.ModelTrainer(tagger, corpus)", "ft.ModelTrainer"),
+        ("!curl -fsSL https://ollama.com/install.sh | sh", "!curl"),
         (f"import torch\nclass Trainer:\n def run(self):\n  for x in self.data:\n{STEP}", "class Trainer"),
         ("from huggingface_hub import notebook_login\nnotebook_login()", "notebook_login()"),
         ("import huggingface_hub as hub\nhub.login(add_to_git_credential=True)", "hub.login"),
@@ -612,6 +633,7 @@ def test_what_sets_up_or_trains_and_stays_is_listed(tmp_path, before, line):
         "!curl -X POST https://example.org/api",
         "!tar czf a.tgz b",
         "!kaggle datasets list",
+        "from tokenizers import trainers\ntrainer = trainers.BpeTrainer(vocab_size=9)",
         "!python test.py",
         "!pip list",
         "import wandb\nwandb.login(key=key)\nwandb.login(anonymous='must')",
@@ -712,6 +734,11 @@ def test_a_loop_with_transformers_or_accelerate_is_ported_and_plain_values_are_t
     head = TORCH + "from accelerate import Accelerator\nhelper = Accelerator()\n"
     cells, _ = ported(tmp_path, head, LOOP.replace("loss.backward()", "helper.backward(loss)"))
     assert "epochs=3, helper=helper, model=model, optimizer=optimizer)" in cells[1]
+    head = TORCH + "from diffusers.optimization import get_scheduler\nplan = get_scheduler('cosine', optimizer)\n"
+    scaled = LOOP.replace("loss.backward()", "scaler.scale(loss).backward()")
+    scaled = scaled.replace("optimizer.step()", "scaler.step(optimizer)\n        scaler.update()\n        plan.step()")
+    cells, _ = ported(tmp_path, f"{head}scaler = torch.amp.GradScaler('cuda')\n", scaled)
+    assert "run.loop(loader, epochs=3, model=model, scaler=scaler, optimizer=optimizer, plan=plan)" in cells[1]
 
 
 def test_a_package_of_a_folder_is_read_alike_wherever_the_port_runs(tmp_path, monkeypatch):
