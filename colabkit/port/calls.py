@@ -103,7 +103,7 @@ def _caught(tree: ast.Module) -> set[int]:
 def _last_name(kind: ast.expr | None) -> str:
     """Return the name of an error as it is caught, "HTTPError" of `urllib.error.HTTPError`; of several, a broad one."""
     if isinstance(kind, ast.Tuple):
-        names = {_last_name(one) for one in kind.elts}
+        names = {_last_name(error) for error in kind.elts}
         return next(iter(names & _BROAD or names - _OF_IMPORTS or names), "")
     return ast.unparse(kind).rpartition(".")[2] if kind is not None else "Exception"
 

@@ -99,7 +99,7 @@ def without_callback(cell: Cell, context: Context) -> Iterator[tuple[ast.Call, s
 def _is_other_trainer(node: ast.Call, cell: Cell, context: Context) -> bool:
     """Say whether a Trainer is made that is none of those which take a callback of a run, as setfit's."""
     name = _made_from(context.dotted(node.func), context)
-    is_imported = any(name == one or name.startswith(f"{one}.") for one in context.imports.values())
+    is_imported = any(name == full or name.startswith(f"{full}.") for full in context.imports.values())
     return is_imported and _OTHER_TRAINERS.fullmatch(name) is not None and not _framework(node, cell, context)
 
 
