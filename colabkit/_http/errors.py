@@ -45,6 +45,12 @@ def resolve_host(url: str, proxy: str) -> float:
     else:
         thread.join(CONNECT)
     if not results or isinstance(results[0], Exception):
+        if proxy:
+            raise OfflineError(
+                f"cannot find the proxy {host}",
+                why="there is no network, or no host of that name",
+                hint="check the variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; unset them where none is needed",
+            )
         raise OfflineError(
             f"cannot find the host {host}",
             why="there is no network, or no host of that name",

@@ -53,6 +53,10 @@ def port(path: StrPath, output: StrPath | None = None, *, keep: str | None = Non
     from colabkit.port.rewriting import Rewriting
 
     source = expand(path)
+    if source.is_dir():
+        raise NotebookError(
+            f"{source} is a folder", hint=f"name one notebook or script in it, as in {source}/train.ipynb"
+        )
     if not source.is_file():
         raise NotFoundError(f"no file at {source}", hint="check the path")
     if source.suffix not in (".ipynb", ".py"):

@@ -118,3 +118,11 @@ def test_credentials_for_the_host_are_not_shown_to_the_proxy(files, use, tmp_pat
         assert fetch(f"https://bob:{SECRET}@{HOST}/a.bin", tmp_path / "a.bin").read_bytes() == b"data"
     assert all("authorization" in seen.headers for seen in files.site.seen)
     assert all("authorization" not in seen.headers for seen in files.sites["other.example"].seen)
+
+
+def test_a_proxy_without_a_host_is_called_a_proxy(monkeypatch, tmp_path):
+    """A mistyped variable is no fault of the address that is fetched."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
+    with pytest.raises(OfflineError, match=r"cannot find the proxy proxy\.invalid") as caught:
+        fetch(f"https://{HOST}/a.bin", tmp_path / "a.bin")
+    assert "HTTPS_PROXY" in caught.value.hint

@@ -532,6 +532,12 @@ def test_what_is_no_notebook_is_refused(tmp_path, content, words):
         port(tmp_path / "missing.ipynb")
 
 
+def test_a_folder_is_told_as_one(tmp_path):
+    """`colabkit run` takes a folder, and a port takes one file."""
+    with pytest.raises(NotebookError, match="is a folder"):
+        port(tmp_path)
+
+
 def test_a_notebook_without_kernel_or_with_fifty_megabytes_is_read(tmp_path):
     """No metadata means Python; large outputs are carried, not looked into."""
     path = notebook(tmp_path / "n.ipynb", "!pip install six")
