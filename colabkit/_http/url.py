@@ -55,7 +55,7 @@ def parse(text: str) -> Address:
     try:
         # What a person pastes may hold blanks and letters that a request line may not.
         is_plain = text.isascii() and not _BAD.search(text)
-        quoted = text if is_plain else urllib.parse.quote(text, safe="!#$%&'()*+,/:;=?@[]~")
+        quoted = text if is_plain else urllib.parse.quote(text, _ALLOWED, errors="surrogateescape")
         parts = urllib.parse.urlsplit(text)
         host, port = parts.hostname or "", parts.port
         ascii_host = host if host.isascii() else host.encode("idna").decode()
@@ -76,10 +76,11 @@ def parse(text: str) -> Address:
         url=urllib.parse.urlunsplit((scheme, netloc, rest.path or "/", rest.query, "")),
         authorization=authorization,
         shown=f"{scheme}://{netloc}{rest.path or '/'}" + ("?…" if rest.query else ""),
-        name=url_name(text),
+        name=url_name(quoted),
     )
 
 
+_ALLOWED = "!#$%&'()*+,/:;=?@[]~"
 _EXPECTED = "write it as https://HOST/PATH"
 
 

@@ -361,8 +361,12 @@ def _kept(order: ParsedSource, place: str) -> Fetched | None:
 
 
 def _fetch_source(order: ParsedSource, to: StrPath | None, options: Options) -> Fetched:
-    if to is not None:
-        working_dir.absolute(to)  # refuses a relative place where the working folder is gone
+    if to == "-":
+        raise AddressError(
+            'to="-" is no place', why="nothing is shown on the screen", hint='for such a file write "./-"'
+        )
+    if to is not None or not options.use_cache:
+        working_dir.absolute(to or ".")  # refuses a relative place where the working folder is gone
     source = order.source
     if isinstance(source, Path):
         return _fetch_path(source, to, options)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError, OfflineError
+from colabkit.errors import AddressError, ColabKitError, ExistsError, IntegrityError, NotFoundError, OfflineError
 from colabkit.testing.kaggle import packed
 from colabkit.transfer import fetch, fetch_details, listing
 from colabkit.transfer.sources.registry import open_source
@@ -286,6 +286,25 @@ def test_pipes_and_devices_are_no_sources_and_no_folder_is_copied_into_itself(tm
         fetch(folder, folder / "copy")
     assert [path.name for path in fetch(folder, tmp_path / "copy").iterdir()] == ["a.csv"]
     assert "pipe is left out: it is not a file" in caplog.text
+
+
+def test_a_place_that_is_none_is_told(server, tmp_path, monkeypatch):
+    """As with curl -o - it would be the screen; and in a folder that was removed nothing can be put."""
+    server.put("a.csv", b"7")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    with pytest.raises(AddressError, match='to="-" is no place'):
+        fetch(server.url("a.csv"), "-")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ColabKitError, match="working folder, which is gone"):
+        fetch_details(server.url("a.csv"), use_cache=False)
+
+
+def test_an_address_in_bytes_of_a_terminal_is_read(server, tmp_path):
+    """Where the locale is C, Python hands the bytes of a letter on one by one."""
+    server.put("%C3%A9.csv", b"7")
+    text = server.url("é.csv").encode().decode("ascii", "surrogateescape")
+    assert fetch(text, f"{tmp_path}/").name == "é.csv"
 
 
 def test_a_path_of_windows_is_told(server, tmp_path, monkeypatch):
