@@ -44,7 +44,7 @@ _SAME_THREADS = {
 
 def take() -> dict[str, str]:
     """Name the processor, the accelerators, the threads of each framework that is loaded, what sets its arithmetic."""
-    settings = {name: os.environ.get(name) or "unset" for name in _ARITHMETIC}
+    settings = {name: os.environ[name] for name in _ARITHMETIC if os.environ.get(name)}
     threads = {f"{name} threads": str(_threads(name)) for name in _SAME_THREADS if name in sys.modules}
     return {"processor": _processor(), "accelerators": _accelerators(), **settings, **threads}
 
@@ -57,7 +57,9 @@ def tell(run: str, meta: Mapping[str, Any], *, frameworks: Iterable[str] = tuple
         meta: The metadata of the state that it goes on from.
         frameworks: Those that compute.
     """
-    before, now = meta.get(KEY, {}), take()
+    if not (before := meta.get(KEY)):  # a state of an older version
+        return
+    before, now = ({**dict.fromkeys(_ARITHMETIC, "unset"), **each} for each in (before, take()))
     threads = {f"{name} threads": _SAME_THREADS[name] for name in frameworks}
     names = ("processor", "accelerators", *_ARITHMETIC, *threads)
     changed = [name for name in names if before.get(name, now.get(name)) != now.get(name)]

@@ -26,7 +26,7 @@ def test_what_changed_is_told_with_the_line_that_gives_the_same_bits(monkeypatch
         hardware.tell("digits", same)
     assert caplog.text == ""
     before = {**now, "accelerators": "Tesla T4", "torch threads": "2", "jax threads": "2"}
-    before["TF_ENABLE_ONEDNN_OPTS"] = "unset"
+    del before["TF_ENABLE_ONEDNN_OPTS"]
     hardware.tell("digits", {hardware.KEY: before}, frameworks=["torch"])
     words = (
         "digits: the hardware changed, so bit-for-bit equality is not promised: accelerators Tesla T4 -> NVIDIA L4; "
