@@ -61,7 +61,7 @@ def take() -> dict[str, dict[str, list[str]]]:
 
 def kept(meta: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     """Give what the metadata of a state has of what `take` gave."""
-    return {key: meta[key] for key in (KEY, LISTED_KEY) if meta.get(key)}
+    return {key: meta[key] for key in (KEY, LISTED_KEY) if isinstance(meta.get(key), dict)}
 
 
 def tell(run: str, orders: Mapping[str, Mapping[str, Any]]) -> None:

@@ -45,7 +45,7 @@ _SAME_THREADS = {
 def take() -> dict[str, str]:
     """Name the processor, the accelerators, the threads of each framework that is loaded, what sets its arithmetic."""
     settings = {name: os.environ[name] for name in _ARITHMETIC if os.environ.get(name)}
-    threads = {f"{name} threads": str(_threads(name)) for name in _SAME_THREADS if name in sys.modules}
+    threads = {f"{name} threads": str(count) for name in _SAME_THREADS if (count := _threads(name))}
     return {"processor": _processor(), "accelerators": _accelerators(), **settings, **threads}
 
 
@@ -57,7 +57,8 @@ def tell(run: str, meta: Mapping[str, Any], *, frameworks: Iterable[str] = tuple
         meta: The metadata of the state that it goes on from.
         frameworks: Those that compute.
     """
-    if not (before := meta.get(KEY)):  # a state of an older version
+    before = meta.get(KEY)
+    if not (before and isinstance(before, dict)):  # a state of an older version
         return
     before, now = ({**dict.fromkeys(_ARITHMETIC, "unset"), **each} for each in (before, take()))
     threads = {f"{name} threads": _SAME_THREADS[name] for name in frameworks}
@@ -80,8 +81,10 @@ def frameworks_of(values: Iterable[Any]) -> list[str]:
 
 
 def _threads(framework: str) -> int:
-    """Count the threads that one operation of a framework is shared out to."""
-    module = sys.modules[framework]
+    """Count the threads that one operation of a framework is shared out to; 0 where it is not loaded."""
+    module: Any = sys.modules.get(framework)
+    if not hasattr(module, "__version__"):
+        return 0
     if framework == "torch":
         return int(module.get_num_threads())
     set_by_hand = module.config.threading.get_intra_op_parallelism_threads() if framework == "tensorflow" else 0
