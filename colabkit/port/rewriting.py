@@ -249,7 +249,7 @@ class Rewriting:
             opened = self._run.open_before(cell, one.outer) if isinstance(one, torch_loop.TorchLoop) else None
             if not isinstance(one, torch_loop.TorchLoop) or opened is None:
                 statement = one.outer if isinstance(one, torch_loop.TorchLoop) else one
-                self._keep(number, "train", cell.text(statement).partition("\n")[0], torch_loop.BY_HAND)
+                self._keep(number, "train", cell.text(statement).partition("\n")[0], torch_loop.by_hand(statement))
                 continue
             phase = self._run.next_phase()
             run = self.context.run + (f'.phase("{phase}")' if phase else "")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from colabkit.port.context import Context
 
 BY_HAND = "a training loop of your own: take its batches from run.loop(loader, epochs=…, model=…, optimizer=…), by hand"
+WITHOUT_LOADER = (
+    "a training loop without a loader: write for _ in run.loop([0], epochs=…, model=…, optimizer=…), by hand, where "
+    "loop.epoch counts"
+)
 _FILLS = frozenset(("append", "extend", "add"))
 _OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
@@ -96,6 +100,16 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
         first=first,
         state=state,
     )
+
+
+def by_hand(statement: ast.stmt) -> str:
+    """Say what to write in the place of a loop that stays."""
+    if not isinstance(statement, ast.For) or "range(" not in ast.unparse(statement.iter):
+        return BY_HAND
+    inner = [node for line in statement.body for node in ast.walk(line)]
+    has_loader = any(isinstance(node, (ast.For, ast.While)) for node in inner)
+    is_torch = any(isinstance(node, ast.Attribute) and node.attr == "backward" for node in inner)
+    return WITHOUT_LOADER if is_torch and not has_loader else BY_HAND
 
 
 def _in_bar(node: ast.expr, context: Context) -> ast.expr:

@@ -614,6 +614,7 @@ def test_the_command_shows_the_difference_and_writes_where_it_is_told(tmp_path):
         ("from engine import train\nresults = train(model, epochs=5)", "train(model"),
         ("trainer = TrainerModule(model)\ntrainer.train_model(loader, num_epochs=200)", "trainer.train_model"),
         ("agent.learn(total_timesteps=100_000)", "agent.learn"),
+        ("import torch\nfor step in range(100):\n    loss(x).backward()\n    optimizer.step()", "for step"),
         ("from setfit import Trainer\ntrainer = Trainer(model=m)\ntrainer.train()", "Trainer(model=m)"),
         ("import flair.trainers as ft\nft.ModelTrainer(tagger, corpus)", "ft.ModelTrainer"),
         ("!curl -fsSL https://ollama.com/install.sh | sh", "!curl"),
@@ -631,6 +632,7 @@ def test_what_sets_up_or_trains_and_stays_is_listed(tmp_path, before, line):
     assert cells == [before]
     assert [one.line.startswith(line) for one in report.kept] == [True]
     assert report.kept[0].reason
+    assert ("without a loader" in report.kept[0].reason) == line.startswith("for step")
 
 
 @pytest.mark.parametrize(
