@@ -222,7 +222,8 @@ def restart_if_needed(report: InstallReport, restart: Restart) -> InstallReport:
     if restart == "ask" and not (kernel.can_ask() and _says_yes()):
         warn("colabkit: kernel not restarted; restart it before you use what was replaced")
         return report
-    return kernel.restart(cause=cause, is_headless=is_headless)
+    kernel.restart(cause=cause, is_headless=is_headless)
+    return report
 
 
 def _says_yes() -> bool:

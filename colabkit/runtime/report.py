@@ -10,7 +10,7 @@ from colabkit.runtime.base import Host
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from colabkit._internal.display.show import Facts
     from colabkit.runtime.devices import Accelerator, Devices
@@ -71,11 +71,11 @@ class Runtime(Shown, Host):
 
         return (dt.datetime.now(dt.UTC).date() - dt.date.fromisoformat(self.image_date)).days
 
-    def restart(self, *, force: bool = False) -> NoReturn:
+    def restart(self, *, force: bool = False) -> None:
         """Start this notebook's kernel anew, in place; see `colabkit.runtime.restart`.
 
         The calling cell runs again from its top in a fresh interpreter, and the queued cells of "Run all" follow.
-        The process keeps its id and its environment variables.
+        The process keeps its id and its environment variables. In the fresh interpreter this call returns at once.
 
         Args:
             force: Restart even if earlier cells made names that will be lost.

@@ -104,7 +104,7 @@ def gather(items: Iterable[Any], site: Environment, *, force: bool) -> Gathered:
             skipped += tuple(
                 f"{requirement.need.text}: the running kernel keeps its own"
                 for requirement in left_out
-                if site.missing([requirement])
+                if site.missing([requirement], no_deps=True)
             )
             differs += differences(path)
             locks += [path] if is_lock(path) else []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.display.few import few
 from colabkit._internal.log import notify
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 _MAX_NAMED = 8  # names and statements of earlier cells that a refusal lists
 _MOST = 12  # restarts of one run of a cell, each for another cause
+_tried: set[str] = set()  # the runs of cells in which this very process has tried to leave
 
 
-def restart(*, force: bool = False, cause: str = "", is_headless: Callable[[], bool] = lambda: False) -> NoReturn:
+def restart(*, force: bool = False, cause: str = "", is_headless: Callable[[], bool] = lambda: False) -> None:
     """Start this kernel anew and run the calling cell again from its top; the queued cells follow.
 
     The process keeps its id, its working folder and its environment variables. What earlier cells did comes back as
     far as it can: loaded extensions, `%config`, `%xmode`, `%autoreload`, matplotlib's backend, imports, settings of
     libraries, and values made of numbers, texts and paths. It happens at most once for one run of a cell and one
-    cause, so it cannot loop.
+    cause, so it cannot loop; in the fresh kernel the call without a cause returns, and the cell goes on.
 
     Args:
         force: Restart even if earlier cells made what will be lost.
@@ -43,10 +44,14 @@ def restart(*, force: bool = False, cause: str = "", is_headless: Callable[[], b
     Raises:
         RestartError: It cannot or must not be done here; nothing was lost.
     """
+    shell = running_shell()
+    if not cause and is_in_a_cell() and cause in _causes(shell.kernel) and _run_of_cell(shell.kernel) not in _tried:
+        notify("colabkit: this cell has already restarted the kernel once, and goes on")
+        return
     error = refusal(force=force, cause=cause, is_headless=is_headless)
     if error is not None:
         raise error
-    shell = running_shell()
+    _tried.add(_run_of_cell(shell.kernel))
     if obstacle := exec_restart.obstacle(shell.kernel):
         from colabkit.runtime.restart import kill
 
@@ -110,8 +115,7 @@ def _wrong_moment(kernel: Any, cause: str) -> RestartError | None:
             why="this is the callback of a button or a widget, and no cell could run again",
             hint="run the set-up cell again",
         )
-    mark = Mark.read(os.environ)
-    causes = [] if mark is None else mark.causes.get(request["header"]["msg_id"], [])
+    causes = _causes(kernel)
     if cause in causes or len(causes) >= _MOST:
         return RestartError(
             "this cell has already restarted the kernel once" + (f" for {cause}" if cause in causes and cause else ""),
@@ -119,6 +123,18 @@ def _wrong_moment(kernel: Any, cause: str) -> RestartError | None:
             hint="run the cell again, or restart from the notebook's menu",
         )
     return None
+
+
+def _run_of_cell(kernel: Any) -> str:
+    """Return the id of the request that the running cell answers."""
+    request = exec_restart.running_request(kernel)
+    return str(request["header"]["msg_id"]) if request is not None else ""
+
+
+def _causes(kernel: Any) -> list[str]:
+    """Return what this run of the cell has restarted for."""
+    mark = Mark.read(os.environ)
+    return [] if mark is None else list(mark.causes.get(_run_of_cell(kernel), []))
 
 
 def _lost(shell: Any, *, force: bool) -> RestartError | None:

@@ -59,6 +59,9 @@ def test_restoring_leaves_the_running_kernel_alone(environment, tmp_path):
     said = environment.install(str(path))
     assert said["changed"] == [{"name": "demo", "before": "2.0", "after": "1.0"}]
     assert said["skipped"] == ["traitlets==1.0: the running kernel keeps its own"]
+    path.write_text("ipykernel==1.0\n")
+    environment.have("ipykernel==1.0", "--no-deps")  # whose own traitlets is another one
+    assert environment.install(str(path))["skipped"] == []
 
 
 def test_an_address_is_kept_and_a_local_file_is_only_told(environment, wheels, tmp_path):
