@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.loop.data.rows import check_samples, fingerprint
+from colabkit.checkpoint.loop.data.rows import WORKERS, check_samples, fingerprint
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.class_names import by_class_name
 from colabkit.checkpoint.state.torch import to_torch
@@ -272,7 +272,9 @@ def identity(dls: Any) -> dict[str, Any]:
         samples = len(dataset)
     items = _digest(dataset)
     lists = fingerprint(dataset) if items is None else {}
-    return {"samples": samples, "batch_size": batch_size, "steps": steps, "items": items, "rows": lists}
+    workers = getattr(getattr(train, "fake_l", train), "num_workers", 0)  # fastai takes as many as there are cores
+    sizes = {"samples": samples, "batch_size": batch_size, "steps": steps, WORKERS: workers}
+    return {**sizes, "items": items, "rows": lists}
 
 
 def _digest(dataset: Any) -> str | None:
@@ -308,11 +310,12 @@ def check_same_data(run: str, saved: Mapping[str, Any], now: Mapping[str, Any]) 
     Raises:
         RunMismatchError: The message names what differs.
     """
-    check_samples(run, {"rows": saved.get("rows", {})}, {"rows": now["rows"]}, refuse=True)
+    apart = ("rows", WORKERS)
+    check_samples(run, *({name: data[name] for name in apart if name in data} for data in (saved, now)), refuse=True)
     changed = [
         f"{name}: {saved[name]} -> {now[name]}"
         for name in now
-        if name != "rows" and saved.get(name, now[name]) != now[name]
+        if name not in apart and saved.get(name, now[name]) != now[name]
     ]
     if changed:
         raise RunMismatchError(

@@ -6,7 +6,9 @@ import os
 
 import pytest
 
+from colabkit.checkpoint.loop.data import rows
 from colabkit.checkpoint.state import hardware
+from colabkit.errors import RunMismatchError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
@@ -92,3 +94,14 @@ def test_on_fewer_cores_it_is_said_and_as_many_threads_are_exact(python, tmp_pat
     assert train("same", 3, 2, 0)[0] == 9
     _, same, told = train("same", 0, 1, 2)
     assert (same, "hardware" in told) == (whole, False)
+
+
+def test_another_number_of_loading_processes_is_said(caplog):
+    """As of `num_workers=os.cpu_count()`, or of fastai's default, on another machine; other batches are refused still."""
+    before = {"batch_size": 4, "workers": 2, "loader 1: workers": 2}
+    rows.check_samples("digits", before, {**before, "workers": 8, "loader 1: workers": 0}, refuse=True)
+    assert "read by 8 worker processes instead of 2" in caplog.messages[0]
+    assert "num_workers=2 gives the same" in caplog.messages[1]
+    with pytest.raises(RunMismatchError, match="batch_size: 4 -> 8"):
+        rows.check_samples("digits", before, {**before, "batch_size": 8}, refuse=True)
+    rows.check_samples("digits", {"batch_size": 4}, before, refuse=True)  # a state of an older version

@@ -253,6 +253,7 @@ class LoaderSource(Source):
             "samples": None if self._streams else _length(loader.dataset),
             "steps": self.length,
             "batch_size": self._batch_size,
+            rows.WORKERS: loader.num_workers,
             "drop_last": getattr(loader, "drop_last", None),
             "sampler": type(sampler).__name__,
             "content": digest(loader.dataset),

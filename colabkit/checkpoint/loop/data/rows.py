@@ -18,6 +18,8 @@ from colabkit.errors import RunMismatchError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+WORKERS = "workers"
+"""The name of their number in the identity of data; it depends on the machine where it is `os.cpu_count()`."""
 _FEWEST = 8  # a list of classes or of mean values is no list of samples
 _MOST_ITEMS = 300_000  # beyond them every n-th is looked at: then another order and other samples look alike
 _COLUMNS = 16  # of an array, of each row
@@ -51,7 +53,7 @@ def fingerprint(dataset: Any, *samplers: Any) -> dict[str, list[Any]]:
 def check_samples(
     run: str, before: Mapping[str, Any], now: Mapping[str, Any], *, ignored: frozenset[str] = frozenset(), refuse: bool
 ) -> None:
-    """Compare the data of a run with that of this process; say where the same samples come in another order.
+    """Compare the data of a run with that of this process; say where the same samples come otherwise.
 
     Args:
         run: The run's name, for messages.
@@ -71,6 +73,16 @@ def check_samples(
     }
     for key in samples.same:
         changed.pop(key, None)
+    for key in [key for key in changed if key.rpartition(": ")[2] == WORKERS]:
+        del changed[key]
+        warn(
+            "%s: the data is read by %s worker processes instead of %s: what samples draw at random, as to augment "
+            "them, is shared out otherwise and differs from here on; num_workers=%s gives the same",
+            run,
+            now[key],
+            before[key],
+            before[key],
+        )
     if refuse and samples.others and all(key.endswith("content") for key in changed):
         raise RunMismatchError(
             f"the run {run} was trained on other samples",
