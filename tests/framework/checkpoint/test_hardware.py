@@ -97,7 +97,7 @@ def test_on_fewer_cores_it_is_said_and_as_many_threads_are_exact(python, tmp_pat
 
 
 def test_another_number_of_loading_processes_is_said(caplog):
-    """As of `num_workers=os.cpu_count()`, or of fastai's default, on another machine; other batches are refused still."""
+    """As of `num_workers=os.cpu_count()`, or of fastai's default, elsewhere; other batches are refused still."""
     before = {"batch_size": 4, "workers": 2, "loader 1: workers": 2}
     rows.check_samples("digits", before, {**before, "workers": 8, "loader 1: workers": 0}, refuse=True)
     assert "read by 8 worker processes instead of 2" in caplog.messages[0]
