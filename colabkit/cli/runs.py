@@ -162,7 +162,11 @@ def _restore(args: argparse.Namespace) -> Outcome:
 
 def _prune(args: argparse.Namespace) -> Outcome:
     if args.keep < 2:
-        raise AddressError(f"--keep {args.keep} is too few", why="one broken file would take the run with it")
+        raise AddressError(
+            f"--keep {args.keep} is too few",
+            why="one broken file would take the run with it",
+            hint="pass --keep 2 or more",
+        )
     run = inspect.survey(args.where[0], args.mirror)
     pruning = inspect.plan_pruning(run, keep=args.keep)
     size = sum(copy.size for copy in pruning.copies)

@@ -177,6 +177,7 @@ def test_bad_input_is_typed(tmp_path, monkeypatch, colabkit, words, code):
     monkeypatch.chdir(tmp_path)
     made(tmp_path / "one", 1)
     assert colabkit(*words)[0] == code
+    assert code == 2 or "What to do: " in colabkit(*words)[2]
 
 
 def test_foreign_and_hostile_files_are_shown_not_believed(tmp_path, colabkit):
