@@ -150,6 +150,7 @@ class ResumeLightning(Resumable):
         self._trainer = trainer
         self._parts = Parts(_parts_of(trainer, module, self), run=self._run.name)
         self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)
+        self._find_ungiven([*trainer.fit_loop._combined_loader.flattened, trainer.datamodule, *trainer.callbacks])
         self._data = self._loaders.identity() | {"accumulation": trainer.accumulate_grad_batches}
         self._time.start()
         self._resume, self._phase = None, FitPhase.BETWEEN
@@ -238,6 +239,7 @@ class ResumeLightning(Resumable):
             return
         self._signals.restore()
         self._gradients.release()
+        self._release_ungiven()
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()
@@ -299,6 +301,8 @@ class ResumeLightning(Resumable):
         assert self._parts is not None  # noqa: S101 - made when the fit starts
         tree = saved.tree()
         self._parts.give(tree["parts"])
+        limit = self._trainer.max_epochs, self._trainer.max_steps
+        self._give_ungiven(saved, limit=limit, before=(saved.meta["epochs"], saved.meta.get("max_steps", limit[1])))
         progress.give(self._trainer, self, tree["progress"])
         for checkpoint in self._trainer.checkpoint_callbacks:
             is_lost(getattr(checkpoint, "best_model_path", ""), owner=type(checkpoint).__name__)

@@ -63,6 +63,11 @@ class Parts:
         self._check_is_held()
 
     @property
+    def given(self) -> Mapping[str, Any]:
+        """What the user gave, and what is attached to it."""
+        return self._given
+
+    @property
     def has_accelerator(self) -> bool:
         """Whether an Accelerator is among them."""
         return any(map(_is_accelerator, flat(self._given)))
@@ -78,7 +83,7 @@ class Parts:
         Raises:
             CheckpointError: A value that cannot be saved; the message names its place.
         """
-        return {name: self._take(value, name) for name, value in self._given.items()}
+        return {name: self.take_one(value, name) for name, value in self._given.items()}
 
     def give(self, saved: Mapping[str, Any]) -> None:
         """Put back what `take` returned; nothing is changed where it does not fit.
@@ -92,9 +97,9 @@ class Parts:
             raise self._differs(f"{more[0]}= is new", f"the run has saved {', '.join(sorted(saved))}")
         given = {name: value for name, value in self._given.items() if name in saved}  # what is attached is new
         for name, value in given.items():
-            self._check(value, saved[name], name)
+            self.check_one(value, saved[name], name)
         for name, value in given.items():
-            if self._give(value, saved[name], name) is not value:
+            if self.give_one(value, saved[name], name) is not value:
                 raise self._differs(f"{name}= is {_words(value)}", f"the run has saved {_words(saved[name]['value'])}")
 
     def changed_settings(self, saved: Mapping[str, Any]) -> list[str]:
@@ -154,7 +159,12 @@ class Parts:
 
     # ---- one value ----
 
-    def _take(self, value: Any, place: str) -> Any:
+    def take_one(self, value: Any, place: str) -> Any:
+        """Return one value as a checkpoint holds it.
+
+        Raises:
+            CheckpointError: It cannot be saved.
+        """
         if is_module(value):
             return {"module": self._module(value, place).take()}
         if _is_keras(value):
@@ -169,12 +179,17 @@ class Parts:
         if (isinstance(value, dict) or type(value) in (list, tuple)) and any(map(_is_stateful, flat(value))):
             if isinstance(value, dict):
                 keys = plain_keys(value)
-                return {"dict": [[key, self._take(value[own], f"{place}/{key}")] for key, own in keys.items()]}
-            return {"list": [self._take(item, f"{place}/{at}") for at, item in enumerate(value)]}
+                return {"dict": [[key, self.take_one(value[own], f"{place}/{key}")] for key, own in keys.items()]}
+            return {"list": [self.take_one(item, f"{place}/{at}") for at, item in enumerate(value)]}
         replaced = [at for at, leaf in arrays_in(value, place).items() if self._first.get(at, leaf) is not leaf]
         return {"value": take_value(value, place), "replaced": replaced}
 
-    def _check(self, value: Any, saved: Any, place: str) -> None:
+    def check_one(self, value: Any, saved: Any, place: str) -> None:
+        """Refuse to put back what `take_one` returned of another thing.
+
+        Raises:
+            RunMismatchError: It does not fit.
+        """
         kind, content = next(iter(saved.items()))
         if kind == "module" and is_module(value):
             self._module(value, place).check(content, self._run)
@@ -182,12 +197,12 @@ class Parts:
             keys = plain_keys(value)
             for key, item in content:
                 if key in keys:
-                    self._check(value[keys[key]], item, f"{place}/{key}")
+                    self.check_one(value[keys[key]], item, f"{place}/{key}")
         elif kind == "list" and isinstance(value, list | tuple):
             if len(content) != len(value):
                 raise self._differs(f"{place} has {len(value)} items", f"the run has saved {len(content)}")
             for at, item in enumerate(content):
-                self._check(value[at], item, f"{place}/{at}")
+                self.check_one(value[at], item, f"{place}/{at}")
         elif (
             kind in ("module", "state", "keras", "generator", "accelerator")
             and next(iter(self._kind_of(value, place))) != kind
@@ -200,13 +215,14 @@ class Parts:
     def _kind_of(self, value: Any, place: str) -> dict[str, Any]:
         if hasattr(value, "state_dict") and not is_module(value):
             return {"state": None}
-        taken: dict[str, Any] = self._take(value, place)
+        taken: dict[str, Any] = self.take_one(value, place)
         return taken
 
-    def _give(self, value: Any, saved: Any, place: str) -> Any:
+    def give_one(self, value: Any, saved: Any, place: str) -> Any:
         """Put a value back; return it, or what replaces it in the dict or list that holds it."""
         kind, content = next(iter(saved.items()))
         if kind == "module":
+            self._module(value, place).tell_changed_settings(content, self._run)
             self._module(value, place).give(content)
         elif kind == "keras":
             self._give_keras(value, content, place, trains=saved.get("trains"))
@@ -221,9 +237,9 @@ class Parts:
             keys = plain_keys(value)
             for key, item in content:
                 own = keys.get(key, key)
-                value[own] = self._give(value.get(own), item, f"{place}/{key}")
+                value[own] = self.give_one(value.get(own), item, f"{place}/{key}")
         elif kind == "list":
-            items = [self._give(value[at], item, f"{place}/{at}") for at, item in enumerate(content)]
+            items = [self.give_one(value[at], item, f"{place}/{at}") for at, item in enumerate(content)]
             if isinstance(value, list):
                 value[:] = items
         else:

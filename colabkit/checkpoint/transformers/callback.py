@@ -160,6 +160,8 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         loader = trainer.callback_handler.train_dataloader
         source = LoaderSource(getattr(loader, "base_dataloader", loader))
         self._data = source.identity() | {"accumulation": args.gradient_accumulation_steps}
+        data = [trainer.train_dataset, trainer.eval_dataset, loader, source.data]
+        self._find_ungiven([trainer, *data, *trainer.callback_handler.callbacks])
         self._time.start()
         self._epoch, self._place, self._done, self._resume = 0, Place(), False, None
         for note in [*trainer_state.notes(trainer), *source.notes()]:
@@ -236,6 +238,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         if trainer is None:
             return
         self._signals.restore()
+        self._release_ungiven()
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()
@@ -284,6 +287,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         assert self._state is not None  # noqa: S101 - same
         tree = saved.tree()
         self._parts.give(tree["parts"])
+        self._give_ungiven(saved, limit=self._trainer.state.max_steps, before=saved.meta["max_steps"])
         self._state.give(tree)
 
 

@@ -701,5 +701,84 @@ def optimizer_around_another(run, kill):
     return *simple(run, kill, loader(), model=model, optimizer=optimizer), optimizer.base
 
 
+def trained(run, kill, name, model, batches, before=None):
+    """Train a model in a phase of the run, as a function that scripts call for each."""
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    loop = run.phase(name).loop(batches, epochs=1, model=model, optimizer=optimizer)
+    for x, y in loop:
+        step(model, optimizer, x if before is None else before(x), y)
+        kill.at(loop.step + 1 + 5 * (before is not None))
+    return loop
+
+
+@case
+def models_of_later_phases(run, kill):
+    """Both models, and the noise that the second one is trained with, are drawn before the first is trained."""
+    first, second, fixed = net(), net(), torch.randn(6)
+    trained(run, kill, "first", first, loader())
+    kill.at(8, "between")
+    loop = trained(run, kill, "second", second, loader(), before=lambda x: x + fixed * first(x).detach())
+    return loop, first, second, fixed
+
+
+def train_an_epoch(loop, given, kill):
+    """Train an epoch, and give its mean loss, as most scripts do."""
+    total, count = 0.0, 0
+    for x, y in loop:
+        total += step(**given, x=x, y=y).item() * len(x)
+        count += len(x)
+        kill.at(loop.step + 1)
+    return total / count
+
+
+@case
+def names_of_a_loop(run, kill):
+    """The best loss, its weights, how long it was not better, the mean of an epoch: plain names of functions."""
+    given = parts()
+    best, best_weights, waited, losses, last = float("inf"), None, 0, [], None
+    loop = run.loop(loader(), epochs=EPOCHS, **given)
+    for epoch in loop.each_epoch():
+        last = train_an_epoch(loop, given, kill)
+        loss = evaluate(given["model"]) + epoch % 2
+        kill.at(loop.step, "evaluate")
+        losses.append([last, loss])
+        if loss < best:
+            best, best_weights, waited = loss, copy.deepcopy(given["model"].state_dict()), 0
+        else:
+            waited += 1
+    return loop, *given.values(), best, best_weights, waited, losses, last
+
+
+class Walker:
+    """A world to walk in, with a generator of its own."""
+
+    def __init__(self):
+        self.rng, self.place, self.steps = random.Random(random.random()), np.zeros(6, "float32"), 0
+
+    def walk(self):
+        self.place, self.steps = self.place * 0.9 + self.rng.random(), self.steps + 1
+        return torch.from_numpy(self.place.astype("float32"))
+
+
+@case
+def what_a_loop_is_not_given(run, kill):
+    """An average of the weights, a frozen target, a schedule, a memory and a world, which the loop is not given."""
+    model, target, world = net(), net(), Walker()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.7)
+    average, memory, ptr, queue = copy.deepcopy(model), collections.deque(maxlen=4), 0, torch.zeros(4)
+    loop = run.loop(loader(), epochs=EPOCHS, model=model, optimizer=optimizer)
+    for x, _ in loop:
+        memory.append(world.walk())
+        step(model, optimizer, x + random.choice(memory) / 9, target(x).detach())
+        scheduler.step()
+        for one, other in zip(average.parameters(), model.parameters(), strict=True):
+            one.data.mul_(0.9).add_(other.data, alpha=0.1)
+        queue[ptr] = x.mean()
+        ptr = (ptr + 1) % 4
+        kill.at(loop.step + 1)
+    return loop, model, average, target, scheduler, list(memory), queue, ptr, world.steps
+
+
 if __name__ == "__main__":
     main(train)
