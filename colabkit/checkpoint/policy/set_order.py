@@ -16,6 +16,8 @@ import inspect
 import itertools
 import re
 import sys
+import sysconfig
+import types
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ _OF_A_SET = {"union", "intersection", "difference", "symmetric_difference", "cop
 _SORTING = {"sort", "unique"}  # of NumPy
 # https://docs.python.org/3/library/os.html#os.listdir: "The list is in arbitrary order"
 _LISTING = {"listdir", "scandir", "glob", "iglob", "rglob", "iterdir", "walk", "as_completed", "imap_unordered"}
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _IN_ANY_ORDER = {"sorted", "len", "print", "Counter", *_SETS}
 _HASHED_ANEW = (str, bytes, dt.date, dt.time, dt.timedelta)
 
@@ -47,12 +50,11 @@ def take() -> dict[str, dict[str, list[str]]]:
     Returns:
         For the metadata of a state, under `KEY` and `LISTED_KEY`: what each variable holds, in order.
     """
-    body = _body()
+    bodies = {place: _body(namespace) for place, namespace in _modules()}
     try:
-        ordering = frozenset(_ordering(body))
         orders = {
-            KEY: _ordered(body, ordering, _set_items, listing=False),
-            LISTED_KEY: _ordered(body, ordering, _class_names, listing=True),
+            KEY: _ordered(bodies, _set_items, listing=False),
+            LISTED_KEY: _ordered(bodies, _class_names, listing=True),
         }
     except RecursionError:  # an expression of a thousand terms; it is no reason to end a training
         return {}
@@ -78,7 +80,7 @@ def tell(run: str, orders: Mapping[str, Mapping[str, Any]]) -> None:
     if of_folders := orders.get(LISTED_KEY):
         text = "%s: %s: the order is that of a folder, and is another one on another machine. %s the listing now"
         warn(text, run, few(list(of_folders), 5), mend)
-    if _are_hashes_drawn() and _calls_hash(_body()):
+    if _are_hashes_drawn() and _calls_hash(_body(_main())):
         text = "%s: hash() of text gives other numbers each time Python starts, so a killed run goes on with others; %s"
         warn(text, run, "take zlib.crc32(text.encode())")
 
@@ -96,8 +98,8 @@ def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
     """
     namespaces = dict(_namespaces())
     for key, place, order in ((key, *item) for key, orders in kept(meta).items() for item in orders.items()):
-        function, _, name = place.rpartition(".")
-        value = namespaces.get(function, {}).get(name)
+        name = re.split("[.:]", place)[-1]
+        value = namespaces.get(place.removesuffix(name), {}).get(name)
         now = list(map(str, _items(value)))
         if now == order or sorted(now) != sorted(order):  # other items are other data, which is compared elsewhere
             continue
@@ -118,7 +120,7 @@ def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
             )
             + "; if it has no part in the training: check_data=False",
         )
-    if _are_hashes_drawn() and _calls_hash(_body()):
+    if _are_hashes_drawn() and _calls_hash(_body(_main())):
         warn("%s: hash() of text gives other numbers than when the run was begun; what it numbers has changed", run)
 
 
@@ -126,18 +128,22 @@ _SOURCES = {KEY: "set of text", LISTED_KEY: "folder"}
 
 
 def _ordered(
-    body: list[ast.stmt], ordering: frozenset[str], items: Callable[[Any], list[Any]], *, listing: bool
+    bodies: Mapping[str, list[ast.stmt]], items: Callable[[Any], list[Any]], *, listing: bool
 ) -> dict[str, list[str]]:
     """Give the variables whose order comes from sets or from listings, with the items that are kept."""
-    functions = {node.name: node.body for node in body if isinstance(node, ast.FunctionDef)}
-    giving = frozenset(name for name, inner in functions.items() if _gives_order(inner, listing=listing))
+    functions = [(place, node) for place, body in bodies.items() for node in body if isinstance(node, ast.FunctionDef)]
+    giving = frozenset(node.name for _, node in functions if _gives_order(node.body, listing=listing))
+    inner = {f"{node.name}.": node.body for place, node in functions if not place}
+    used = {place: frozenset(_ordering(body)) for place, body in bodies.items()}
+    elsewhere = frozenset[str]().union(*used.values(), *map(_attributes, bodies.values()))
     orders = {}
     for place, namespace in _namespaces():
         reader = _Reader(giving, listing=listing)
-        reader.read(functions.get(place, []) if place else body)
+        reader.read(bodies[place] if place in bodies else inner.get(place, []))
+        ordering = elsewhere if place.endswith(":") else used[""]  # others import the names of a module
         for name in ordering & reader.ordered.keys():
             if len(kept := items(namespace.get(name))) > 1:
-                orders[f"{place}.{name}" if place else name] = list(map(str, kept))
+                orders[f"{place}{name}"] = list(map(str, kept))
     return orders
 
 
@@ -208,13 +214,24 @@ def _main() -> dict[str, Any]:
     return vars(sys.modules["__main__"])
 
 
-def _namespaces() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the variables of the program, and those of its functions that are running, by the function's name."""
+def _modules() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the variables of the program, and those of the user's own modules that it has imported, by their names."""
     yield "", _main()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name in ("__main__", "__mp_main__") or name.startswith("colabkit") or not isinstance(file, str):
+            continue
+        if file.endswith(".py") and not file.startswith(_INSTALLED) and isinstance(module, types.ModuleType):
+            yield f"{name}:", vars(module)
+
+
+def _namespaces() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the variables of the modules, and those of the program's running functions, by the function's name."""
+    yield from _modules()
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals is _main() and frame.f_code.co_name != "<module>":
-            yield frame.f_code.co_name, frame.f_locals
+            yield f"{frame.f_code.co_name}.", frame.f_locals
         frame = frame.f_back
 
 
@@ -235,8 +252,13 @@ def _ordering(body: list[ast.stmt]) -> Iterator[str]:
             yield node.id
 
 
-def _body() -> list[ast.stmt]:
-    return [statement for source in _sources(_main()) for statement in _parsed(source)]
+def _attributes(body: list[ast.stmt]) -> set[str]:
+    """Name what is read of objects, as `data.classes` after `import data`."""
+    return {node.attr for statement in body for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
+
+
+def _body(namespace: Mapping[str, Any]) -> list[ast.stmt]:
+    return [statement for source in _sources(namespace) for statement in _parsed(source)]
 
 
 def _parsed(source: str) -> list[ast.stmt]:

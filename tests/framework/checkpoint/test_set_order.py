@@ -123,6 +123,29 @@ def test_what_comes_out_of_a_set_of_text_is_found(monkeypatch, text):
     assert set(set_order.take().get(SETS, {})) == FOUND[text]
 
 
+def test_what_a_module_of_the_users_takes_out_of_a_set_is_found(monkeypatch, tmp_path):
+    """As `from data import classes`, or `data.classes`: the module is read as the program is."""
+    text = "classes = list(set(names))\ndef pick(names):\n    return list(set(names))\nleft_out = list({'a', 'b'})\n"
+    module = types.ModuleType("data_of_a_user")
+    module.names, path = ["cat", "dog", "bird"], tmp_path / "data_of_a_user.py"
+    path.write_text(text)
+    exec(text, vars(module))  # noqa: S102 - as Python runs it
+    module.__file__ = str(path)
+    monkeypatch.setitem(sys.modules, "data_of_a_user", module)
+    given = {"data": module, "pick": module.pick, "names": module.names}
+    space = program(monkeypatch, "few = pick(names)\nuse = [data.classes[0], few[0]]", **given)
+    orders = set_order.take()
+    assert set(orders[set_order.KEY]) == {"data_of_a_user:classes", "few"}
+    set_order.check("digits", orders, refuse=True)
+    module.classes.reverse()
+    with pytest.raises(RunMismatchError, match="data_of_a_user:classes has another order"):
+        set_order.check("digits", orders, refuse=True)
+    space["few"].reverse()
+    module.classes.reverse()
+    with pytest.raises(RunMismatchError, match="few has another order"):
+        set_order.check("digits", orders, refuse=True)
+
+
 def test_words_that_are_only_looked_up_may_come_in_any_order(monkeypatch):
     """As words that are left out of a text."""
     given = {"names": ["cat", "dog", "bird"], "texts": ["a cat"]}
