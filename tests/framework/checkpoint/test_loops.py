@@ -88,7 +88,7 @@ SLOW = tuple(
 
 # A part of what tests/benchmarks/torch_conformance.py runs.
 HABITS = (
-    "models_of_later_phases:4,8/between",
+    "models_of_later_phases:4,8/between,8",
     "names_of_a_loop:4,5/evaluate,12",
     "what_a_loop_is_not_given:4,8",
     "with_a_bar_left_early:5,6/evaluate",
