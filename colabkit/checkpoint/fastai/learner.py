@@ -40,9 +40,8 @@ class LearnerState:
         self.data = state.identity(learn.dls)
         self._best_files = best_files
         self._loose = LooseState(learn.model)
-        self._ungiven = UngivenState(
-            Parts({"model": learn.model}, run=own.run.name), [learn, learn.dls, *learn.cbs], own.run
-        )
+        self._ungiven = UngivenState(own.run)
+        self._ungiven.find(Parts({"model": learn.model}, run=own.run.name), [learn, learn.dls, *learn.cbs])
         self._begin: dict[str, Any] = {}
 
     def epoch_begins(self) -> None:

@@ -150,7 +150,8 @@ class ResumeLightning(Resumable):
         self._trainer = trainer
         self._parts = Parts(_parts_of(trainer, module, self), run=self._run.name)
         self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)
-        self._find_ungiven([*trainer.fit_loop._combined_loader.flattened, trainer.datamodule, *trainer.callbacks])
+        data = [*trainer.fit_loop._combined_loader.flattened, trainer.datamodule, *trainer.callbacks]
+        self._ungiven.find(self._parts, data)
         self._data = self._loaders.identity() | {"accumulation": trainer.accumulate_grad_batches}
         self._time.start()
         self._resume, self._phase = None, FitPhase.BETWEEN
@@ -239,7 +240,7 @@ class ResumeLightning(Resumable):
             return
         self._signals.restore()
         self._gradients.release()
-        self._release_ungiven()
+        self._ungiven.release()
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()
@@ -302,7 +303,8 @@ class ResumeLightning(Resumable):
         tree = saved.tree()
         self._parts.give(tree["parts"])
         limit = self._trainer.max_epochs, self._trainer.max_steps
-        self._give_ungiven(saved, limit=limit, before=(saved.meta["epochs"], saved.meta.get("max_steps", limit[1])))
+        before = saved.meta["epochs"], saved.meta.get("max_steps", limit[1])
+        self._ungiven.give(tree.get("ungiven"), complete=saved.meta["complete"], goes_on=limit != before)
         progress.give(self._trainer, self, tree["progress"])
         for checkpoint in self._trainer.checkpoint_callbacks:
             is_lost(getattr(checkpoint, "best_model_path", ""), owner=type(checkpoint).__name__)

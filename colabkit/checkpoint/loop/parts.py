@@ -24,7 +24,6 @@ from colabkit.checkpoint.loop.attached import (
 from colabkit.checkpoint.loop.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
 from colabkit.checkpoint.loop.modules import ModulePart
 from colabkit.checkpoint.loop.values import decode, encode
-from colabkit.checkpoint.state import hardware
 from colabkit.checkpoint.state.kinds import finalize_keras
 from colabkit.errors import CheckpointError, RunMismatchError
 
@@ -57,9 +56,9 @@ class Parts:
         self._run = run
         self._modules: dict[int, ModulePart] = {}
         self._first = {at: leaf for name, value in given.items() for at, leaf in arrays_in(value, name).items()}
-        self._first_leaves = self._jax_leaves()
+        self._first_leaves = _jax_leaves(self._given)
         self.optimizers = optimizers_in(self._given)
-        self._settings = {place: _settings(one) for place, one in self._named_optimizers()}
+        self._settings = {place: _settings(one) for place, one in _named_optimizers(self._given)}
         self._check_is_held()
 
     @property
@@ -71,11 +70,6 @@ class Parts:
     def has_accelerator(self) -> bool:
         """Whether an Accelerator is among them."""
         return any(map(_is_accelerator, flat(self._given)))
-
-    @property
-    def frameworks(self) -> list[str]:
-        """Those that compute with them."""
-        return hardware.frameworks_of(flat(self._given))
 
     def take(self) -> dict[str, Any]:
         """Return the parts as a checkpoint holds them.
@@ -132,7 +126,7 @@ class Parts:
         Raises:
             CheckpointError: No array of it is another one after a step.
         """
-        if self._first_leaves and self._jax_leaves() == self._first_leaves:
+        if self._first_leaves and _jax_leaves(self._given) == self._first_leaves:
             raise CheckpointError(
                 "the first step has changed no JAX array of the loop's state",
                 why="JAX makes new arrays, and the loop holds those it was given",
@@ -144,7 +138,7 @@ class Parts:
     def _check_is_held(self) -> None:
         """Refuse an optimizer that trains what nothing of the given holds, so that it would not be saved."""
         held = {each for part in flat(self._given) for each in tensors_in(part)} if self.optimizers else set()
-        for name, optimizer in self._named_optimizers():
+        for name, optimizer in _named_optimizers(self._given):
             trained = [each for group in optimizer.param_groups for each in group["params"]]
             lost = [each for each in trained if ("object", id(each)) not in held]
             lost = [each for each in lost if ("memory", each.data_ptr()) not in held]
@@ -285,21 +279,6 @@ class Parts:
 
     # ---- all of them ----
 
-    def _named_optimizers(self) -> list[tuple[str, Any]]:
-        optimizers = []
-        for name, value in self._given.items():
-            inside = optimizers_in(value)
-            optimizers += [(name if len(inside) == 1 else f"{name}/{at}", one) for at, one in enumerate(inside)]
-        return optimizers
-
-    def _jax_leaves(self) -> list[int]:
-        if "jax" not in sys.modules:
-            return []
-        import jax
-
-        leaves = jax.tree.leaves(self._given)
-        return [id(leaf) for leaf in leaves if type(leaf).__module__.split(".")[0] in JAX]
-
     def _differs(self, what: str, why: str) -> RunMismatchError:
         return RunMismatchError(
             f"{what}, unlike in the run {self._run}",
@@ -309,6 +288,22 @@ class Parts:
 
 
 # ---- kinds of values ----
+
+
+def _named_optimizers(given: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    optimizers = []
+    for name, value in given.items():
+        inside = optimizers_in(value)
+        optimizers += [(name if len(inside) == 1 else f"{name}/{at}", one) for at, one in enumerate(inside)]
+    return optimizers
+
+
+def _jax_leaves(given: Mapping[str, Any]) -> list[int]:
+    if "jax" not in sys.modules:
+        return []
+    import jax
+
+    return [id(leaf) for leaf in jax.tree.leaves(given) if type(leaf).__module__.split(".")[0] in JAX]
 
 
 def _is_keras(value: Any) -> bool:

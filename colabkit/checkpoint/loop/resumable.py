@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from colabkit._internal.log import notify, warn
 from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
+from colabkit.checkpoint.loop.attached import flat
 from colabkit.checkpoint.loop.data.rows import check_samples
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
@@ -66,7 +67,7 @@ class Resumable:
         self._check_data = check_data
         self._best = BestSoFar(best)
         self._parts: Parts | None = None
-        self._ungiven: UngivenState | None = None  # found when the training begins
+        self._ungiven = UngivenState(run)
         self._gradients = PendingGradients([])
         self._data: dict[str, Any] = {}
         self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
@@ -207,10 +208,9 @@ class Resumable:
         """
         assert self._parts is not None  # noqa: S101 - made at the start
         step = self._steps_done()
-        if self._ungiven is not None:
-            tree |= {"ungiven": self._ungiven.take()}
-            if meta.get("complete"):
-                self._ungiven.ended()
+        tree |= {"ungiven": self._ungiven.take()}
+        if meta.get("complete"):
+            self._ungiven.ended()
         self._structure.tell_changes(self._parts, self._warn, is_rebuilt_later=self._rebuilds_itself())
         state = pytree.flatten(tree, "state", tensors)
         if ranks := self._workers.collect(tensors, state):
@@ -237,32 +237,6 @@ class Resumable:
         self._save_clock.saved()
 
     # ---- restoring ----
-
-    def _find_ungiven(self, data: Iterable[Any]) -> None:
-        """Find what the user's variables hold beside what the training is given, and beside its data."""
-        assert self._parts is not None  # noqa: S101 - made at the start
-        self._ungiven = UngivenState(self._parts, data, self._given_run)
-
-    def _give_ungiven(self, saved: SavedState, *, limit: Any, before: Any) -> bool:
-        """Put back what the user's variables held beside.
-
-        Args:
-            saved: The state.
-            limit: How much is asked for.
-            before: How much was asked for when the state was saved.
-
-        Returns:
-            Whether it is a state that this process has not come to by itself.
-        """
-        complete = saved.meta["complete"]
-        saved_values = saved.tree().get("ungiven")
-        assert self._ungiven is not None  # noqa: S101 - found when the training begins
-        return self._ungiven.give(saved_values, complete=complete, goes_on=complete and limit != before)
-
-    def _release_ungiven(self) -> None:
-        if self._ungiven is not None:
-            self._ungiven.release()
-            self._ungiven = None
 
     def _newest(self) -> SavedState | None:
         """Read the newest state, and see that it is one of this kind, of this data, and of so many processes."""
@@ -297,7 +271,7 @@ class Resumable:
         if changed := changed_versions(saved.meta.get("versions", {}), self._versions()):
             self._warn("%s: versions changed, so bit-for-bit equality is not promised: %s", changed)
         if self._is_chief:
-            hardware.tell(self._run.name, saved.meta, frameworks=self._parts.frameworks)
+            hardware.tell(self._run.name, saved.meta, frameworks=hardware.frameworks_of(flat(self._parts.given)))
 
     def _check_resized(self, saved: SavedState) -> None:
         """Refuse another number of processes where the state cannot be shared out anew, and say what it changes."""

@@ -91,7 +91,7 @@ class LoopState(Resumable):
 
     def _continue_or_begin(self) -> None:
         self._time.start()
-        self._find_ungiven([self.source.data, *self.source.generators().values()])
+        self._ungiven.find(self._parts, [self.source.data, *self.source.generators().values()])
         self._names.begin(flat(dict(self._parts.given)))
         self._data = self.source.identity()
         accumulates = getattr(getattr(self.source.data, "gradient_state", None), "num_steps", 1) > 1
@@ -133,7 +133,8 @@ class LoopState(Resumable):
     def _give(self, saved: SavedState) -> None:
         tree = saved.tree()
         self._parts.give(tree["parts"])
-        if self._give_ungiven(saved, limit=max(self.place.epochs, saved.meta["epochs"]), before=saved.meta["epochs"]):
+        before = saved.meta["epochs"]
+        if self._ungiven.give(tree.get("ungiven"), complete=saved.meta["complete"], goes_on=self.place.epochs > before):
             self._names.give(tree.get("names"))
 
     def _open_epoch(self, reader: Callable[[], Any], *, nested: bool) -> None:

@@ -139,7 +139,7 @@ class LoopTraining(LoopState):
         self._gradients.release()
         self._strays.release()
         self._names.release()
-        self._release_ungiven()
+        self._ungiven.release()
         self.view.journal.close()
         self._run.end_writing()
         self.view.close("" if self.place.is_at_end else "stopped")  # last, as it tells what is saved

@@ -64,22 +64,32 @@ class UngivenState:
     """The state in the user's variables that a training is not given.
 
     Args:
-        parts: What it is given.
-        data: Its data, which is compared elsewhere.
         run: The run.
     """
 
-    def __init__(self, parts: Parts, data: Iterable[Any], run: RunStore) -> None:
-        self._parts = parts
+    def __init__(self, run: RunStore) -> None:
         self._run = run.name
         self._folder = str(run.dir)
-        self._known = set(_ids_of(parts.given, data))
-        frame = sys._getframe(1)
-        self._roots = dict(user_variables.of_callers(frame, lambda value, name, _: iter([(name, value)])))
+        self._parts: Parts  # what the training is given, from `find` on
+        self._known: set[int] = set()
+        self._roots: dict[str, Any] = {}
         self._first: dict[str, Any] = {}
         self._large: dict[str, Any] = {}  # what tells those that are too large
         self._restored: set[str] = set()
         self._told: set[str] = set()
+
+    def find(self, parts: Parts, data: Iterable[Any]) -> None:
+        """Find it in the variables of the callers, as the training begins.
+
+        Args:
+            parts: What the training is given.
+            data: Its data, which is compared elsewhere.
+        """
+        self._parts, self._first, self._large = parts, {}, {}
+        self._restored, self._told = set(), set()
+        self._known = set(_ids_of(parts.given, data))
+        frame = sys._getframe(1)
+        self._roots = dict(user_variables.of_callers(frame, lambda value, name, _: iter([(name, value)])))
         left = _MOST_BYTES
         for leaf in self._leaves():
             size = _size_of(leaf.value)
@@ -118,7 +128,7 @@ class UngivenState:
         Returns:
             Whether the state is one that this process has not come to by itself.
         """
-        if goes_on and self._folder in _ended:
+        if complete and goes_on and self._folder in _ended:
             return False
         if saved is None:
             return True
