@@ -77,11 +77,6 @@ class ResumeLearner:
             getattr(self, f"_{event}")()
 
     @property
-    def run(self) -> RunStore:
-        """The run that keeps the checkpoints."""
-        return self._given
-
-    @property
     def _place(self) -> FitPlace:
         return self._saver.place
 
@@ -248,7 +243,6 @@ class ResumeLearner:
             epochs = self._place.epoch
             self._saver.save(self._state, wait=False, complete=True)
             self._given.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}")
-        self._state.release(ended=True)
         self._given.end_writing()
 
     def _check(self, meta: dict[str, Any]) -> None:
@@ -271,7 +265,6 @@ class ResumeLearner:
             warn("%s: the state at the error is not saved. %s", self._given.name, second)
         finally:
             self._release_learner()
-            self._state.release(ended=False)
             self._given.end_writing()
             self._given.tell("failed", f"failed at step {self._place.step}")
 
@@ -288,7 +281,6 @@ class ResumeLearner:
     def _stop(self) -> None:
         wait_until_written(self._given)
         self._release_learner()
-        self._state.release(ended=False)
         self._given.end_writing()
         step = act_on_signal(self._given, self._signals)
         self.stopped = f"its time is over at step {step}"

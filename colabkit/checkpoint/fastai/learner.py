@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.fastai import state
-from colabkit.checkpoint.loop.parts import Parts
-from colabkit.checkpoint.loop.ungiven import UngivenState
 from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.loose import LooseState
@@ -40,8 +38,6 @@ class LearnerState:
         self.data = state.identity(learn.dls)
         self._best_files = best_files
         self._loose = LooseState(learn.model)
-        self._ungiven = UngivenState(own.run)
-        self._ungiven.find(Parts({"model": learn.model}, run=own.run.name), [learn, learn.dls, *learn.cbs])
         self._begin: dict[str, Any] = {}
 
     def epoch_begins(self) -> None:
@@ -53,16 +49,6 @@ class LearnerState:
         self._begin = rng.of_epoch_start(saved.tensors)
         state.restore_generators(self.learn.dls, self._begin)
 
-    def release(self, *, ended: bool) -> None:
-        """Hold nothing of the user's variables any longer.
-
-        Args:
-            ended: The fit has come to its end.
-        """
-        if ended:
-            self._ungiven.ended()
-        self._ungiven.release()
-
     def take(self, *, within_epoch: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return its arrays, which may be changed later, and the rest of it."""
         tensors: dict[str, Any] = dict(state.generators(self.learn.dls))
@@ -72,7 +58,6 @@ class LearnerState:
         rest |= {
             "loose": encode(self._loose.changed(), "model"),
             "best_files": self._best_files.capture(self.others),
-            "ungiven": self._ungiven.take(),
         }
         return tensors, pytree.flatten(rest, "fastai", tensors)
 
@@ -93,9 +78,6 @@ class LearnerState:
             if with_files:
                 self._best_files.restore(self.others, rest.get("best_files", {}))
             self._loose.restore(decode(rest.get("loose", {})))
-            complete = saved.meta["complete"]
-            goes_on = complete and self.learn.n_epoch != saved.meta["epochs"]
-            self._ungiven.give(rest.get("ungiven"), complete=complete, goes_on=goes_on)
             state.restore_generators(self.learn.dls, saved.tensors)
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
             raise RunMismatchError(

@@ -150,8 +150,6 @@ class ResumeLightning(Resumable):
         self._trainer = trainer
         self._parts = Parts(_parts_of(trainer, module, self), run=self._run.name)
         self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)
-        data = [*trainer.fit_loop._combined_loader.flattened, trainer.datamodule, *trainer.callbacks]
-        self._ungiven.find(self._parts, data)
         self._data = self._loaders.identity() | {"accumulation": trainer.accumulate_grad_batches}
         self._time.start()
         self._resume, self._phase = None, FitPhase.BETWEEN
@@ -240,7 +238,6 @@ class ResumeLightning(Resumable):
             return
         self._signals.restore()
         self._gradients.release()
-        self._ungiven.release()
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()
@@ -302,9 +299,6 @@ class ResumeLightning(Resumable):
         assert self._parts is not None  # noqa: S101 - made when the fit starts
         tree = saved.tree()
         self._parts.give(tree["parts"])
-        limit = self._trainer.max_epochs, self._trainer.max_steps
-        before = saved.meta["epochs"], saved.meta.get("max_steps", limit[1])
-        self._ungiven.give(tree.get("ungiven"), complete=saved.meta["complete"], goes_on=limit != before)
         progress.give(self._trainer, self, tree["progress"])
         for checkpoint in self._trainer.checkpoint_callbacks:
             is_lost(getattr(checkpoint, "best_model_path", ""), owner=type(checkpoint).__name__)

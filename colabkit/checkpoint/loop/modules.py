@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from colabkit._internal.display.few import few
-from colabkit._internal.log import warn
 from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.checkpoint.state.loose import LooseState
 from colabkit.errors import RunMismatchError, UnsupportedError
@@ -34,8 +32,6 @@ class ModulePart:
         _check_whole(self.module, place)
         self._place = place
         self._loose = LooseState(self.module, is_loaded=is_adapted(self.module))
-        self._settings = {} if is_adapted(self.module) else self._loose.settings()
-        self._is_told = False
         self._trains = {name: each.requires_grad for name, each in self.module.named_parameters()}
         self._frozen = self._find_frozen() if is_adapted(self.module) else {}
 
@@ -63,7 +59,6 @@ class ModulePart:
             "layout": [[name, *_describe(value)] for name, value in self._weights().items()],
             "loose": encode(loose, self._place),
             "on_cpu": self._loose.on_cpu(loose),
-            "settings": self._settings,
             "trains": self._changed_trains(),
             "training": {_common(name): each.training for name, each in self.module.named_modules()},
         }
@@ -107,25 +102,6 @@ class ModulePart:
                 why="the frozen weights do not travel with an adapter, and these are others",
                 hint="load the same base model before; one made at random needs the same seed",
             )
-
-    def tell_changed_settings(self, saved: Mapping[str, Any], run: str) -> None:
-        """Tell which numbers the module is built with otherwise than when the run was begun.
-
-        Args:
-            saved: What `take` returned.
-            run: The run's name.
-        """
-        before = saved.get("settings", {})
-        loose = {f"{name}.{place}".removeprefix(".") for name, values in saved["loose"].items() for place in values}
-        changed = [
-            f"{self._place}.{name}: {before[name]} -> {text}"
-            for name, text in self._settings.items()
-            if name not in loose and before.get(name, text) != text
-        ]
-        if changed and not self._is_told:
-            self._is_told = True
-            text = "%s: changed since the state was saved, and in effect from now on: %s"
-            warn(text, run, few(sorted(changed), 5, between="; "))
 
     def give(self, saved: Mapping[str, Any]) -> None:
         """Load what `take` returned; `check` has passed."""

@@ -24,6 +24,7 @@ from colabkit.checkpoint.loop.attached import (
 from colabkit.checkpoint.loop.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
 from colabkit.checkpoint.loop.modules import ModulePart
 from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.state import hardware
 from colabkit.checkpoint.state.kinds import finalize_keras
 from colabkit.errors import CheckpointError, RunMismatchError
 
@@ -56,20 +57,20 @@ class Parts:
         self._run = run
         self._modules: dict[int, ModulePart] = {}
         self._first = {at: leaf for name, value in given.items() for at, leaf in arrays_in(value, name).items()}
-        self._first_leaves = _jax_leaves(self._given)
+        self._first_leaves = self._jax_leaves()
         self.optimizers = optimizers_in(self._given)
-        self._settings = {place: _settings(one) for place, one in _named_optimizers(self._given)}
+        self._settings = {place: _settings(one) for place, one in self._named_optimizers()}
         self._check_is_held()
-
-    @property
-    def given(self) -> Mapping[str, Any]:
-        """What the user gave, and what is attached to it."""
-        return self._given
 
     @property
     def has_accelerator(self) -> bool:
         """Whether an Accelerator is among them."""
         return any(map(_is_accelerator, flat(self._given)))
+
+    @property
+    def frameworks(self) -> list[str]:
+        """Those that compute with them."""
+        return hardware.frameworks_of(flat(self._given))
 
     def take(self) -> dict[str, Any]:
         """Return the parts as a checkpoint holds them.
@@ -77,7 +78,7 @@ class Parts:
         Raises:
             CheckpointError: A value that cannot be saved; the message names its place.
         """
-        return {name: self.take_one(value, name) for name, value in self._given.items()}
+        return {name: self._take(value, name) for name, value in self._given.items()}
 
     def give(self, saved: Mapping[str, Any]) -> None:
         """Put back what `take` returned; nothing is changed where it does not fit.
@@ -91,9 +92,9 @@ class Parts:
             raise self._differs(f"{more[0]}= is new", f"the run has saved {', '.join(sorted(saved))}")
         given = {name: value for name, value in self._given.items() if name in saved}  # what is attached is new
         for name, value in given.items():
-            self.check_one(value, saved[name], name)
+            self._check(value, saved[name], name)
         for name, value in given.items():
-            if self.give_one(value, saved[name], name) is not value:
+            if self._give(value, saved[name], name) is not value:
                 raise self._differs(f"{name}= is {_words(value)}", f"the run has saved {_words(saved[name]['value'])}")
 
     def changed_settings(self, saved: Mapping[str, Any]) -> list[str]:
@@ -126,7 +127,7 @@ class Parts:
         Raises:
             CheckpointError: No array of it is another one after a step.
         """
-        if self._first_leaves and _jax_leaves(self._given) == self._first_leaves:
+        if self._first_leaves and self._jax_leaves() == self._first_leaves:
             raise CheckpointError(
                 "the first step has changed no JAX array of the loop's state",
                 why="JAX makes new arrays, and the loop holds those it was given",
@@ -138,7 +139,7 @@ class Parts:
     def _check_is_held(self) -> None:
         """Refuse an optimizer that trains what nothing of the given holds, so that it would not be saved."""
         held = {each for part in flat(self._given) for each in tensors_in(part)} if self.optimizers else set()
-        for name, optimizer in _named_optimizers(self._given):
+        for name, optimizer in self._named_optimizers():
             trained = [each for group in optimizer.param_groups for each in group["params"]]
             lost = [each for each in trained if ("object", id(each)) not in held]
             lost = [each for each in lost if ("memory", each.data_ptr()) not in held]
@@ -153,12 +154,7 @@ class Parts:
 
     # ---- one value ----
 
-    def take_one(self, value: Any, place: str) -> Any:
-        """Return one value as a checkpoint holds it.
-
-        Raises:
-            CheckpointError: It cannot be saved.
-        """
+    def _take(self, value: Any, place: str) -> Any:
         if is_module(value):
             return {"module": self._module(value, place).take()}
         if _is_keras(value):
@@ -173,17 +169,12 @@ class Parts:
         if (isinstance(value, dict) or type(value) in (list, tuple)) and any(map(_is_stateful, flat(value))):
             if isinstance(value, dict):
                 keys = plain_keys(value)
-                return {"dict": [[key, self.take_one(value[own], f"{place}/{key}")] for key, own in keys.items()]}
-            return {"list": [self.take_one(item, f"{place}/{at}") for at, item in enumerate(value)]}
+                return {"dict": [[key, self._take(value[own], f"{place}/{key}")] for key, own in keys.items()]}
+            return {"list": [self._take(item, f"{place}/{at}") for at, item in enumerate(value)]}
         replaced = [at for at, leaf in arrays_in(value, place).items() if self._first.get(at, leaf) is not leaf]
         return {"value": take_value(value, place), "replaced": replaced}
 
-    def check_one(self, value: Any, saved: Any, place: str) -> None:
-        """Refuse to put back what `take_one` returned of another thing.
-
-        Raises:
-            RunMismatchError: It does not fit.
-        """
+    def _check(self, value: Any, saved: Any, place: str) -> None:
         kind, content = next(iter(saved.items()))
         if kind == "module" and is_module(value):
             self._module(value, place).check(content, self._run)
@@ -191,12 +182,12 @@ class Parts:
             keys = plain_keys(value)
             for key, item in content:
                 if key in keys:
-                    self.check_one(value[keys[key]], item, f"{place}/{key}")
+                    self._check(value[keys[key]], item, f"{place}/{key}")
         elif kind == "list" and isinstance(value, list | tuple):
             if len(content) != len(value):
                 raise self._differs(f"{place} has {len(value)} items", f"the run has saved {len(content)}")
             for at, item in enumerate(content):
-                self.check_one(value[at], item, f"{place}/{at}")
+                self._check(value[at], item, f"{place}/{at}")
         elif (
             kind in ("module", "state", "keras", "generator", "accelerator")
             and next(iter(self._kind_of(value, place))) != kind
@@ -209,14 +200,13 @@ class Parts:
     def _kind_of(self, value: Any, place: str) -> dict[str, Any]:
         if hasattr(value, "state_dict") and not is_module(value):
             return {"state": None}
-        taken: dict[str, Any] = self.take_one(value, place)
+        taken: dict[str, Any] = self._take(value, place)
         return taken
 
-    def give_one(self, value: Any, saved: Any, place: str) -> Any:
+    def _give(self, value: Any, saved: Any, place: str) -> Any:
         """Put a value back; return it, or what replaces it in the dict or list that holds it."""
         kind, content = next(iter(saved.items()))
         if kind == "module":
-            self._module(value, place).tell_changed_settings(content, self._run)
             self._module(value, place).give(content)
         elif kind == "keras":
             self._give_keras(value, content, place, trains=saved.get("trains"))
@@ -231,9 +221,9 @@ class Parts:
             keys = plain_keys(value)
             for key, item in content:
                 own = keys.get(key, key)
-                value[own] = self.give_one(value.get(own), item, f"{place}/{key}")
+                value[own] = self._give(value.get(own), item, f"{place}/{key}")
         elif kind == "list":
-            items = [self.give_one(value[at], item, f"{place}/{at}") for at, item in enumerate(content)]
+            items = [self._give(value[at], item, f"{place}/{at}") for at, item in enumerate(content)]
             if isinstance(value, list):
                 value[:] = items
         else:
@@ -279,6 +269,21 @@ class Parts:
 
     # ---- all of them ----
 
+    def _named_optimizers(self) -> list[tuple[str, Any]]:
+        optimizers = []
+        for name, value in self._given.items():
+            inside = optimizers_in(value)
+            optimizers += [(name if len(inside) == 1 else f"{name}/{at}", one) for at, one in enumerate(inside)]
+        return optimizers
+
+    def _jax_leaves(self) -> list[int]:
+        if "jax" not in sys.modules:
+            return []
+        import jax
+
+        leaves = jax.tree.leaves(self._given)
+        return [id(leaf) for leaf in leaves if type(leaf).__module__.split(".")[0] in JAX]
+
     def _differs(self, what: str, why: str) -> RunMismatchError:
         return RunMismatchError(
             f"{what}, unlike in the run {self._run}",
@@ -288,22 +293,6 @@ class Parts:
 
 
 # ---- kinds of values ----
-
-
-def _named_optimizers(given: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    optimizers = []
-    for name, value in given.items():
-        inside = optimizers_in(value)
-        optimizers += [(name if len(inside) == 1 else f"{name}/{at}", one) for at, one in enumerate(inside)]
-    return optimizers
-
-
-def _jax_leaves(given: Mapping[str, Any]) -> list[int]:
-    if "jax" not in sys.modules:
-        return []
-    import jax
-
-    return [id(leaf) for leaf in jax.tree.leaves(given) if type(leaf).__module__.split(".")[0] in JAX]
 
 
 def _is_keras(value: Any) -> bool:

@@ -16,12 +16,8 @@ _BREAKS = {"POP_TOP", "POP_ITER", "END_FOR", "SWAP"}  # what runs when a `for` i
 _OURS = __name__.rpartition(".")[0]
 
 
-def numbers_anew(batches: Any, done: int = 0) -> bool:
-    """Say whether an `enumerate` reads a generator, through a bar perhaps, and its next number is 0 or 1.
-
-    Args:
-        batches: The generator.
-        done: How many batches of the epoch are done, where `enumerate(loop, loop.batch)` goes on.
+def numbers_anew(batches: Any) -> bool:
+    """Say whether an `enumerate` reads a generator, through a bar perhaps, and its next number is 0.
 
     Example:
         >>> batches = (each for each in [1.5, 2.5])
@@ -31,8 +27,7 @@ def numbers_anew(batches: Any, done: int = 0) -> bool:
     """
     owners = gc.get_referrers(batches)
     owners += [outer for owner in owners if inspect.isgenerator(owner) for outer in gc.get_referrers(owner)]
-    next_numbers = [owner.__reduce__()[1][1] for owner in owners if type(owner) is enumerate]
-    return any(number == 0 or number == 1 != done for number in next_numbers)
+    return any(type(owner) is enumerate and owner.__reduce__()[1][1] == 0 for owner in owners)
 
 
 def left_by_break() -> tuple[bool, FrameType | None]:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from colabkit._internal.log import notify, warn
 from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
-from colabkit.checkpoint.loop.attached import flat
 from colabkit.checkpoint.loop.data.rows import check_samples
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
 from colabkit.checkpoint.loop.structure import BuiltStructure
-from colabkit.checkpoint.loop.ungiven import UngivenState
 from colabkit.checkpoint.policy import BestSoFar, set_order
 from colabkit.checkpoint.policy.save_clock import SaveClock
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
@@ -67,7 +65,6 @@ class Resumable:
         self._check_data = check_data
         self._best = BestSoFar(best)
         self._parts: Parts | None = None
-        self._ungiven = UngivenState(run)
         self._gradients = PendingGradients([])
         self._data: dict[str, Any] = {}
         self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
@@ -208,9 +205,6 @@ class Resumable:
         """
         assert self._parts is not None  # noqa: S101 - made at the start
         step = self._steps_done()
-        tree |= {"ungiven": self._ungiven.take()}
-        if meta.get("complete"):
-            self._ungiven.ended()
         self._structure.tell_changes(self._parts, self._warn, is_rebuilt_later=self._rebuilds_itself())
         state = pytree.flatten(tree, "state", tensors)
         if ranks := self._workers.collect(tensors, state):
@@ -271,7 +265,7 @@ class Resumable:
         if changed := changed_versions(saved.meta.get("versions", {}), self._versions()):
             self._warn("%s: versions changed, so bit-for-bit equality is not promised: %s", changed)
         if self._is_chief:
-            hardware.tell(self._run.name, saved.meta, frameworks=hardware.frameworks_of(flat(self._parts.given)))
+            hardware.tell(self._run.name, saved.meta, frameworks=self._parts.frameworks)
 
     def _check_resized(self, saved: SavedState) -> None:
         """Refuse another number of processes where the state cannot be shared out anew, and say what it changes."""

@@ -6,9 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.attached import flat
 from colabkit.checkpoint.loop.fetching import BatchFetcher
-from colabkit.checkpoint.loop.loop_names import LoopNames
 from colabkit.checkpoint.loop.parts import give_generators, take_generators
 from colabkit.checkpoint.loop.place import LoopPlace
 from colabkit.checkpoint.loop.reader import numbers_anew
@@ -80,7 +78,6 @@ class LoopState(Resumable):
         self._saving = 0.0  # seconds
         self._batches = BatchFetcher(source, self.step_clock)
         self._parts = parts
-        self._names = LoopNames(run.name)
 
     @property
     def source(self) -> Source:
@@ -91,8 +88,6 @@ class LoopState(Resumable):
 
     def _continue_or_begin(self) -> None:
         self._time.start()
-        self._ungiven.find(self._parts, [self.source.data, *self.source.generators().values()])
-        self._names.begin(flat(dict(self._parts.given)))
         self._data = self.source.identity()
         accumulates = getattr(getattr(self.source.data, "gradient_state", None), "num_steps", 1) > 1
         if accumulates and not self._parts.has_accelerator:
@@ -111,7 +106,7 @@ class LoopState(Resumable):
 
     def _restore(self, saved: SavedState) -> None:
         meta, place = saved.meta, self.place
-        self._give(saved)
+        self._parts.give(saved.tree()["parts"])
         place.restore(meta)
         self._go_on(saved)
         self.view.journal.go_on(place.step, place.epoch)
@@ -130,13 +125,6 @@ class LoopState(Resumable):
         self._restore_random(saved)
         self._resume = saved
 
-    def _give(self, saved: SavedState) -> None:
-        tree = saved.tree()
-        self._parts.give(tree["parts"])
-        before = saved.meta["epochs"]
-        if self._ungiven.give(tree.get("ungiven"), complete=saved.meta["complete"], goes_on=self.place.epochs > before):
-            self._names.give(tree.get("names"))
-
     def _open_epoch(self, reader: Callable[[], Any], *, nested: bool) -> None:
         """Open the current epoch, at its beginning or where an earlier process has come to.
 
@@ -145,21 +133,19 @@ class LoopState(Resumable):
             nested: Code of the user stands before the batches of the epoch, and may have changed the state.
         """
         saved, self._resume = self._resume, None
-        self._names.begin_epoch()
-        counts_on = saved is not None and (self.place.is_within or (self.place.step > 0 and not nested))
-        if counts_on and numbers_anew(reader(), self.place.step_in_epoch):
-            self._warn("%s: enumerate(loop) begins at 0 again; loop.step, and loop.batch in the epoch, count on")
         if saved is not None and self.place.is_within:
-            self._open_within(saved, nested=nested)
+            self._open_within(saved, reader, nested=nested)
             return
         self.place.is_read = False
         self._begin = rng.capture(), take_generators(self.source.generators())
         self._batches.open(self.place.epoch)
 
-    def _open_within(self, saved: SavedState, *, nested: bool) -> None:
+    def _open_within(self, saved: SavedState, reader: Callable[[], Any], *, nested: bool) -> None:
         place, source = self.place, self.source
         if nested:
-            self._give(saved)
+            self._parts.give(saved.tree()["parts"])
+        if numbers_anew(reader()):
+            self._warn("%s: enumerate(loop) begins at 0 again; loop.step, and loop.batch in the epoch, count on")
         tree = saved.tree()
         if saved.is_resized:
             self._begin = rng.capture(), take_generators(source.generators())
@@ -222,7 +208,6 @@ class LoopState(Resumable):
             "generators": take_generators(self.source.generators()),
             "begin": self._begin[1] if inside else {},
             "position": self.source.position() if inside else {},
-            "names": self._names.take(),
         }
         metrics, first = dict(self._measured()), self.source.first  # a copy: the state is written later
         self._submit(tree, tensors, **self.place.meta(), complete=complete, metrics=metrics, first=first)

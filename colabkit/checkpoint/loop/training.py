@@ -138,8 +138,6 @@ class LoopTraining(LoopState):
         self._batches.close()
         self._gradients.release()
         self._strays.release()
-        self._names.release()
-        self._ungiven.release()
         self.view.journal.close()
         self._run.end_writing()
         self.view.close("" if self.place.is_at_end else "stopped")  # last, as it tells what is saved

@@ -19,7 +19,6 @@ import numpy as np
 
 from colabkit._internal.log import warn
 from colabkit.checkpoint.state import rng
-from colabkit.checkpoint.state.moments import is_a_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,25 +43,17 @@ class LooseState:
     def __init__(self, module: Any, *, is_loaded: bool = False) -> None:
         self._module = module
         self._is_loaded = is_loaded
-        self._first: Marks = {place: mark_of(value) for place, value in _attributes(module).items()}
+        self._first: Marks = {place: _mark(value) for place, value in _attributes(module).items()}
         self._restored: set[tuple[str, str]] = set()
 
     def changed(self) -> dict[str, dict[str, Any]]:
         """Return tensors, arrays and what differs from the start, by the module's name and the attribute's."""
         changes: dict[str, dict[str, Any]] = {}
         for place, value in _attributes(self._module).items():
-            is_new = place in self._restored or place not in self._first or not is_same(value, self._first[place])
-            if is_new or (not self._is_loaded and holds_array(value)):
+            is_new = place in self._restored or place not in self._first or not _is_same(value, self._first[place])
+            if is_new or (not self._is_loaded and _holds_array(value)):
                 changes.setdefault(place[0], {})[place[1]] = value
         return changes
-
-    def settings(self) -> dict[str, str]:
-        """Return the floats that the module was built with, by their places: a margin, the rate of a dropout."""
-        settings = {}
-        for (name, place), value in self._first.items():
-            if type(value) is float and not is_a_moment(value):
-                settings[f"{name}.{place}".removeprefix(".")] = repr(value)
-        return settings
 
     def on_cpu(self, changes: dict[str, dict[str, Any]]) -> list[list[str]]:
         """Return the places whose tensors lie in the CPU's memory, such as a replay memory beside a model on a GPU."""
@@ -88,7 +79,7 @@ class LooseState:
                     present = getattr(owner, attribute, None)
                     if _is_equal(present, value):  # it may have other names
                         continue
-                    setattr(owner, attribute, value if (name, place) in stays else to_device(value, device))
+                    setattr(owner, attribute, value if (name, place) in stays else _to(value, device))
                 except AttributeError:
                     warn("%s is made while it trains, so what it kept is not put back: make it in __init__", place)
                     continue
@@ -125,7 +116,7 @@ def _items(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> list[
     inside: list[tuple[Any, Any]] = []
     if type(value) in (list, tuple):
         inside = list(enumerate(value))
-    elif type(value) is dict or is_of_the_user(value):
+    elif type(value) is dict or _is_of_the_user(value):
         inside = list((value if type(value) is dict else vars(value)).items())
     else:
         return [(place, value)]
@@ -135,20 +126,17 @@ def _items(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> list[
     return [pair for key, item in inside for pair in _items(item, f"{place}.{key}", seen, depth - 1)]
 
 
-def is_of_the_user(value: Any) -> bool:
+def _is_of_the_user(value: Any) -> bool:
     """Say whether it is an object of a class of the user's that is no data: a replay memory, an environment."""
     kind = type(value)
     if not hasattr(value, "__dict__") or isinstance(value, type) or hasattr(value, "forward"):
         return False
     if hasattr(value, "state_dict") or {each.__name__ for each in kind.__mro__} & _DATA:
         return False
-    return is_in_user_code(kind)
+    return _is_in_user_code(kind)
 
 
-def is_in_user_code(kind: type) -> bool:
-    """Say whether a class is the user's, and of no package that is installed."""
-    if kind.__module__.startswith("colabkit."):
-        return False
+def _is_in_user_code(kind: type) -> bool:
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     return kind.__module__ == "__main__" or (file is not None and not file.startswith(_INSTALLED))
 
@@ -157,11 +145,10 @@ def _is_attached(value: Any, torch: Any) -> bool:
     if isinstance(value, torch.nn.Module):
         return any(parameter.requires_grad for parameter in value.parameters())
     keeps_itself = hasattr(value, "state_dict") and hasattr(value, "load_state_dict") and not isinstance(value, type)
-    return rng.is_generator(value) or (keeps_itself and (is_of_torch(value) or is_in_user_code(type(value))))
+    return rng.is_generator(value) or (keeps_itself and (_is_of_torch(value) or _is_in_user_code(type(value))))
 
 
-def is_of_torch(value: Any) -> bool:
-    """Say whether it is an optimizer, a scheduler or a scaler of torch."""
+def _is_of_torch(value: Any) -> bool:
     return any(kind.__module__.startswith(("torch.optim.", "torch.amp.")) for kind in type(value).__mro__)
 
 
@@ -201,7 +188,7 @@ def _values(value: Any, place: str, torch: Any, depth: int = _DEPTH) -> Marks:
     """Return a value by its place, or those that an object of the user's holds."""
     if _is_value(value, torch):
         return {place: value}
-    if not depth or not is_of_the_user(value):
+    if not depth or not _is_of_the_user(value):
         return {}
     inside = [_values(item, f"{place}.{name}", torch, depth - 1) for name, item in vars(value).items()]
     return {at: item for each in inside for at, item in each.items()}
@@ -217,25 +204,26 @@ def _is_value(value: Any, torch: Any) -> bool:
     return type(value) in _WORDS or isinstance(value, np.ndarray | np.generic)
 
 
-def mark_of(value: Any) -> Any:
+def _mark(value: Any) -> Any:
     """Note what a value is without a copy of a tensor: which one it is, and how often it was written to."""
     if hasattr(value, "_version"):
         return weakref.ref(value), value._version
     if isinstance(value, _SEQUENCES):
-        return [mark_of(item) for item in value]
+        return [_mark(item) for item in value]
     if isinstance(value, dict):
-        return {key: mark_of(item) for key, item in value.items()}
+        return {key: _mark(item) for key, item in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def is_same(value: Any, mark: Any) -> bool:
-    """Say whether a value is still what `mark_of` noted."""
+def _is_same(value: Any, mark: Any) -> bool:
     if hasattr(value, "_version"):
         return isinstance(mark, tuple) and mark[0]() is value and mark[1] == value._version
     if isinstance(value, _SEQUENCES):
-        return isinstance(mark, list) and len(mark) == len(value) and all(map(is_same, value, mark))
+        return isinstance(mark, list) and len(mark) == len(value) and all(map(_is_same, value, mark))
     if isinstance(value, dict):
-        return isinstance(mark, dict) and value.keys() == mark.keys() and all(is_same(value[k], mark[k]) for k in value)
+        return (
+            isinstance(mark, dict) and value.keys() == mark.keys() and all(_is_same(value[k], mark[k]) for k in value)
+        )
     if isinstance(value, np.ndarray):
         return isinstance(mark, np.ndarray) and value.dtype == mark.dtype and np.array_equal(value, mark)
     return type(value) is type(mark) and bool(value == mark or (value != value and mark != mark))
@@ -249,12 +237,11 @@ def _on_cpu(value: Any) -> bool:
     return not hasattr(value, "_version") or value.device.type == "cpu"
 
 
-def holds_array(value: Any) -> bool:
-    """Say whether a value is a tensor or an array, or holds one."""
+def _holds_array(value: Any) -> bool:
     if isinstance(value, _SEQUENCES):
-        return any(map(holds_array, value))
+        return any(map(_holds_array, value))
     if isinstance(value, dict):
-        return any(map(holds_array, value.values()))
+        return any(map(_holds_array, value.values()))
     return hasattr(value, "_version") or isinstance(value, np.ndarray)
 
 
@@ -268,16 +255,15 @@ def _is_equal(now: Any, saved: Any) -> bool:
     return alike and bool((now.detach().cpu() == saved.cpu()).all())
 
 
-def to_device(value: Any, device: Any) -> Any:
-    """Bring the tensors of a value to a device; None leaves them where they are."""
+def _to(value: Any, device: Any) -> Any:
     if hasattr(value, "_version"):
         return value if device is None else value.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(to_device(item, device) for item in value))
+        return type(value)(*(_to(item, device) for item in value))
     if isinstance(value, collections.deque):
-        return collections.deque((to_device(item, device) for item in value), value.maxlen)
+        return collections.deque((_to(item, device) for item in value), value.maxlen)
     if isinstance(value, _SEQUENCES):
-        return type(value)(to_device(item, device) for item in value)
+        return type(value)(_to(item, device) for item in value)
     if isinstance(value, dict):
-        return {key: to_device(item, device) for key, item in value.items()}
+        return {key: _to(item, device) for key, item in value.items()}
     return value

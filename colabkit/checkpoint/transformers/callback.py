@@ -160,8 +160,6 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         loader = trainer.callback_handler.train_dataloader
         source = LoaderSource(getattr(loader, "base_dataloader", loader))
         self._data = source.identity() | {"accumulation": args.gradient_accumulation_steps}
-        data = [trainer.train_dataset, trainer.eval_dataset, loader, source.data]
-        self._ungiven.find(self._parts, [trainer, *data, *trainer.callback_handler.callbacks])
         self._time.start()
         self._epoch, self._place, self._done, self._resume = 0, Place(), False, None
         for note in [*trainer_state.notes(trainer), *source.notes()]:
@@ -238,7 +236,6 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         if trainer is None:
             return
         self._signals.restore()
-        self._ungiven.release()
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()
@@ -287,8 +284,6 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         assert self._state is not None  # noqa: S101 - same
         tree = saved.tree()
         self._parts.give(tree["parts"])
-        goes_on = self._trainer.state.max_steps != saved.meta["max_steps"]
-        self._ungiven.give(tree.get("ungiven"), complete=saved.meta["complete"], goes_on=goes_on)
         self._state.give(tree)
 
 
