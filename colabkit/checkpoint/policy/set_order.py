@@ -32,6 +32,8 @@ KEY, LISTED_KEY = "set_orders", "listing_orders"
 """Where the metadata of a state keeps what comes out of sets, and out of folders."""
 _MOST = 10_000  # items of a value whose order is kept
 _MOST_CLASSES = 1_000
+_TRIES = 5
+_TAKES_ORDER = re.compile(r"(?<![.\w])(?:frozen)?set\(|\(\{|listdir|scandir|glob|iterdir|walk\(|as_completed|unordered")
 _SHOWN = 1_000  # characters of a line that gives an order back
 _SETS = {"set", "frozenset"}
 _IN_ORDER = {"list", "tuple", "dict", "enumerate", "zip", "map", "filter", "iter", "next", "reversed"}
@@ -50,11 +52,16 @@ def take() -> dict[str, dict[str, list[str]]]:
     Returns:
         For the metadata of a state, under `KEY` and `LISTED_KEY`: what each variable holds, in order.
     """
-    bodies = {place: _body(namespace) for place, namespace in _modules()}
+    texts = {place: "\n".join(_sources(namespace)) for place, namespace in _modules() if place}
+    of_interest = {place: text for place, text in texts.items() if _TAKES_ORDER.search(text)}
+    bodies = {"": _body(_main()), **{place: _parsed(text) for place, text in of_interest.items()}}
     try:
+        used = {place: frozenset(_ordering(body)) for place, body in bodies.items()}
+        words = (re.findall(r"\w+", text) for place, text in texts.items() if place not in of_interest)
+        elsewhere = frozenset[str]().union(*used.values(), *map(_attributes, bodies.values()), *words)
         orders = {
-            KEY: _ordered(bodies, _set_items, listing=False),
-            LISTED_KEY: _ordered(bodies, _class_names, listing=True),
+            KEY: _ordered(bodies, used[""], elsewhere, _set_items, listing=False),
+            LISTED_KEY: _ordered(bodies, used[""], elsewhere, _class_names, listing=True),
         }
     except RecursionError:  # an expression of a thousand terms; it is no reason to end a training
         return {}
@@ -128,19 +135,30 @@ _SOURCES = {KEY: "set of text", LISTED_KEY: "folder"}
 
 
 def _ordered(
-    bodies: Mapping[str, list[ast.stmt]], items: Callable[[Any], list[Any]], *, listing: bool
+    bodies: Mapping[str, list[ast.stmt]],
+    used: frozenset[str],
+    elsewhere: frozenset[str],
+    items: Callable[[Any], list[Any]],
+    *,
+    listing: bool,
 ) -> dict[str, list[str]]:
-    """Give the variables whose order comes from sets or from listings, with the items that are kept."""
+    """Give the variables whose order comes from sets or from listings, with the items that are kept.
+
+    Args:
+        bodies: The program, under an empty name, and the modules that may take an order.
+        used: The names that the program uses.
+        elsewhere: Those that any module uses, since others import the names of a module.
+        items: Gives of a variable the items that are kept.
+        listing: It looks for the order of folders, else for that of sets.
+    """
     functions = [(place, node) for place, body in bodies.items() for node in body if isinstance(node, ast.FunctionDef)]
     giving = frozenset(node.name for _, node in functions if _gives_order(node.body, listing=listing))
     inner = {f"{node.name}.": node.body for place, node in functions if not place}
-    used = {place: frozenset(_ordering(body)) for place, body in bodies.items()}
-    elsewhere = frozenset[str]().union(*used.values(), *map(_attributes, bodies.values()))
     orders = {}
     for place, namespace in _namespaces():
         reader = _Reader(giving, listing=listing)
         reader.read(bodies[place] if place in bodies else inner.get(place, []))
-        ordering = elsewhere if place.endswith(":") else used[""]  # others import the names of a module
+        ordering = elsewhere if place.endswith(":") else used
         for name in ordering & reader.ordered.keys():
             if len(kept := items(namespace.get(name))) > 1:
                 orders[f"{place}{name}"] = list(map(str, kept))
@@ -262,10 +280,14 @@ def _body(namespace: Mapping[str, Any]) -> list[ast.stmt]:
 
 
 def _parsed(source: str) -> list[ast.stmt]:
-    try:
-        return ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError):
-        return []  # a cell that never ran
+    for _ in range(_TRIES):
+        try:
+            return ast.parse(source).body
+        except (SyntaxError, ValueError, RecursionError):
+            break  # a cell that never ran
+        except SystemError:  # another thread parses: https://github.com/python/cpython/issues/106905
+            continue
+    return []
 
 
 def _sources(namespace: Mapping[str, Any]) -> Iterator[str]:
