@@ -18,7 +18,7 @@ from colabkit._engine.source import Folder, ParsedSource
 from colabkit._internal.disk import checksum as _checksum
 from colabkit._internal.disk import working_dir
 from colabkit._internal.disk.files import map_os_errors
-from colabkit._internal.disk.paths import expand, path_text
+from colabkit._internal.disk.paths import expand, own_name, path_text
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit._internal.log import notify
@@ -504,7 +504,7 @@ def _copied(path: Path, to: StrPath | None, options: Options) -> Fetched:
     if to is not None:
         target = expand(to)
         if names_folder(to):
-            target /= path.resolve().name
+            target /= own_name(path)
         done = wanted is not None and target.is_file() and _checksum.of_file(target, wanted.algorithm) == wanted
         if not done:
             with open_progress(path.name, show=options.show) as bar:

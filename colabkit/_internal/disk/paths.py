@@ -37,6 +37,16 @@ def path_text(path: StrPath) -> str:
     return text
 
 
+def own_name(path: Path) -> str:
+    """Return the name that a path has in its folder, as cp takes it: that of a link itself, not of where it leads.
+
+    Example:
+        >>> own_name(Path("data/x/..")), own_name(Path("data/train.csv"))
+        ('data', 'train.csv')
+    """
+    return os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - resolve() would follow the link
+
+
 def expand(path: StrPath) -> Path:
     """Return a path with its `~` replaced.
 

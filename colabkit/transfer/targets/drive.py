@@ -11,6 +11,7 @@ from colabkit._engine.parallel import parallel_map
 from colabkit._engine.uploads.body import all_blocks
 from colabkit._engine.uploads.walk import LocalFile, files_below
 from colabkit._internal.disk.files import map_os_errors
+from colabkit._internal.disk.paths import own_name
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.log import notify
 from colabkit.errors import AddressError, ChangedError, ExistsError
@@ -39,7 +40,7 @@ def push_to(target: str, source: Path | UploadBody, options: PushOptions) -> Pus
     if inside and not isinstance(source, Path):
         raise AddressError(f"{target} is a folder", why="bytes have no name", hint="name the file to make")
     if inside and isinstance(source, Path):
-        name = source.resolve().name
+        name = own_name(source)
     if not folder or not name:
         raise AddressError(f"cannot read the address {target[:200]!r}", why="it names no folder", hint=_EXPECTED)
     storage = open_drive(folder)

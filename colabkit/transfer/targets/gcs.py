@@ -16,6 +16,7 @@ from colabkit._engine.uploads.body import FileContent
 from colabkit._engine.uploads.gcs import ABSENT, ONE_REQUEST, GcsUpload, Place, new_journal, upload_file
 from colabkit._engine.uploads.walk import LocalFile, files_below
 from colabkit._internal.disk import checksum
+from colabkit._internal.disk.paths import own_name
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit.errors import AddressError, ExistsError
 from colabkit.transfer.pushing import Pushed, refuse_different
@@ -61,7 +62,7 @@ def push_to(target: str, source: Path | UploadBody, options: PushOptions) -> Pus
             raise AddressError(f"{address} is a folder", why="bytes have no name", hint="name the object to make")
         return _push_content(api, address, source, options)
     if address.is_folder:
-        own = source.resolve().name
+        own = own_name(source)
         address = GcsAddress(bucket=address.bucket, name=f"{address.name}{own}")
     if source.is_dir():
         return _push_folder(api, address, source, options)

@@ -11,6 +11,7 @@ from colabkit._clients.huggingface import Hub, HubAddress, parse, repo
 from colabkit._engine.uploads.body import all_blocks
 from colabkit._engine.uploads.walk import files_below
 from colabkit._internal.disk.files import map_os_errors
+from colabkit._internal.disk.paths import own_name
 from colabkit._internal.display.few import few
 from colabkit.errors import AccessError, AddressError, ExistsError, IntegrityError, NotFoundError, TransferError
 from colabkit.transfer.pushing import Pushed, refuse_different
@@ -58,7 +59,7 @@ def _files(address: HubAddress, source: Path, *, named: bool) -> dict[str, Path]
         return {address.path: source}
     if not named:
         raise AddressError(f"{address} names no file", why="bytes have no name", hint=f"write {address}/NAME")
-    return {f"{address.path}{source.resolve().name}": source}
+    return {f"{address.path}{own_name(source)}": source}
 
 
 def _push(address: HubAddress, files: Mapping[str, Path], options: PushOptions) -> Pushed:

@@ -22,6 +22,7 @@ from colabkit._engine.uploads.body import FileContent, all_blocks
 from colabkit._engine.uploads.kaggle import error_of, of_content, of_file
 from colabkit._engine.uploads.walk import files_below
 from colabkit._internal.disk.files import map_os_errors
+from colabkit._internal.disk.paths import own_name
 from colabkit._internal.log import notify
 from colabkit._internal.nearest import suggest
 from colabkit.errors import AddressError, ExistsError, NotFoundError, TransferError
@@ -99,7 +100,7 @@ def _items(handle: Handle, source: Path | UploadBody, stack: contextlib.ExitStac
             raise AddressError(f"{handle} names no file", why="bytes have no name", hint=f"write {handle}/NAME")
         return 1, [of_content(_seekable(source, stack), handle.file)]
     if not source.is_dir():
-        return 1, [of_file(source.absolute(), handle.file or source.resolve().name)]
+        return 1, [of_file(source.absolute(), handle.file or own_name(source))]
     if handle.kind == "competitions":
         raise AddressError(f"{source} is a folder", why="a submission is one file", hint="name the file")
     if handle.file:

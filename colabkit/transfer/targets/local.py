@@ -13,7 +13,7 @@ from colabkit._engine.parallel import parallel_map
 from colabkit._engine.uploads.body import all_blocks
 from colabkit._engine.uploads.walk import LocalFile, files_below
 from colabkit._internal.disk.files import atomic_write, map_os_errors
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, own_name
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit.errors import AddressError, ExistsError
 from colabkit.transfer.pushing import Pushed, refuse_different
@@ -33,7 +33,7 @@ def push_to(target: str, source: Path | UploadBody, options: PushOptions) -> Pus
             raise AddressError(f"{place} is a folder", why="bytes have no name", hint="name the file to make")
         return _push_content(place, source, options)
     if inside:
-        place /= source.resolve().name
+        place /= own_name(source)
     if source.is_dir():
         return _push_folder(place, source, options)
     size = source.stat().st_size

@@ -11,7 +11,7 @@ import pytest
 
 from colabkit.errors import AddressError, ColabKitError, ExistsError, IntegrityError, NotFoundError, OfflineError
 from colabkit.testing.kaggle import packed
-from colabkit.transfer import fetch, fetch_details, listing
+from colabkit.transfer import fetch, fetch_details, listing, push
 from colabkit.transfer.sources.registry import open_source
 
 MIB = 1 << 20
@@ -286,6 +286,15 @@ def test_pipes_and_devices_are_no_sources_and_no_folder_is_copied_into_itself(tm
         fetch(folder, folder / "copy")
     assert [path.name for path in fetch(folder, tmp_path / "copy").iterdir()] == ["a.csv"]
     assert "pipe is left out: it is not a file" in caplog.text
+
+
+def test_a_link_keeps_its_own_name(tmp_path):
+    """The Hub's cache holds links to files that are called by their hash; cp takes the name of the link, too."""
+    (tmp_path / "e4375d1f").write_bytes(b"w")
+    (tmp_path / "model.bin").symlink_to("e4375d1f")
+    assert fetch(tmp_path / "model.bin", f"{tmp_path}/to/").name == "model.bin"
+    assert fetch([tmp_path / "model.bin"], tmp_path / "list")[0].name == "model.bin"
+    assert push(tmp_path / "model.bin", f"{tmp_path}/pushed/").endswith("pushed/model.bin")
 
 
 def test_a_place_that_is_none_is_told(server, tmp_path, monkeypatch):

@@ -491,6 +491,13 @@ def test_many_pushes_at_once_do_not_disturb_one_another(gcs, bucket, blob, tmp_p
     assert all(gcs.read("bucket", str(number)) == blob(MIB, number) for number in range(8))
 
 
+def test_a_link_is_pushed_under_its_own_name(gcs, bucket, tmp_path):
+    """As gsutil does it: a link into the Hub's cache leads to a file that is called by its hash."""
+    (tmp_path / "e4375d1f").write_bytes(b"w")
+    (tmp_path / "model.bin").symlink_to("e4375d1f")
+    assert push(tmp_path / "model.bin", "gs://bucket/models/") == "gs://bucket/models/model.bin"
+
+
 def test_a_stream_that_would_give_nothing_is_refused(gcs, bucket, tmp_path):
     """Just written to and not gone back, closed, or open for writing: each made an empty object."""
     written = io.BytesIO()
