@@ -105,11 +105,14 @@ class Rewriting:
     def _rewrite(self, number: int, cell: Cell) -> None:
         if cell.tree is None:
             if not self._shell_cell(number, cell):
-                self._keep_unread(number, cell)
+                reason = f"it stands in a %%{cell.magic} cell" if cell.magic else cell.problem
+                for line in _setup_lines(cell):
+                    self._keep(number, "system", line, reason)
             return
         edits: list[tuple[int, int, str]] = []
         changes: list[Change] = []
-        for parts in (self._commands, self._calls, self._secrets, self._trainings, self._loops, self._weights):
+        secrets = partial(_secrets, self.context)
+        for parts in (self._commands, self._calls, secrets, self._trainings, self._loops, self._weights):
             proposed, made = parts(number, cell)
             free = [edit for edit in proposed if not any(_overlap(edit, other) for other in edits)]
             if len(free) == len(proposed):
@@ -145,14 +148,6 @@ class Rewriting:
             self.new[number] = text
             self.changes.append(_change(number, "system", cell.source.strip().partition("\n")[0], text))
         return True
-
-    def _keep_unread(self, number: int, cell: Cell) -> None:
-        setup_lines = [
-            line.strip() for line in cell.source.splitlines() if commands.SETUP_LINE.match(line.strip().lstrip("!% "))
-        ]
-        reason = f"it stands in a %%{cell.magic} cell" if cell.magic else cell.problem
-        for line in setup_lines:
-            self._keep(number, "system", line, reason)
 
     def _commands(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
         edits, changes = [], []
@@ -197,14 +192,6 @@ class Rewriting:
                 continue
             edits.append((*cell.span(call.node), call.text))
             changes.append(_change(number, call.kind, before, call.text))
-        return edits, changes
-
-    def _secrets(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
-        edits, changes = [], []
-        for node, name in clear_text.find(cell):
-            text = f'{self.context.alias}.secret("{name}")'
-            edits.append((*cell.span(node), text))
-            changes.append(Change(cell=number + 1, kind="secret", before="(a secret in clear)", after=text))
         return edits, changes
 
     def _trainings(self, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
@@ -333,6 +320,21 @@ class Rewriting:
     def _keep(self, number: int, kind: str, line: str, reason: str, *, works: bool = False) -> None:
         line = clear_text.masked(line)[:300]
         self.kept.append(Kept(cell=number + 1, kind=kind, line=line, reason=reason, works=works))
+
+
+def _setup_lines(cell: Cell) -> list[str]:
+    """Give the lines of a cell that set up, where it is read as text alone."""
+    lines = map(str.strip, cell.source.splitlines())
+    return [line for line in lines if commands.SETUP_LINE.match(line.lstrip("!% "))]
+
+
+def _secrets(context: Context, number: int, cell: Cell) -> tuple[list[tuple[int, int, str]], list[Change]]:
+    edits, changes = [], []
+    for node, name in clear_text.find(cell):
+        text = f'{context.alias}.secret("{name}")'
+        edits.append((*cell.span(node), text))
+        changes.append(Change(cell=number + 1, kind="secret", before="(a secret in clear)", after=text))
+    return edits, changes
 
 
 def _read_command(notebook: Context, text: str) -> commands.Found | None:
