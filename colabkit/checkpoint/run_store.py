@@ -218,9 +218,7 @@ class RunStore:
         """
         if not self._writing and self._mirror is not None:
             self._mirror.cancel_on_idle()
-        if self._orders is None:
-            self._orders = set_order.take()
-            set_order.tell(self.name, self._orders)
+        self._orders = set_order.take_and_tell(self.name) if self._orders is None else self._orders
         snapshot = replace(snapshot, meta={**snapshot.meta, **self._orders, hardware.KEY: hardware.take()})
         with self._guard:
             self._begin()
@@ -238,8 +236,7 @@ class RunStore:
     def newest(self, kind: str, *, between_epochs: bool = False) -> Checkpoint | None:
         """Read the newest checkpoint that is whole, here or in the mirror, and tell which ones were passed over."""
         self._writer.wait()
-        read = self._reader.newest(kind, between_epochs=between_epochs)
-        if read is None:
+        if (read := self._reader.newest(kind, between_epochs=between_epochs)) is None:
             return None
         checkpoint, candidate = read
         self._best = checkpoint.meta.get("best")

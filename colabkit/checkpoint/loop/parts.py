@@ -57,7 +57,7 @@ class Parts:
         self._run = run
         self._modules: dict[int, ModulePart] = {}
         self._first = {at: leaf for name, value in given.items() for at, leaf in arrays_in(value, name).items()}
-        self._first_leaves = self._jax_leaves()
+        self._first_leaves = _jax_leaves(self._given)
         self.optimizers = optimizers_in(self._given)
         self._settings = {place: _settings(one) for place, one in self._named_optimizers()}
         self._check_is_held()
@@ -127,7 +127,7 @@ class Parts:
         Raises:
             CheckpointError: No array of it is another one after a step.
         """
-        if self._first_leaves and self._jax_leaves() == self._first_leaves:
+        if self._first_leaves and _jax_leaves(self._given) == self._first_leaves:
             raise CheckpointError(
                 "the first step has changed no JAX array of the loop's state",
                 why="JAX makes new arrays, and the loop holds those it was given",
@@ -276,14 +276,6 @@ class Parts:
             optimizers += [(name if len(inside) == 1 else f"{name}/{at}", one) for at, one in enumerate(inside)]
         return optimizers
 
-    def _jax_leaves(self) -> list[int]:
-        if "jax" not in sys.modules:
-            return []
-        import jax
-
-        leaves = jax.tree.leaves(self._given)
-        return [id(leaf) for leaf in leaves if type(leaf).__module__.split(".")[0] in JAX]
-
     def _differs(self, what: str, why: str) -> RunMismatchError:
         return RunMismatchError(
             f"{what}, unlike in the run {self._run}",
@@ -293,6 +285,14 @@ class Parts:
 
 
 # ---- kinds of values ----
+
+
+def _jax_leaves(given: Mapping[str, Any]) -> list[int]:
+    if "jax" not in sys.modules:
+        return []
+    import jax
+
+    return [id(leaf) for leaf in jax.tree.leaves(given) if type(leaf).__module__.split(".")[0] in JAX]
 
 
 def _is_keras(value: Any) -> bool:

@@ -92,6 +92,13 @@ def tell(run: str, orders: Mapping[str, Mapping[str, Any]]) -> None:
         warn(text, run, "take zlib.crc32(text.encode())")
 
 
+def take_and_tell(run: str) -> dict[str, dict[str, list[str]]]:
+    """Give what `take` gives, and tell of it, as a training begins."""
+    orders = take()
+    tell(run, orders)
+    return orders
+
+
 def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
     """Compare the variables of this process with those that a run was begun with.
 
