@@ -16,7 +16,7 @@ from colabkit._internal.process.threads import quietly
 from colabkit.checkpoint.format import naming
 from colabkit.checkpoint.management.notice import Notice, notice_text
 from colabkit.checkpoint.mirror import remote_store
-from colabkit.checkpoint.mirror.replicator import Replicator, open_mirror
+from colabkit.checkpoint.mirror.replicator import open_mirror
 from colabkit.checkpoint.policy import set_order
 from colabkit.checkpoint.restore_selector import RestoreSelector
 from colabkit.checkpoint.run_lock import RunLock, lock_of
@@ -68,9 +68,7 @@ class RunStore:
         self.every = every
         self._keep = keep
         self._folder = folder / naming.FOLDER
-        self._mirror: Replicator | None = None
-        if storage is not None:
-            self._mirror = open_mirror(folder, storage, run=name, keep=keep)
+        self._mirror = open_mirror(folder, storage, run=name, keep=keep) if storage is not None else None
         self._reader = RestoreSelector(self._folder, storage, run=name)
         self._writer = Writer(self._folder, keep=keep, mirror=self._mirror)
         self._storage = storage
