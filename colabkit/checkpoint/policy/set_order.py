@@ -87,7 +87,7 @@ def tell(run: str, orders: Mapping[str, Mapping[str, Any]]) -> None:
     if of_folders := orders.get(LISTED_KEY):
         text = "%s: %s: the order is that of a folder, and is another one on another machine. %s the listing now"
         warn(text, run, few(list(of_folders), 5), mend)
-    if _are_hashes_drawn() and _calls_hash(_body(_main())):
+    if _are_hashes_drawn() and _calls_hash(_main()):
         text = "%s: hash() of text gives other numbers each time Python starts, so a killed run goes on with others; %s"
         warn(text, run, "take zlib.crc32(text.encode())")
 
@@ -134,7 +134,7 @@ def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
             )
             + "; if it has no part in the training: check_data=False",
         )
-    if _are_hashes_drawn() and _calls_hash(_body(_main())):
+    if _are_hashes_drawn() and _calls_hash(_main()):
         warn("%s: hash() of text gives other numbers than when the run was begun; what it numbers has changed", run)
 
 
@@ -188,9 +188,9 @@ def _class_names(value: Any) -> list[Any]:
     return [] if any(PurePath(item).suffix for item in items) else items
 
 
-def _calls_hash(body: list[ast.stmt]) -> bool:
-    """Say whether a program calls `hash(…)`, outside of a `__hash__`."""
-    nodes: list[ast.AST] = list(body)
+def _calls_hash(namespace: Mapping[str, Any]) -> bool:
+    """Say whether a program calls `hash(…)`, outside of a `__hash__`; one that never names it is not parsed."""
+    nodes: list[ast.AST] = [node for text in _sources(namespace) if "hash" in text for node in _parsed(text)]
     while nodes:
         match node := nodes.pop():
             case ast.Call(func=ast.Name(id="hash")):
