@@ -283,10 +283,10 @@ def test_another_thread_that_parses_is_waited_for(monkeypatch):
     """CPython ends one of two parsers in a SystemError; two runs that save at once end in none."""
     parse, failures = set_order.ast.parse, iter([SystemError("AST constructor recursion depth mismatch")])
 
-    def parse_beside(source):
+    def parse_beside(*args, **options):
         for error in failures:
             raise error
-        return parse(source)
+        return parse(*args, **options)
 
     program(monkeypatch, "classes = list(set(names))\nfirst = classes[0]", names=["a", "b"])
     monkeypatch.setattr(set_order.ast, "parse", parse_beside)
