@@ -69,7 +69,7 @@ def not_carried(shell: Any) -> list[str]:
 
 
 def is_plain(value: Any, most: int = _MANY) -> bool:
-    """Say whether a value is made of numbers, texts, paths and containers of them, so that it can come back.
+    """Say whether a value is made of numbers, texts, paths, secrets and containers of them, so that it can come back.
 
     Args:
         value: The value.
@@ -81,7 +81,7 @@ def is_plain(value: Any, most: int = _MANY) -> bool:
         count += 1
         if count > most:
             return False
-        if type(item) in _ATOMS or isinstance(item, PurePath):
+        if type(item) in _ATOMS or isinstance(item, PurePath) or _is_secret(item):
             continue
         if id(item) in seen:
             continue
@@ -95,6 +95,10 @@ def is_plain(value: Any, most: int = _MANY) -> bool:
         else:
             return False
     return True
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, str) and type(value).__module__ == "colabkit.runtime.secrets"
 
 
 def restore(shell: Any, state: dict[str, Any]) -> list[str]:

@@ -222,10 +222,12 @@ def _start_folder(shell: Any) -> str:
 
 
 def _handover_file(state: dict[str, Any]) -> int:
+    """Write the state where only the next process reads it: in memory where it can be, as it may hold secrets."""
     import json
     import tempfile
 
-    with tempfile.TemporaryFile("w+") as file:
+    in_memory = hasattr(os, "memfd_create")
+    with open(os.memfd_create("colabkit"), "w+") if in_memory else tempfile.TemporaryFile("w+") as file:
         json.dump(state, file)
         file.flush()
         file.seek(0)

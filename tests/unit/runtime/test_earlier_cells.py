@@ -43,6 +43,7 @@ def earlier(shell):
         "from math import *",
         "try:\n    import numpy as np\nexcept ImportError:\n    np = None",
         "EPOCHS, BATCH = 5, 64\nconfig = {'a': [1, 2.5, None, ('x', b'y')]}\nconfig['b'] = 1\nconfig['a'].append(2)",
+        "import colabkit as ck\nHF_TOKEN = ck.secret('NO_TOKEN', env={'NO_TOKEN': 'x'})\nkeys = {'hf': HF_TOKEN}",
         "import os\nos.environ['A'] = 'b'\nos.makedirs('/tmp/x', exist_ok=True)",
         "from pathlib import Path\nfolder = Path('/tmp') / 'x'\nfolder.mkdir(exist_ok=True)",
         "import sys\nsys.path.append('/opt/x')\nprint('a', len(sys.path))",

@@ -135,6 +135,7 @@ sys.path.append('/opt/mine')
 EPOCHS, PLACES = 5, {'data': [os.path.join('a', 'b')]}
 alias = PLACES['data']
 import colabkit as ck
+HF_TOKEN = ck.secret('HF_TOKEN', env={'HF_TOKEN': 'a-token'})
 ck.colab_shim(quiet=True)
 try:
     import google.colab
@@ -152,7 +153,7 @@ print(get_ipython().InteractiveTB.mode, get_ipython().ast_node_interactivity)
 magics = get_ipython().magics_manager
 print('AutoreloadMagics' in magics.registry, 'colabkit' in magics.magics['line'])
 %autoreload
-print(len(In), In[1].count('EPOCHS'))
+print(len(In), In[1].count('EPOCHS'), {'hf': HF_TOKEN}, HF_TOKEN == 'a-token')
 print(IN_COLAB, drive.__name__, os.path.relpath('/content/drive'), os.listdir('/content/drive'))
 print([place.name for place in __import__('colabkit.runtime.my_drive').runtime.my_drive.stand_ins])
 value = 2 / 3
