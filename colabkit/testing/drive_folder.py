@@ -138,7 +138,7 @@ class DriveFolder:
         until = time.monotonic() + PATIENCE
         while not os.path.ismount(self.mountpoint):
             if self._process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"no mount came up:\n{(self.state / 'daemon.txt').read_text()[-2000:]}")
+                raise RuntimeError(f"no mount came up:\n{_end(self.state / 'daemon.txt')}")
             time.sleep(0.02)
 
     def kill(self) -> None:
@@ -153,7 +153,7 @@ class DriveFolder:
         until = time.monotonic() + PATIENCE
         while self.pid is not None and time.monotonic() < until:
             time.sleep(0.01)
-        for name in ("pid", "push"):
+        for name in ("pid", daemon.PUSH):
             (self.state / name).unlink(missing_ok=True)
 
     def unmount(self) -> None:
@@ -177,12 +177,17 @@ class DriveFolder:
         """Wait until the cloud has everything.
 
         Raises:
-            TimeoutError: It has not in that time; the message names what is pending.
+            TimeoutError: It has not in that time; the message names what is pending, and why.
+            RuntimeError: No daemon uploads; the message has its last words.
         """
         until = time.monotonic() + timeout
         while pending := self.pending():
+            what = ", ".join(pending[:5])
+            if self.pid is None:
+                raise RuntimeError(f"no daemon uploads {what}\n{_end(self.state / 'daemon.txt')}")
             if time.monotonic() > until:
-                raise TimeoutError(f"not uploaded after {timeout:g} s: {', '.join(pending[:5])}")
+                why = "offline" if self.settings.offline else _end(self.log)
+                raise TimeoutError(f"not uploaded after {timeout:g} s: {what}\n{why}")
             time.sleep(0.02)
 
     def __enter__(self) -> Self:
@@ -201,3 +206,8 @@ class DriveFolder:
         self.unmount()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _end(file: Path) -> str:
+    """Return the last words of a file that may be missing."""
+    return file.read_text(errors="replace")[-2000:] if file.exists() else ""

@@ -17,8 +17,10 @@ import datetime as dt
 import os
 import random
 import shutil
+import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +82,7 @@ class Cloud:
 
     def start(self) -> None:
         """Begin to upload."""
-        threading.Thread(target=self._work, daemon=True).start()
+        start_or_end(self._work)
 
     def used(self) -> int:
         """Return the bytes that count against the quota."""
@@ -89,7 +91,8 @@ class Cloud:
     def touched(self, name: str) -> None:
         """Note that a file's bytes changed."""
         with self._lock:
-            self._dirty[name] = time.monotonic()
+            if (self.cache / name).is_file():  # else it was deleted meanwhile
+                self._dirty[name] = time.monotonic()
 
     def unlink(self, name: str) -> None:
         """Delete a file."""
@@ -129,10 +132,10 @@ class Cloud:
 
     def _to_trash(self, name: str, *, emptied: bool) -> None:
         if (self.cloud / name).is_file():
-            target = self.trash / f"{time.time_ns()}-{name.replace('/', '-')[-100:]}"
-            os.replace(self.cloud / name, target)
-            if emptied:
-                os.truncate(target, 0)
+            if emptied:  # first: the trash has never held its bytes
+                os.truncate(self.cloud / name, 0)
+            self.trash.mkdir(exist_ok=True)
+            os.replace(self.cloud / name, self.trash / f"{time.time_ns()}-{name.replace('/', '-')[-100:]}")
 
     def _renamed(self, old: str, new: str, *, emptied: bool) -> None:
         self._to_trash(new, emptied=emptied)
@@ -146,16 +149,19 @@ class Cloud:
             if self._settings.now.offline:
                 continue
             with self._lock:
-                while self._changes:
-                    self._changes[0]()
-                    del self._changes[0]
+                self._make_changes()
                 rested = time.monotonic() - self._settings.now.lag
-                due = sorted(name for name, changed in self._dirty.items() if changed <= rested)
+                due = sorted((name, changed) for name, changed in self._dirty.items() if changed <= rested)
             self._random.shuffle(due)
-            for name in due[:20]:
-                self._try_to_upload(name)
+            for name, changed in due[:20]:
+                self._try_to_upload(name, changed)
 
-    def _try_to_upload(self, name: str) -> None:
+    def _make_changes(self) -> None:
+        while self._changes:
+            self._changes[0]()
+            del self._changes[0]
+
+    def _try_to_upload(self, name: str, changed: float) -> None:
         source, target = self.cache / name, self.cloud / name
         try:
             before = source.stat()
@@ -167,14 +173,15 @@ class Cloud:
                         return
                     copy.write(block)
                     time.sleep(len(block) / self._settings.now.rate)
-        except FileNotFoundError:  # deleted or renamed meanwhile
+        except (FileNotFoundError, IsADirectoryError):  # deleted or renamed meanwhile
             return
         with self._lock:
-            if name not in self._dirty:
-                return
+            if self._settings.now.offline or self._dirty.get(name) != changed:
+                return  # deleted, renamed or changed meanwhile: what is there now is uploaded again
             after = source.stat()
-            if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                return  # changed meanwhile: it is uploaded again
+            if _identity(before) != _identity(after):
+                return  # another file has the name, or it is being written just now
+            self._make_changes()  # a rename of the old file that came before must not take the new one with it
             os.utime(self._upload, ns=(after.st_atime_ns, after.st_mtime_ns))
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self._upload, target)
@@ -189,6 +196,24 @@ class Cloud:
             self._refused.add(name)
             self._log(f"upload of {Path(name).name} refused: QUOTA_EXCEEDED")
         return fits
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def start_or_end(work: Callable[[], None]) -> None:
+    """Begin a thread; what it raises ends the program, as others would wait in vain for a thread that is gone."""
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 - whatever it is, it must not vanish with the thread
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+
+    threading.Thread(target=guarded, daemon=True).start()
 
 
 def log_line(text: str) -> str:

@@ -15,14 +15,13 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from colabkit import config
-from colabkit.testing._drive_mount.cloud import Cloud, log_line
+from colabkit.testing._drive_mount.cloud import Cloud, log_line, start_or_end
 from colabkit.testing._drive_mount.settings import SettingsFile
 
 if TYPE_CHECKING:
@@ -39,6 +38,9 @@ CONSENT = "consent"
 
 FAULT = "fault"
 """The file that makes the program end at its start: a line that it prints, and one for its log."""
+
+PUSH, PUSHED = "push", "pushed"
+"""The file of the state that asks a daemon to upload everything and end, and its name once that is done."""
 
 DRIVEFS = ".config/Google/DriveFS"
 CACHE = f"{DRIVEFS}/101/content_cache"
@@ -260,24 +262,32 @@ def running(state: Path) -> int | None:
 
 def _push(state: Path, log: Callable[[str], None], seconds: float) -> int:
     """Ask the running daemon to upload everything and end; say whether it did."""
-    (state / "push").write_text("")
+    if running(state) is None:
+        return 0
+    asked, pushed = state / PUSH, state / PUSHED
+    pushed.unlink(missing_ok=True)
+    asked.write_text("")
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if running(state) is None:
-            return 0
+            if pushed.exists():
+                return 0
+            log("push_changes_and_quit: the program ended with changes pending")
+            return 1
         time.sleep(0.05)
-    with contextlib.suppress(FileNotFoundError):
-        (state / "push").unlink()
+    asked.unlink(missing_ok=True)
     log("push_changes_and_quit: timed out with changes pending")
     return 1
 
 
 def _quit_when_pushed(state: Path, cloud: Cloud, mountpoint: str) -> None:
-    while not (state / "push").exists() or not cloud.is_settled:
+    while True:
         time.sleep(0.05)
-    (state / "push").unlink()  # first: what is unmounted may end at once
-    unmount(mountpoint)
-    os._exit(0)
+        if (state / PUSH).exists() and cloud.is_settled:
+            with contextlib.suppress(FileNotFoundError):  # who asked has waited long enough
+                os.replace(state / PUSH, state / PUSHED)  # first: what is unmounted may end at once
+                unmount(mountpoint)
+                os._exit(0)
 
 
 def main(words: list[str], env: Mapping[str, str] | None = None) -> int:
@@ -310,10 +320,10 @@ def main(words: list[str], env: Mapping[str, str] | None = None) -> int:
     cloud = Cloud(state, home / CACHE, settings, log)
     mountpoint = options["mount_point_path"]
     Path(mountpoint).mkdir(exist_ok=True)
-    (state / "push").unlink(missing_ok=True)
+    (state / PUSH).unlink(missing_ok=True)
     if env.get(OWNER):
-        threading.Thread(target=_watch, args=(int(env[OWNER]), mountpoint), daemon=True).start()
-    threading.Thread(target=_quit_when_pushed, args=(state, cloud, mountpoint), daemon=True).start()
+        start_or_end(lambda: _watch(int(env[OWNER]), mountpoint))
+    start_or_end(lambda: _quit_when_pushed(state, cloud, mountpoint))
     (state / "pid").write_text(str(os.getpid()))
     readonly = options.get("read_only_mode") == "true"
     mfusepy.FUSE(

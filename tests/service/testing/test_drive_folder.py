@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from colabkit.testing import DriveFolder, DriveSettings
+from colabkit.testing._drive_mount import daemon
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(bool(DriveFolder.missing()), reason=DriveFolder.missing())
@@ -199,6 +202,85 @@ def test_a_folder_is_renamed_with_what_is_in_it(drive):
     drive.settle()
     assert {path.name: path.read_text() for path in (drive.cloud / "new").iterdir()} == {"a": "1", "b": "2"}
     assert not (drive.cloud / "old").exists()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_replacement_during_an_upload_arrives(drive, seed):
+    """A file that is set aside and replaced while another one is uploaded has its new bytes in the cloud, for good."""
+    drive.unmount()
+    drive.set(offline=True, rate=1e6, seed=seed)
+    drive.mount()
+    (drive.path / "a").write_bytes(b"old")
+    (drive.path / "large").write_bytes(bytes(1 << 19))
+    drive.set(offline=False)
+    part = drive.state / "upload.part"
+    wait_until(lambda: part.exists() and part.stat().st_size > 100_000)  # of "large": "a" has three bytes
+    (drive.path / "new").write_bytes(b"newer")
+    (drive.path / "a").rename(drive.path / "aside")
+    (drive.path / "new").rename(drive.path / "a")
+    (drive.path / "aside").unlink()
+    drive.settle()
+    (drive.path / "last").touch()
+    drive.settle()
+    assert (drive.cloud / "a").read_bytes() == b"newer"
+    assert drive.pending() == []
+
+
+def test_a_folder_whose_time_is_set_hinders_no_upload(drive, tmp_path):
+    """A copied folder, to which the copy gives the time of its source, reaches the cloud, and so does what follows."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a").write_text("1")
+    shutil.copytree(tmp_path / "here", drive.path / "there")
+    for name in "bcd":  # the first may be uploaded together with the folder's time
+        drive.settle()
+        (drive.path / name).write_text("2")
+    drive.settle()
+    assert (drive.cloud / "there" / "a").read_text() == "1"
+
+
+def test_an_emptied_trash_hinders_no_upload(drive):
+    """Somebody who removes the trash is no reason to upload nothing more."""
+    (drive.path / "a").write_text("1")
+    drive.settle()
+    shutil.rmtree(drive.trash)
+    (drive.path / "a").unlink()
+    (drive.path / "b").write_text("2")
+    drive.settle()
+    assert drive.trash_bytes == 1
+
+
+def test_nothing_waits_for_a_daemon_that_cannot_upload(drive):
+    """Where the cloud cannot be written, the daemon ends; a wait for it ends, too, and says why."""
+    drive.set(offline=True)
+    (drive.path / "a").write_text("1")
+    (drive.cloud / "a").mkdir(parents=True)
+    (drive.cloud / "a" / "b").touch()
+    drive.set(offline=False)
+    with pytest.raises(RuntimeError, match=r"no daemon uploads a(.|\n)*(IsADirectory|Is a directory|not empty)"):
+        drive.settle()
+    with pytest.raises(OSError, match="Transport endpoint is not connected"):
+        os.listdir(drive.path)
+
+
+def test_a_push_by_a_daemon_that_dies_is_none(drive):
+    """A push whose daemon ended before everything was uploaded fails, and its log says so."""
+    drive.set(offline=True)
+    (drive.path / "a").write_text("1")
+    words = [sys.executable, "-m", daemon.__name__, "--push_changes_and_quit", "--timeout_sec=60"]
+    with subprocess.Popen(words, env={**os.environ, **drive.environment()}) as push:
+        wait_until((drive.state / daemon.PUSH).exists)
+        os.kill(drive.pid, signal.SIGKILL)
+        assert push.wait(30) == 1
+    assert "ended with changes pending" in drive.log.read_text()
+
+
+def test_a_wait_for_uploads_says_why_it_ended(drive):
+    """A file that does not fit the quota is named with the log's last words."""
+    drive.set(quota=10)
+    (drive.path / "a").write_bytes(bytes(100))
+    wait_until(lambda: drive.log.exists() and "QUOTA_EXCEEDED" in drive.log.read_text())
+    with pytest.raises(TimeoutError, match=r"a\n.*QUOTA_EXCEEDED"):
+        drive.settle(0.1)
 
 
 def test_nothing_is_left_of_it(tmp_path):
