@@ -10,7 +10,7 @@ not, since a dataset keeps the order of its samples itself.
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import datetime as dt
 import inspect
 import itertools
@@ -23,26 +23,20 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.display.few import few
 from colabkit._internal.log import warn
+from colabkit.checkpoint.policy.source_order import calls_hash, in_order, may_take_order, names, words
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from colabkit.checkpoint.policy.source_order import Names
+
 KEY, LISTED_KEY = "set_orders", "listing_orders"
 """Where the metadata of a state keeps what comes out of sets, and out of folders."""
 _MOST = 10_000  # items of a value whose order is kept
 _MOST_CLASSES = 1_000
-_TRIES = 5
-_TAKES_ORDER = re.compile(r"(?<![.\w])(?:frozen)?set\(|\(\{|listdir|scandir|glob|iterdir|walk\(|as_completed|unordered")
 _SHOWN = 1_000  # characters of a line that gives an order back
-_SETS = {"set", "frozenset"}
-_IN_ORDER = {"list", "tuple", "dict", "enumerate", "zip", "map", "filter", "iter", "next", "reversed"}
-_OF_A_SET = {"union", "intersection", "difference", "symmetric_difference", "copy"}
-_SORTING = {"sort", "unique"}  # of NumPy
-# https://docs.python.org/3/library/os.html#os.listdir: "The list is in arbitrary order"
-_LISTING = {"listdir", "scandir", "glob", "iglob", "rglob", "iterdir", "walk", "as_completed", "imap_unordered"}
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_IN_ANY_ORDER = {"sorted", "len", "print", "Counter", *_SETS}
 _HASHED_ANEW = (str, bytes, dt.date, dt.time, dt.timedelta)
 
 
@@ -52,18 +46,17 @@ def take() -> dict[str, dict[str, list[str]]]:
     Returns:
         For the metadata of a state, under `KEY` and `LISTED_KEY`: what each variable holds, in order.
     """
-    texts = {place: "\n".join(_sources(namespace)) for place, namespace in _modules() if place}
-    of_interest = {place: text for place, text in texts.items() if _TAKES_ORDER.search(text)}
-    bodies = {"": _body(_main()), **{place: _parsed(text) for place, text in of_interest.items()}}
+    programs = {place: _sources(namespace) for place, namespace in _modules()}
+    read = {place: texts for place, texts in programs.items() if not place or may_take_order("\n".join(texts))}
     try:
-        used = {place: frozenset(_ordering(body)) for place, body in bodies.items()}
-        words = (re.findall(r"\w+", text) for place, text in texts.items() if place not in of_interest)
-        elsewhere = frozenset[str]().union(*used.values(), *map(_attributes, bodies.values()), *words)
+        found = {place: names(texts) for place, texts in read.items()}
+        others = (words(text) for place, texts in programs.items() if place not in read for text in texts)
+        elsewhere = frozenset[str]().union(*(each.used | each.attributes for each in found.values()), *others)
         orders = {
-            KEY: _ordered(bodies, used[""], elsewhere, _set_items, listing=False),
-            LISTED_KEY: _ordered(bodies, used[""], elsewhere, _class_names, listing=True),
+            KEY: _ordered(read, found, elsewhere, _set_items, listing=False),
+            LISTED_KEY: _ordered(read, found, elsewhere, _class_names, listing=True),
         }
-    except RecursionError:  # an expression of a thousand terms; it is no reason to end a training
+    except (RecursionError, SystemError):  # an expression of a thousand terms; it is no reason to end a training
         return {}
     return {key: dict(sorted(order.items())) for key, order in orders.items() if order}
 
@@ -87,7 +80,7 @@ def tell(run: str, orders: Mapping[str, Mapping[str, Any]]) -> None:
     if of_folders := orders.get(LISTED_KEY):
         text = "%s: %s: the order is that of a folder, and is another one on another machine. %s the listing now"
         warn(text, run, few(list(of_folders), 5), mend)
-    if _are_hashes_drawn() and _calls_hash(_main()):
+    if _are_hashes_drawn() and _calls_hash():
         text = "%s: hash() of text gives other numbers each time Python starts, so a killed run goes on with others; %s"
         warn(text, run, "take zlib.crc32(text.encode())")
 
@@ -134,7 +127,7 @@ def check(run: str, meta: Mapping[str, Any], *, refuse: bool) -> None:
             )
             + "; if it has no part in the training: check_data=False",
         )
-    if _are_hashes_drawn() and _calls_hash(_main()):
+    if _are_hashes_drawn() and _calls_hash():
         warn("%s: hash() of text gives other numbers than when the run was begun; what it numbers has changed", run)
 
 
@@ -142,8 +135,8 @@ _SOURCES = {KEY: "set of text", LISTED_KEY: "folder"}
 
 
 def _ordered(
-    bodies: Mapping[str, list[ast.stmt]],
-    used: frozenset[str],
+    programs: Mapping[str, tuple[str, ...]],
+    found: Mapping[str, Names],
     elsewhere: frozenset[str],
     items: Callable[[Any], list[Any]],
     *,
@@ -152,21 +145,18 @@ def _ordered(
     """Give the variables whose order comes from sets or from listings, with the items that are kept.
 
     Args:
-        bodies: The program, under an empty name, and the modules that may take an order.
-        used: The names that the program uses.
-        elsewhere: Those that any module uses, since others import the names of a module.
+        programs: The sources of the program, under an empty name, and of the modules that may take an order.
+        found: What each of them names.
+        elsewhere: The names that any module uses, since others import the names of a module.
         items: Gives of a variable the items that are kept.
         listing: It looks for the order of folders, else for that of sets.
     """
-    functions = [(place, node) for place, body in bodies.items() for node in body if isinstance(node, ast.FunctionDef)]
-    giving = frozenset(node.name for _, node in functions if _gives_order(node.body, listing=listing))
-    inner = {f"{node.name}.": node.body for place, node in functions if not place}
+    giving = frozenset[str]().union(*(each.giving_listings if listing else each.giving_sets for each in found.values()))
     orders = {}
     for place, namespace in _namespaces():
-        reader = _Reader(giving, listing=listing)
-        reader.read(bodies[place] if place in bodies else inner.get(place, []))
-        ordering = elsewhere if place.endswith(":") else used
-        for name in ordering & reader.ordered.keys():
+        function = place[:-1] if place.endswith(".") else ""
+        taken = in_order(programs.get("" if function else place, ()), function, giving, listing=listing)
+        for name in taken & (elsewhere if place.endswith(":") else found[""].used):
             if len(kept := items(namespace.get(name))) > 1:
                 orders[f"{place}{name}"] = list(map(str, kept))
     return orders
@@ -186,19 +176,6 @@ def _class_names(value: Any) -> list[Any]:
         numbers = [each for pair in value.items() for each in pair if isinstance(each, int)]
         return items if len(set(numbers)) == len(items) else []
     return [] if any(PurePath(item).suffix for item in items) else items
-
-
-def _calls_hash(namespace: Mapping[str, Any]) -> bool:
-    """Say whether a program calls `hash(…)`, outside of a `__hash__`; one that never names it is not parsed."""
-    nodes: list[ast.AST] = [node for text in _sources(namespace) if "hash" in text for node in _parsed(text)]
-    while nodes:
-        match node := nodes.pop():
-            case ast.Call(func=ast.Name(id="hash")):
-                return True
-            case ast.FunctionDef(name="__hash__"):
-                continue
-        nodes += ast.iter_child_nodes(node)
-    return False
 
 
 def _are_hashes_drawn() -> bool:
@@ -260,164 +237,17 @@ def _namespaces() -> Iterator[tuple[str, Mapping[str, Any]]]:
         frame = frame.f_back
 
 
-def _ordering(body: list[ast.stmt]) -> Iterator[str]:
-    """Name the variables whose order may matter: a list of words that are left out is only asked what is in it."""
-    unordered: set[int] = set()
-    nodes = [node for statement in body for node in ast.walk(statement)]
-    for node in nodes:
-        match node:
-            case ast.Compare(ops=[ast.In() | ast.NotIn()], comparators=[ast.Name() as name]):
-                unordered.add(id(name))
-            case ast.Call(func=ast.Name(id=called), args=args) if called in _IN_ANY_ORDER:
-                unordered |= {id(arg) for arg in args}
-            case ast.Expr(value=ast.Name() as name):
-                unordered.add(id(name))
-    for node in nodes:
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in unordered:
-            yield node.id
-
-
-def _attributes(body: list[ast.stmt]) -> set[str]:
-    """Name what is read of objects, as `data.classes` after `import data`."""
-    return {node.attr for statement in body for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
-
-
-def _body(namespace: Mapping[str, Any]) -> list[ast.stmt]:
-    return [statement for source in _sources(namespace) for statement in _parsed(source)]
-
-
-def _parsed(source: str) -> list[ast.stmt]:
-    for _ in range(_TRIES):
-        try:
-            return ast.parse(source).body
-        except (SyntaxError, ValueError, RecursionError):
-            break  # a cell that never ran
-        except SystemError:  # another thread parses: https://github.com/python/cpython/issues/106905
-            continue
-    return []
-
-
-def _sources(namespace: Mapping[str, Any]) -> Iterator[str]:
+def _sources(namespace: Mapping[str, Any]) -> tuple[str, ...]:
     """Give the cells that a notebook has run, or the text of the program."""
     if isinstance(cells := namespace.get("_ih"), list):
-        yield from map(str, cells)
-    elif isinstance(path := namespace.get("__file__"), str):
-        try:
-            yield Path(path).read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return
+        return tuple(map(str, cells))
+    if isinstance(path := namespace.get("__file__"), str):
+        with contextlib.suppress(OSError, ValueError):
+            return (Path(path).read_text(encoding="utf-8"),)
+    return ()
 
 
-def _gives_order(body: list[ast.stmt], *, listing: bool) -> bool:
-    """Say whether a function gives what is in the order of a set, or of a listing."""
-    reader = _Reader(frozenset(), listing=listing)
-    reader.read(body)
-    given = (node.value for statement in body for node in ast.walk(statement) if isinstance(node, ast.Return))
-    return any(value is not None and reader.takes_order(value) for value in given)
-
-
-class _Reader:
-    """Reads statements from top to bottom, as they run, and remembers what each variable is then.
-
-    Args:
-        giving: Functions that give what is in that order.
-        listing: It looks for the order of folders, else for that of sets.
-
-    Attributes:
-        ordered: The variables whose order comes from there.
-    """
-
-    def __init__(self, giving: frozenset[str], *, listing: bool) -> None:
-        self.ordered: dict[str, None] = {}
-        self._giving = giving
-        self._listing = listing
-        self._sets: set[str] = set()
-
-    def read(self, body: list[ast.stmt]) -> None:
-        """Read the statements of a program, and of what it does with conditions and in loops."""
-        for statement in body:
-            match statement:
-                case ast.Assign(targets=targets, value=value):
-                    for target in targets:
-                        self._assign(target, value)
-                case ast.AnnAssign(target=target, value=ast.expr() as value):
-                    self._assign(target, value)
-                case ast.AugAssign(target=ast.Name(id=name), value=value):
-                    self.ordered |= {name: None} if self.takes_order(value) else {}
-                case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="sort"))):
-                    self.ordered.pop(name, None)
-                case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="extend"), args=[more])):
-                    self.ordered |= {name: None} if self._goes_through(more) else {}
-                case ast.For(iter=over, body=inner):
-                    if self._goes_through(over):
-                        self.ordered |= dict.fromkeys(_filled(inner))
-                    self.read(inner)
-                case ast.If() | ast.While() | ast.With() | ast.Try():
-                    self.read(list(_inside(statement)))
-
-    def _assign(self, target: ast.expr, value: ast.expr) -> None:
-        if not isinstance(target, ast.Name):
-            return
-        self.ordered.pop(target.id, None)
-        self._sets.discard(target.id)
-        if self._is_set(value):
-            self._sets.add(target.id)
-        elif self.takes_order(value):
-            self.ordered[target.id] = None
-
-    def _is_set(self, value: ast.expr) -> bool:
-        if self._listing:
-            return False
-        match value:
-            case ast.Set() | ast.SetComp() | ast.Call(func=ast.Name(id="set" | "frozenset")):
-                return True
-            case ast.Name(id=name):
-                return name in self._sets
-            case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.Sub() | ast.BitXor()):
-                return self._is_set(left)
-            case ast.Call(func=ast.Attribute(value=owner, attr=method)):
-                return method in _OF_A_SET and self._is_set(owner)
-        return False
-
-    def _goes_through(self, value: ast.expr) -> bool:
-        """Say whether to go through an expression one by one is to go through a set."""
-        return self._is_set(value) or self.takes_order(value)
-
-    def takes_order(self, value: ast.AST) -> bool:
-        """Say whether an expression gives what it has taken one by one, in the order in which it lay there."""
-        match value:
-            case ast.Name(id=name):
-                return name in self.ordered
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if self._listing and name in _LISTING:
-                return True
-            case ast.Call(func=ast.Name(id=name), args=args):
-                return name in self._giving or (name in _IN_ORDER and any(map(self._goes_through, args)))
-            case ast.Call(func=ast.Attribute(attr=name), args=args, keywords=named):
-                return name not in _SORTING and any(map(self._goes_through, [*args, *(each.value for each in named)]))
-            case ast.ListComp(generators=parts) | ast.GeneratorExp(generators=parts) | ast.DictComp(generators=parts):
-                return self._goes_through(parts[0].iter)
-            case ast.Starred(value=inner):
-                return self._goes_through(inner)
-            case ast.Subscript(value=inner):
-                return self.takes_order(inner)
-            case ast.Compare() | ast.SetComp() | ast.Lambda() | ast.Call():
-                return False
-        return any(map(self.takes_order, ast.iter_child_nodes(value)))
-
-
-def _inside(statement: ast.stmt) -> Iterator[ast.stmt]:
-    for node in ast.iter_child_nodes(statement):
-        if isinstance(node, ast.stmt):
-            yield node
-        elif isinstance(node, ast.ExceptHandler):
-            yield from node.body
-
-
-def _filled(body: list[ast.stmt]) -> Iterator[str]:
-    """Name what a loop fills one by one."""
-    for node in itertools.chain.from_iterable(map(ast.walk, body)):
-        match node:
-            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=name))]):
-                yield name
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append" | "setdefault")):
-                yield name
+def _calls_hash() -> bool:
+    with contextlib.suppress(SystemError):
+        return calls_hash(_sources(_main()))
+    return False

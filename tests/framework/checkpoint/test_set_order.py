@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from colabkit.checkpoint.policy import set_order
+from colabkit.checkpoint.policy import set_order, source_order
 from colabkit.errors import RunMismatchError
 
 SETS, LISTINGS = set_order.KEY, set_order.LISTED_KEY
@@ -281,7 +281,7 @@ def test_it_is_told_where_python_draws_the_hashes_of_text(python, seed, is_told)
 
 def test_another_thread_that_parses_is_waited_for(monkeypatch):
     """CPython ends one of two parsers in a SystemError; two runs that save at once end in none."""
-    parse, failures = set_order.ast.parse, iter([SystemError("AST constructor recursion depth mismatch")])
+    parse, failures = source_order.ast.parse, iter([SystemError("AST constructor recursion depth mismatch")])
 
     def parse_beside(*args, **options):
         for error in failures:
@@ -289,5 +289,5 @@ def test_another_thread_that_parses_is_waited_for(monkeypatch):
         return parse(*args, **options)
 
     program(monkeypatch, "classes = list(set(names))\nfirst = classes[0]", names=["a", "b"])
-    monkeypatch.setattr(set_order.ast, "parse", parse_beside)
+    monkeypatch.setattr(source_order.ast, "parse", parse_beside)
     assert set(set_order.take()[SETS]) == {"classes"}
