@@ -19,7 +19,7 @@ from colabkit._internal.log import notify
 from colabkit.errors import ColabKitError, DiskFullError, UnreachableError, UnsupportedError
 from colabkit.runtime import my_drive
 from colabkit.storage.base import check_name, refuse_empty
-from colabkit.storage.local import LocalStorage, translated
+from colabkit.storage.local import LocalStorage, is_present, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from colabkit.storage.gdrive import DriveApiStorage
 
 _ASIDE = f"{TEMP_MARKER}old"
+_NEVER_MOUNTED = -1  # in place of a device
 _ASK_SECONDS = 3.0  # for an answer of the API
 _READ_RATE = 100e6  # bytes a second at least that the mount's cache gives, to compute a checksum
 _MUTE_SECONDS = 60.0  # before the API is asked again that could not be asked
@@ -87,7 +88,13 @@ class DriveStorage(LocalStorage):
         super().__init__(root)
         self.address = address
         self._mount = Path(mount)
-        self._device = self._mount.stat().st_dev if self._mount.exists() else -1
+        self._device = None
+        try:
+            self._device = self._mount.stat().st_dev
+        except FileNotFoundError:
+            self._device = _NEVER_MOUNTED
+        except OSError:  # it does not answer just now; what device it is shows the first look that succeeds
+            pass
         self._mute_until = 0.0
         self._seen: set[str] = set()  # what this process has put or seen
 
@@ -117,7 +124,7 @@ class DriveStorage(LocalStorage):
             if time.monotonic() < self._mute_until:
                 return "cannot tell"
             status = drive.uploaded(self._content_path(name), timeout=_ASK_SECONDS + stored.size / _READ_RATE)
-        except ColabKitError:
+        except (ColabKitError, OSError):
             return "cannot tell"
         if status.state == "unknown":
             self._mute_until = time.monotonic() + _MUTE_SECONDS
@@ -147,18 +154,18 @@ class DriveStorage(LocalStorage):
     def _content_path(self, name: str) -> Path:
         # One that was set aside and not put back, by a machine that died in between, is what the name has.
         path = self._path(name)
-        return aside if not os.path.lexists(path) and os.path.lexists(aside := _aside(path)) else path
+        return aside if not is_present(path) and is_present(aside := _aside(path)) else path
 
     def _listed_name(self, folder: Path, part: str) -> str | None:
         if part.startswith(".") and part.endswith(_ASIDE) and (name := part[1 : -len(_ASIDE)]):
-            return None if os.path.lexists(folder / name) else name
+            return None if is_present(folder / name) else name
         return super()._listed_name(folder, part)
 
     @contextlib.contextmanager
     def _replacing(self, path: Path) -> Iterator[None]:
         # Not emptied before the new one is there: a mount that fails in between would leave neither.
         aside = _aside(path)
-        old = os.path.lexists(path)
+        old = is_present(path)
         if old:
             self._empty(aside)
             try:
@@ -210,10 +217,12 @@ class DriveStorage(LocalStorage):
 
     def _check_alive(self) -> None:
         try:
-            alive = self._mount.stat().st_dev == self._device
+            device = self._mount.stat().st_dev
         except FileNotFoundError:
-            alive = False
-        if not alive:
+            device = _NEVER_MOUNTED
+        else:
+            self._device = device if self._device is None else self._device
+        if device == _NEVER_MOUNTED or device != self._device:
             raise UnreachableError(
                 f"{self.address} is gone",
                 why="Drive is no longer mounted",

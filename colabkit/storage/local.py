@@ -6,6 +6,7 @@ import contextlib
 import errno
 import filecmp
 import os
+import stat
 import sys
 import time
 import zlib
@@ -221,7 +222,7 @@ class LocalStorage:
             status = path.lstat()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise not_stored(name, self.address) from error
-        if not os.path.isfile(path) or not self._is_visible(status):  # noqa: PTH113 - it never raises
+        if not _is_file(path, status) or not self._is_visible(status):
             raise not_stored(name, self.address)
         return self._described(name, status)
 
@@ -285,7 +286,7 @@ class LocalStorage:
 
     def _walk(self, prefix: str) -> Iterator[Stored]:
         self._check_alive()
-        if self._device is None and not self.root.exists():
+        if self._device is None and not is_present(self.root):
             return
         folder = prefix.rpartition("/")[0]
         todo = [f"{folder}/" if folder else ""]
@@ -349,6 +350,30 @@ def _translate(what: str, address: str, error: OSError) -> StorageError:
         do = "choose a place that you may write to, or another name"
         return NotWritableError(f"cannot write {what} in {address}", why=why, hint=do)
     return StorageError(f"{address} failed at {what}", why=why, hint="check that the disk or mount is healthy")
+
+
+def is_present(path: Path) -> bool:
+    """Say whether a name is taken, also by a broken link; what cannot be looked at is not called absent.
+
+    Raises:
+        OSError: It cannot be told, as where a mount fails now and then.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_file(path: Path, status: os.stat_result) -> bool:
+    if not stat.S_ISLNK(status.st_mode):
+        return stat.S_ISREG(status.st_mode)
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False  # a link that leads nowhere
+        raise
 
 
 def is_hidden(part: str) -> bool:

@@ -76,10 +76,12 @@ def train(run: ck.Run, make: Make, ended: Path, *more: keras.callbacks.Callback)
     ended.write_text(json.dumps(found, default=float))
 
 
-def start(work: Callable[[], None]) -> int:
-    """Do the work in a forked process; gives its id."""
+def start(work: Callable[[], None], told: Path | None = None) -> int:
+    """Do the work in a forked process; gives its id. What it tells goes to a file, where one is named."""
     if (pid := os.fork()) == 0:
         try:
+            if told is not None:
+                os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
             work()
         except BaseException:  # noqa: BLE001 - a forked process must never return
             traceback.print_exc()

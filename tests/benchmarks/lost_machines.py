@@ -167,10 +167,10 @@ def main(kills: int = 30, seed: int = 0, *storages: str) -> int:
             place = {"drive": OnDrive, "gs": OnCloudStorage}[kind](base, stack, seed)
 
             def begin(name: str, seen: Path, base: Path = base, place=place) -> int:
-                return start(lambda: once(base / "here" / name, place.mirror(name), seen))
+                return start(lambda: once(base / "here" / name, place.mirror(name), seen), seen.with_suffix(".told"))
 
             began = time.monotonic()
-            assert wait(begin("whole", base / "whole"), 300) == 0
+            assert wait(begin("whole", base / "whole"), 300) == 0, (base / "whole.told").read_text()
             seconds = time.monotonic() - began
             expected = (base / "whole.ended").read_text()
             safe = {"saved": 0, "confirmed": 0}
@@ -188,6 +188,9 @@ def main(kills: int = 30, seed: int = 0, *storages: str) -> int:
                 if status is not None:
                     finished += status == 0
                     failed += status != 0
+                    if status:
+                        words = seen.with_suffix(".told").read_text()
+                        print(f"process {number} of {kind}, status {status}:\n{words}", file=sys.stderr, flush=True)
                     different += status == 0 and seen.with_suffix(".ended").read_text() != expected
                     safe = {"saved": 0, "confirmed": 0}
                 elif draw.random() < 0.5:

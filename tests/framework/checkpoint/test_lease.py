@@ -114,6 +114,40 @@ def test_the_same_folder_takes_its_own_lock_back(storage):
     again.release()
 
 
+def test_the_last_beat_of_a_killed_process_arrives_late(storage, monkeypatch):
+    """A sign of life that was under way at the kill, and arrives after the next process has looked, is its own too."""
+    dead = make_lease(storage, "a")
+    dead.acquire()
+    silence(dead)
+    read, last = storage.read, {**json.loads(storage.read("lock.json")), "pid": 1, "beats": 7}
+
+    def read_before_it_arrives(name, **options):
+        content = read(name, **options)
+        monkeypatch.undo()
+        storage.put(name, json.dumps(last).encode())
+        return content
+
+    monkeypatch.setattr(storage, "read", read_before_it_arrives)
+    again = make_lease(storage, "a", sleep=lambda _: pytest.fail("waited"))
+    again.acquire()
+    assert again.held
+    again.check()
+    again.release()
+    assert storage.entry("lock.json") is None
+
+
+def test_a_later_process_of_the_folder_has_the_lock_for_good(storage):
+    """A holder whose folder has been taken by another process finds out; it does not take the lock back."""
+    slept = make_lease(storage, "a")
+    slept.acquire()
+    silence(slept)
+    storage.put("lock.json", json.dumps({**json.loads(storage.read("lock.json")), "pid": 1}).encode())
+    slept._last_heartbeat -= 60
+    with pytest.raises(RunBusyError):
+        slept.check()
+    assert not slept.held
+
+
 @pytest.mark.parametrize("shift", [-1e9, 1e9])
 def test_clocks_that_are_wrong_do_no_harm(storage, monkeypatch, shift):
     """With a wall clock years off, back or ahead, a live holder stays and a dead one is replaced."""

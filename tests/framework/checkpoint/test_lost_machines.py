@@ -23,5 +23,5 @@ def test_what_was_confirmed_is_never_lost(storage):
         pytest.skip(missing)
     env = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run([sys.executable, SCRIPT, "4", "0", storage], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout + done.stderr
     assert f"| {storage} | 4 |" in done.stdout
