@@ -203,13 +203,13 @@ class Lease:
         try:
             self._stored_lock = self._storage.put(NAME, json.dumps(owner).encode(), only_if=only_if)
         except ChangedError:
-            lock, found = self._read_lock()
-            if lock is None or found.get("session") != self._session:
-                raise self._busy(found) from None
+            lock, current_owner = self._read_lock()
+            if lock is None or current_owner.get("session") != self._session:
+                raise self._busy(current_owner) from None
             # It may be ours after all: an answer was lost on its way, or the storage has renamed its version.
-            if found.get("pid") != os.getpid():
+            if current_owner.get("pid") != os.getpid():
                 if self._stored_lock is not None:
-                    raise self._busy(found) from None
+                    raise self._busy(current_owner) from None
                 # The last sign of life of an earlier process arrived when it was dead already.
                 lock = self._storage.put(NAME, json.dumps(owner).encode(), only_if=lock)
             self._stored_lock = lock

@@ -15,6 +15,7 @@ from colabkit.checkpoint.mirror.lease import Lease
 from colabkit.errors import RunBusyError
 from colabkit.storage import open_storage
 from colabkit.testing.faulty_storage import FaultyStorage
+from tests.support.waiting import wait_until
 
 BEAT = 0.05  # seconds; silence then lasts 0.3 s
 
@@ -30,6 +31,16 @@ def storage():
     return FaultyStorage()
 
 
+def until_a_beat_of(holder):
+    """Give a rival's way to sleep: until the holder has given another sign of life, however busy the machine is."""
+
+    def sleep(_):
+        beats = holder._beats
+        wait_until(lambda: holder._beats > beats)
+
+    return sleep
+
+
 def silence(held):
     """Let the holder die: its heart stops, its lock stays."""
     held._stop.set()
@@ -41,7 +52,7 @@ def test_a_live_writer_is_never_replaced(storage):
     holder.acquire()
     for _ in range(3):
         with pytest.raises(RunBusyError, match="digits is being written by process"):
-            make_lease(storage, "b").acquire()
+            make_lease(storage, "b", sleep=until_a_beat_of(holder)).acquire()
     holder.check()
     holder.release()
 
@@ -156,7 +167,7 @@ def test_clocks_that_are_wrong_do_no_harm(storage, monkeypatch, shift):
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + shift)
     with pytest.raises(RunBusyError):
-        make_lease(storage, "b").acquire()
+        make_lease(storage, "b", sleep=until_a_beat_of(holder)).acquire()
     silence(holder)
     heir = make_lease(storage, "b")
     heir.acquire()
