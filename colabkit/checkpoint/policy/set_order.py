@@ -49,12 +49,12 @@ def take() -> dict[str, dict[str, list[str]]]:
     programs = {place: _sources(namespace) for place, namespace in _modules()}
     read = {place: texts for place, texts in programs.items() if not place or may_take_order("\n".join(texts))}
     try:
-        found = {place: names(texts) for place, texts in read.items()}
+        named = {place: names(texts) for place, texts in read.items()}
         others = (words(text) for place, texts in programs.items() if place not in read for text in texts)
-        elsewhere = frozenset[str]().union(*(each.used | each.attributes for each in found.values()), *others)
+        elsewhere = frozenset[str]().union(*(each.used | each.attributes for each in named.values()), *others)
         orders = {
-            KEY: _ordered(read, found, elsewhere, _set_items, listing=False),
-            LISTED_KEY: _ordered(read, found, elsewhere, _class_names, listing=True),
+            KEY: _ordered(read, named, elsewhere, _set_items, listing=False),
+            LISTED_KEY: _ordered(read, named, elsewhere, _class_names, listing=True),
         }
     except (RecursionError, SystemError):  # an expression of a thousand terms; it is no reason to end a training
         return {}
@@ -136,7 +136,7 @@ _SOURCES = {KEY: "set of text", LISTED_KEY: "folder"}
 
 def _ordered(
     programs: Mapping[str, tuple[str, ...]],
-    found: Mapping[str, Names],
+    named: Mapping[str, Names],
     elsewhere: frozenset[str],
     items: Callable[[Any], list[Any]],
     *,
@@ -146,17 +146,17 @@ def _ordered(
 
     Args:
         programs: The sources of the program, under an empty name, and of the modules that may take an order.
-        found: What each of them names.
+        named: What each of them names.
         elsewhere: The names that any module uses, since others import the names of a module.
         items: Gives of a variable the items that are kept.
         listing: It looks for the order of folders, else for that of sets.
     """
-    giving = frozenset[str]().union(*(each.giving_listings if listing else each.giving_sets for each in found.values()))
+    giving = frozenset[str]().union(*(each.giving_listings if listing else each.giving_sets for each in named.values()))
     orders = {}
     for place, namespace in _namespaces():
         function = place[:-1] if place.endswith(".") else ""
         taken = in_order(programs.get("" if function else place, ()), function, giving, listing=listing)
-        for name in taken & (elsewhere if place.endswith(":") else found[""].used):
+        for name in taken & (elsewhere if place.endswith(":") else named[""].used):
             if len(kept := items(namespace.get(name))) > 1:
                 orders[f"{place}{name}"] = list(map(str, kept))
     return orders
