@@ -182,7 +182,7 @@ class RunStore:
             naming.remove_leftovers(self._folder)
         if self._mirror is not None:
             try:
-                self._mirror.begin()
+                self._mirror.begin(restored=self._writer.saved_step)
             except RunBusyError:
                 self._release()
                 raise

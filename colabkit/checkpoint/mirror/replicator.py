@@ -89,10 +89,13 @@ class Replicator:
 
     # ---- for the training's side ----
 
-    def begin(self) -> None:
+    def begin(self, *, restored: int | None = None) -> None:
         """Become the one writer of the storage, and catch up on what an earlier process left to carry.
 
         A storage that does not answer is no reason not to train: it is claimed as soon as it does.
+
+        Args:
+            restored: The step that the run goes on from; what was passed over on the way to it is not carried.
 
         Raises:
             RunBusyError: Another machine writes there.
@@ -106,7 +109,8 @@ class Replicator:
         except ColabKitError as error:
             self._fail(error)
         with self._changed:
-            if entries := naming.entries(self._folder):
+            entries = [each for each in naming.entries(self._folder) if restored is None or each.step <= restored]
+            if entries:
                 with contextlib.suppress(ColabKitError, OSError), container.Tensors(entries[0].path) as newest:
                     self._schedule.best = naming.best_step(newest.meta)
                 best = self._schedule.best

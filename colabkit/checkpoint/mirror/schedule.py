@@ -110,12 +110,11 @@ class Schedule:
         return max(0.05, min(1.0, max(self._not_before, self._ask_at) - now))
 
     def enqueue(self, entry: naming.LocalCheckpoint, *, best: int | None) -> None:
-        """Let a checkpoint wait; a newer one replaces one that still waits."""
+        """Let a checkpoint wait; one that was saved later replaces one that still waits."""
         self.best = best
         if entry.step == best:
             self.best_due = entry
-        if self.queued is None or entry.step >= self.queued.step:
-            self.queued = entry
+        self.queued = entry  # of a lower step where the run went back
 
     def withdraw(self, entry: naming.LocalCheckpoint) -> None:
         """Let a checkpoint wait no more."""

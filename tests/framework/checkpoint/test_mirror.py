@@ -337,6 +337,24 @@ def test_a_damaged_local_file_is_replaced_by_its_copy(run, storage):
     assert file.verify(newest)["step"] == 2
 
 
+def test_a_run_that_goes_back_behind_a_damaged_file_carries_what_comes(tmp_path, run, storage):
+    """The newest file here is damaged and was never carried: the next process goes back, and nothing of it is missed."""
+    save(run, 1)
+    storage.offline = True
+    run.save(state(9), step=9)
+    run.written()
+    newest = run.checkpoints()[0].path
+    newest.write_bytes(newest.read_bytes()[:-5])
+    storage.offline = False
+    LOCKS.pop(run.dir).release()
+    again = open_run(run.dir, mirror=storage)
+    assert again.restore().step == 1
+    again.save(state(2), step=2)
+    again.flush(timeout=30)
+    assert steps(storage) == [2, 1]
+    again.close()
+
+
 def damage_before_it_is_carried(run, storage):
     """Save step 1 while the storage does not answer, and damage it; then the storage answers."""
     run.begin_writing()
