@@ -138,7 +138,7 @@ class RunStore:
             try:
                 self.begin_writing()
                 self._mirror.finish()
-            except RunBusyError as error:
+            except (RunBusyError, StorageError) as error:  # another process has it, or its folder is gone
                 warn("%s: nothing more is copied from here. %s", self.name, error)
         with self._guard:
             self._writer.wait()  # what another thread has saved meanwhile

@@ -482,3 +482,16 @@ def test_a_full_mirror_keeps_what_it_has(tmp_path, mounted):
     run.flush(timeout=30)
     assert steps(storage) == [2, 1]
     run.close()
+
+
+def test_a_folder_that_was_deleted_ends_no_program_in_an_error(tmp_path, storage, run, caplog):
+    """A run that waits for a copy to arrive, and whose folder somebody has deleted, closes with a word."""
+    storage.arrives = "no"
+    run.save(state(1), step=1)
+    until(lambda: run.status().mirrored_step == 1)
+    there = open_run(tmp_path / "there", mirror=storage)
+    assert there.restore().step == 1
+    shutil.rmtree(tmp_path / "there")
+    there.close()  # as at the end of the program
+    assert "there: nothing more is copied from here" in caplog.text
+    storage.arrive()
