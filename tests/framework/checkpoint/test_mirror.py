@@ -338,7 +338,7 @@ def test_a_damaged_local_file_is_replaced_by_its_copy(run, storage):
 
 
 def test_a_run_that_goes_back_behind_a_damaged_file_carries_what_comes(tmp_path, run, storage):
-    """The newest file here is damaged and was never carried: the next process goes back, and nothing of it is missed."""
+    """The newest file here is damaged and was not carried: the next process goes back, and nothing of it is missed."""
     save(run, 1)
     storage.offline = True
     run.save(state(9), step=9)
