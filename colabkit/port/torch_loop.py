@@ -33,6 +33,7 @@ class TorchLoop:
     Attributes:
         outer: The loop over epochs.
         inner: The loop over batches.
+        batches: What gives the batches: what that loop goes through, or the bar that a `with` around it opens.
         numbers: The `range(…)` of the epochs, also inside a bar; or the `trange(…)`.
         loader: The name of the loader, also inside `enumerate` and a bar.
         enumerated: The `enumerate(…)` around it, or None.
@@ -43,6 +44,7 @@ class TorchLoop:
 
     outer: ast.For
     inner: ast.For
+    batches: ast.expr
     numbers: ast.expr
     loader: ast.Name
     enumerated: ast.Call | None
@@ -77,13 +79,14 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
         return None
     numbers = _in_bar(outer.iter, context)
     first, epochs = _range(numbers, context)
-    inner = [one for one in outer.body if isinstance(one, ast.For) and _trains_inside(one)]
+    inner = list(_inner(outer.body, context))
     if epochs is None or len(inner) != 1 or any(isinstance(node, _LEAVES) for node in ast.walk(outer)):
         return None
-    batches = _in_bar(inner[0].iter, context)
-    enumerated: ast.Call | None = None
-    if _is_enumerate(batches) and isinstance(batches, ast.Call):
-        enumerated = batches
+    over, given = inner[0]
+    batches = _in_bar(given, context)
+    counting = [one for one in (over.iter, batches) if isinstance(one, ast.Call) and _is_enumerate(one)]
+    enumerated = counting[0] if counting else None
+    if enumerated is not None and batches is enumerated:
         batches = _in_bar(enumerated.args[0], context)
     if not isinstance(batches, ast.Name) or not context.made_by.get(batches.id, "").endswith("DataLoader"):
         return None
@@ -92,7 +95,8 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
         return None
     return TorchLoop(
         outer=outer,
-        inner=inner[0],
+        inner=over,
+        batches=given,
         numbers=numbers,
         loader=batches,
         enumerated=enumerated,
@@ -100,6 +104,20 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
         first=first,
         state=state,
     )
+
+
+def _inner(body: list[ast.stmt], context: Context) -> Iterator[tuple[ast.For, ast.expr]]:
+    """Give the loops over batches, and what each takes them from: `with tqdm(loader) as bar: for x, y in bar:` too."""
+    for statement in body:
+        match statement:
+            case ast.For() if _trains_inside(statement):
+                yield statement, statement.iter
+            case ast.With(items=[ast.withitem(context_expr=bar, optional_vars=ast.Name(id=name))], body=inside):
+                is_bar = _in_bar(bar, context) is not bar
+                for one, given in _inner(inside, context):
+                    through = given.args[0] if isinstance(given, ast.Call) and _is_enumerate(given) else given
+                    is_named = isinstance(through, ast.Name) and through.id == name
+                    yield one, bar if is_bar and is_named and given is one.iter else given
 
 
 def by_hand(statement: ast.stmt) -> str:
@@ -147,11 +165,15 @@ def rewritten(
     loader, begin = cell.text(loop.loader), cell.span(loop.outer)[0]
     epochs = str(loop.epochs.value) if isinstance(loop.epochs, ast.Constant) else cell.text(loop.epochs)
     made = f"{name} = {run}.loop({loader}, epochs={epochs}, {state})"
-    return made, [
+    edits = [
         (begin, begin, f"{before}{made}\n"),
         (*cell.span(loop.numbers), _numbers(loop, name, cell, bar)),
-        (*cell.span(loop.inner.iter), _batches(loop.inner.iter, loop, name, cell)),
+        (*cell.span(loop.batches), _batches(loop.batches, loop, name, cell)),
     ]
+    if loop.batches is not loop.inner.iter and loop.enumerated is loop.inner.iter:
+        counted = f"enumerate({cell.text(loop.enumerated.args[0])}, {_start(loop, name, cell.text)})"
+        edits.append((*cell.span(loop.enumerated), counted))
+    return made, edits
 
 
 def _batches(node: ast.expr, loop: TorchLoop, name: str, cell: Cell) -> str:

@@ -365,6 +365,26 @@ def test_a_plain_loop_of_torch_is_rewritten_where_it_is_unmistakable(tmp_path):
         assert f"for number, ({batch}) in {after}:" in cells[1]
         assert "in tqdm(loop.each_epoch()):" in cells[1]
         assert not report.kept
+    for opened, batches, bar, through in (
+        ("tqdm(loader, unit='batch')", batch, "tqdm(loop, unit='batch', initial=loop.batch)", "tepoch"),
+        ("tqdm(loader)", f"number, ({batch})", "tqdm(loop, initial=loop.batch)", "enumerate(tepoch)"),
+        (
+            "tqdm(enumerate(loader))",
+            f"number, ({batch})",
+            "tqdm(enumerate(loop, loop.batch), initial=loop.batch)",
+            "tepoch",
+        ),
+    ):
+        lines = LOOP.replace(f"for {batch} in loader:", f"for {batches} in {through}:").splitlines()
+        at = next(number for number, line in enumerate(lines) if line.startswith(f"    for {batches}"))
+        end = next(number for number, line in enumerate(lines) if number > at and not line.startswith("        "))
+        inside = ["        tepoch.set_description(f'Epoch {epoch}')", *(f"    {line}" for line in lines[at:end])]
+        opens = "\n".join([*lines[:at], f"    with {opened} as tepoch:", *inside, *lines[end:]])
+        cells, report = ported(tmp_path, bars + TORCH, opens)
+        assert f"    with {bar} as tepoch:\n" in cells[1]
+        counted = through.replace("(tepoch)", "(tepoch, loop.batch)")
+        assert f"        for {batches} in {counted}:\n" in cells[1]
+        assert not report.kept
     for other in (
         LOOP.replace("    print(epoch)", "    break"),
         LOOP.replace("in loader", "in others"),
