@@ -82,9 +82,9 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
     inner = list(_inner(outer.body, context))
     if epochs is None or len(inner) != 1 or any(isinstance(node, _LEAVES) for node in ast.walk(outer)):
         return None
-    over, given = inner[0]
-    batches = _in_bar(given, context)
-    counting = [one for one in (over.iter, batches) if isinstance(one, ast.Call) and _is_enumerate(one)]
+    loop, iterable = inner[0]
+    batches = _in_bar(iterable, context)
+    counting = [one for one in (loop.iter, batches) if isinstance(one, ast.Call) and _is_enumerate(one)]
     enumerated = counting[0] if counting else None
     if enumerated is not None and batches is enumerated:
         batches = _in_bar(enumerated.args[0], context)
@@ -95,8 +95,8 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
         return None
     return TorchLoop(
         outer=outer,
-        inner=over,
-        batches=given,
+        inner=loop,
+        batches=iterable,
         numbers=numbers,
         loader=batches,
         enumerated=enumerated,
@@ -114,10 +114,11 @@ def _inner(body: list[ast.stmt], context: Context) -> Iterator[tuple[ast.For, as
                 yield statement, statement.iter
             case ast.With(items=[ast.withitem(context_expr=bar, optional_vars=ast.Name(id=name))], body=inside):
                 is_bar = _in_bar(bar, context) is not bar
-                for one, given in _inner(inside, context):
-                    through = given.args[0] if isinstance(given, ast.Call) and _is_enumerate(given) else given
+                for loop, iterable in _inner(inside, context):
+                    is_counted = isinstance(iterable, ast.Call) and _is_enumerate(iterable)
+                    through = iterable.args[0] if is_counted and isinstance(iterable, ast.Call) else iterable
                     is_named = isinstance(through, ast.Name) and through.id == name
-                    yield one, bar if is_bar and is_named and given is one.iter else given
+                    yield loop, bar if is_bar and is_named and iterable is loop.iter else iterable
 
 
 def by_hand(statement: ast.stmt) -> str:
