@@ -246,11 +246,6 @@ class Rewriting:
             made, through_run = torch_loop.rewritten(one, cell, name=name, run=run, before=before, bar=bar)
             edits += through_run
             changes.append(_change(number, "train", cell.text(one.outer).partition("\n")[0], made))
-            if names := torch_loop.collected(one):
-                reason = (
-                    f"it begins anew where a killed run continues: keep it in a dict, and give that to {run}.loop(…)"
-                )
-                self._keep(number, "train", ", ".join(names), reason)
         return edits, changes
 
     def _remove_kaggle_json(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +18,6 @@ WITHOUT_LOADER = (
     "a training loop without a loader: write for _ in run.loop([0], epochs=…, model=…, optimizer=…), by hand, where "
     "loop.epoch counts"
 )
-_FILLS = frozenset(("append", "extend", "add"))
 _OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
 _OF_TRANSFORMERS = re.compile(r"(?:transformers|diffusers)\.(?:\w+\.)*get_(?:\w+_)?sched\w+")
@@ -256,29 +255,3 @@ def _state(outer: ast.For, context: Context) -> tuple[str, ...]:
             return ()
         models += context.parameters_of[name]
     return tuple(dict.fromkeys([*accelerators, *models, *steppers])) if models else ()
-
-
-def _is_stored(node: ast.AST) -> TypeGuard[ast.Name]:
-    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-
-
-def collected(loop: TorchLoop) -> tuple[str, ...]:
-    """Return the names that a loop counts up or fills, in order: plain values, of which a run keeps none unasked."""
-    names: list[str] = []
-    stored = [node for node in ast.walk(loop.outer) if isinstance(node, (ast.For, ast.Assign))]
-    places = [place for node in stored for place in (node.targets if isinstance(node, ast.Assign) else [node.target])]
-    made = {name.id for place in places for name in ast.walk(place) if _is_stored(name)}
-    for node in ast.walk(loop.outer):
-        if isinstance(node, (ast.AugAssign, ast.Assign)):
-            targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
-            filled = [target.value for target in targets if isinstance(target, ast.Subscript)]
-            counted = targets if isinstance(node, ast.AugAssign) else []
-            names += [target.id for target in filled if isinstance(target, ast.Name) and target.id not in made]
-            names += [target.id for target in counted if isinstance(target, ast.Name)]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _FILLS:
-            names += [node.func.value.id] if isinstance(node.func.value, ast.Name) else []
-        elif isinstance(node, ast.If):
-            tested = {name.id for name in ast.walk(node.test) if isinstance(name, ast.Name)}
-            targets = [target for one in node.body if isinstance(one, ast.Assign) for target in one.targets]
-            names += [target.id for target in targets if isinstance(target, ast.Name) and target.id in tested]
-    return tuple(dict.fromkeys(name for name in names if name not in loop.state))

@@ -50,15 +50,15 @@ def give_value(value: Any, saved: Any, place: str) -> Any:
         return value
     if _is_of_a_tree(value):
         return restore_into(value, saved, place)
-    return _put(value, decode(saved))
+    return put(value, decode(saved))
 
 
-def _put(value: Any, content: Any) -> Any:
+def put(value: Any, content: Any) -> Any:
     """Put content into what was there, where it is of the same kind, as other names of it may exist; return it."""
     if isinstance(value, dict) and isinstance(content, dict):
         factory = getattr(value, "default_factory", None)
         new = factory if isinstance(factory, type) and issubclass(factory, CONTAINERS) else lambda: None
-        _fill(value, content, lambda now, item, _: _put(new() if now is None else now, item))
+        _fill(value, content, lambda now, item, _: put(new() if now is None else now, item))
     elif isinstance(value, set) and isinstance(content, set):
         value.clear()
         value.update(content)

@@ -51,6 +51,11 @@ class ModulePart:
         skipped = {name for name, (parameter, version) in self._frozen.items() if parameter._version == version}
         return {name: value for name, value in self._weights().items() if name not in skipped}
 
+    @property
+    def has_loose(self) -> bool:
+        """Whether it keeps what its state_dict does not hold, such as the sums of a metric."""
+        return bool(self._loose.changed())
+
     def take(self) -> dict[str, Any]:
         """Return what a checkpoint holds of it."""
         loose = self._loose.changed()

@@ -63,6 +63,11 @@ class Parts:
         self._check_is_held()
 
     @property
+    def given(self) -> Mapping[str, Any]:
+        """What the user gave, and what hangs on it, by name."""
+        return self._given
+
+    @property
     def has_accelerator(self) -> bool:
         """Whether an Accelerator is among them."""
         return any(map(_is_accelerator, flat(self._given)))
@@ -369,9 +374,9 @@ def _check_can_be_put_back(name: str, value: Any) -> None:
     jax = type(value).__module__.split(".")[0] in JAX or isinstance(value, tuple)
     raise CheckpointError(
         f"{name}= is a {kind}, which cannot be put back in place",
-        why="a name of yours can only be given a new value by your own code",
-        hint=f"keep it in a dict: state = {{'{name}': {name}}}; run.loop(data, state=state); "
-        f"and read and write state['{name}'] in the loop"
+        why="what is given to a loop is changed in place, and such a value cannot be",
+        hint="leave it out, as names that your loop assigns go on by themselves; or keep it in a dict: "
+        f"state = {{'{name}': {name}}}; run.loop(data, state=state); and read and write state['{name}'] in the loop"
         if jax or isinstance(value, bool | int | float | str | bytes)
         else (
             "pass "

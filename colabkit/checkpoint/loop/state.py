@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from colabkit.checkpoint.loop.carried import CarriedNames
 from colabkit.checkpoint.loop.fetching import BatchFetcher
 from colabkit.checkpoint.loop.parts import give_generators, take_generators
 from colabkit.checkpoint.loop.place import LoopPlace
@@ -78,6 +79,7 @@ class LoopState(Resumable):
         self._saving = 0.0  # seconds
         self._batches = BatchFetcher(source, self.step_clock)
         self._parts = parts
+        self._names = CarriedNames(run.dir, notify=self._notify, warn=self._warn)
 
     @property
     def source(self) -> Source:
@@ -88,6 +90,7 @@ class LoopState(Resumable):
 
     def _continue_or_begin(self) -> None:
         self._time.start()
+        self._names.begin(self._parts.given, [self.source.data, *self.source.generators().values()])
         self._data = self.source.identity()
         accumulates = getattr(getattr(self.source.data, "gradient_state", None), "num_steps", 1) > 1
         if accumulates and not self._parts.has_accelerator:
@@ -105,8 +108,8 @@ class LoopState(Resumable):
         self._restore(saved)
 
     def _restore(self, saved: SavedState) -> None:
-        meta, place = saved.meta, self.place
-        self._parts.give(saved.tree()["parts"])
+        meta, place, tree = saved.meta, self.place, saved.tree()
+        self._parts.give(tree["parts"])
         place.restore(meta)
         self._go_on(saved)
         self.view.journal.go_on(place.step, place.epoch)
@@ -120,6 +123,7 @@ class LoopState(Resumable):
             self._notify("%s: continuing in epoch %s of %s after step %s", *where)
         else:
             self._notify("%s: continuing with epoch %s of %s", place.epoch + 1, place.epochs)
+        self._names.give(tree.get("names"), is_last=place.is_at_end or not place.is_within)
         self._restore_random(saved)
         self.source.open_again(meta["epoch"], meta.get("first"))
         self._restore_random(saved)
@@ -133,6 +137,7 @@ class LoopState(Resumable):
             nested: Code of the user stands before the batches of the epoch, and may have changed the state.
         """
         saved, self._resume = self._resume, None
+        self._names.begin_epoch()
         if saved is not None and self.place.is_within:
             self._open_within(saved, reader, nested=nested)
             return
@@ -147,6 +152,7 @@ class LoopState(Resumable):
         if numbers_anew(reader()):
             self._warn("%s: enumerate(loop) begins at 0 again; loop.step, and loop.batch in the epoch, count on")
         tree = saved.tree()
+        self._names.give(tree.get("names"), is_last=True)
         if saved.is_resized:
             self._begin = rng.capture(), take_generators(source.generators())
         else:
@@ -208,6 +214,7 @@ class LoopState(Resumable):
             "generators": take_generators(self.source.generators()),
             "begin": self._begin[1] if inside else {},
             "position": self.source.position() if inside else {},
+            "names": self._names.take(),
         }
         metrics, first = dict(self._measured()), self.source.first  # a copy: the state is written later
         self._submit(tree, tensors, **self.place.meta(), complete=complete, metrics=metrics, first=first)

@@ -86,6 +86,7 @@ class LoopTraining(LoopState):
         try:
             self._continue_or_begin()
         except BaseException:
+            self._names.forget()
             self._run.close()
             raise
         self.phase = LoopPhase.BETWEEN
@@ -121,15 +122,17 @@ class LoopTraining(LoopState):
         if not further and not is_saved:
             self._save(complete=True)
         self._meet()
-        self._release()
+        if further:
+            self._names.forget()
+        self._release(is_cut=False)
         epochs = self.place.epochs
         self._run.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}", self._measured())
 
     def release(self) -> None:
         """Let go of the training; what was saved stays. Twice is harmless."""
-        self._release()
+        self._release(is_cut=not left_by_break()[0])
 
-    def _release(self, words: str = "") -> None:  # noqa: ARG002 - its display says how it ended by the epoch
+    def _release(self, words: str = "", *, is_cut: bool = True) -> None:  # noqa: ARG002 - its display says how it ended
         if self.phase is LoopPhase.IDLE:
             return
         self.phase = LoopPhase.IDLE
@@ -138,6 +141,7 @@ class LoopTraining(LoopState):
         self._batches.close()
         self._gradients.release()
         self._strays.release()
+        self._names.release(is_cut=is_cut)
         self.view.journal.close()
         self._run.end_writing()
         self.view.close("" if self.place.is_at_end else "stopped")  # last, as it tells what is saved
@@ -213,7 +217,7 @@ class LoopTraining(LoopState):
         except ColabKitError as error:
             warn("%s: the state at the end of the loop is not saved. %s", self._run.name, error)
         if not (self.is_nested and broke):
-            self._release()
+            self._release(is_cut=not broke)
             if not broke:
                 self._run.tell("failed", f"failed at step {place.step}", self._measured())
 

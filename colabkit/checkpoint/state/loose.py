@@ -79,7 +79,7 @@ class LooseState:
                     present = getattr(owner, attribute, None)
                     if _is_equal(present, value):  # it may have other names
                         continue
-                    setattr(owner, attribute, value if (name, place) in stays else _to(value, device))
+                    setattr(owner, attribute, value if (name, place) in stays else to_device(value, device))
                 except AttributeError:
                     warn("%s is made while it trains, so what it kept is not put back: make it in __init__", place)
                     continue
@@ -116,7 +116,7 @@ def _items(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> list[
     inside: list[tuple[Any, Any]] = []
     if type(value) in (list, tuple):
         inside = list(enumerate(value))
-    elif type(value) is dict or _is_of_the_user(value):
+    elif type(value) is dict or is_of_the_user(value):
         inside = list((value if type(value) is dict else vars(value)).items())
     else:
         return [(place, value)]
@@ -126,17 +126,18 @@ def _items(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> list[
     return [pair for key, item in inside for pair in _items(item, f"{place}.{key}", seen, depth - 1)]
 
 
-def _is_of_the_user(value: Any) -> bool:
+def is_of_the_user(value: Any) -> bool:
     """Say whether it is an object of a class of the user's that is no data: a replay memory, an environment."""
     kind = type(value)
     if not hasattr(value, "__dict__") or isinstance(value, type) or hasattr(value, "forward"):
         return False
     if hasattr(value, "state_dict") or {each.__name__ for each in kind.__mro__} & _DATA:
         return False
-    return _is_in_user_code(kind)
+    return is_in_user_code(kind)
 
 
-def _is_in_user_code(kind: type) -> bool:
+def is_in_user_code(kind: type) -> bool:
+    """Say whether a class is of no package that is installed."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)
     return kind.__module__ == "__main__" or (file is not None and not file.startswith(_INSTALLED))
 
@@ -145,10 +146,11 @@ def _is_attached(value: Any, torch: Any) -> bool:
     if isinstance(value, torch.nn.Module):
         return any(parameter.requires_grad for parameter in value.parameters())
     keeps_itself = hasattr(value, "state_dict") and hasattr(value, "load_state_dict") and not isinstance(value, type)
-    return rng.is_generator(value) or (keeps_itself and (_is_of_torch(value) or _is_in_user_code(type(value))))
+    return rng.is_generator(value) or (keeps_itself and (is_of_torch(value) or is_in_user_code(type(value))))
 
 
-def _is_of_torch(value: Any) -> bool:
+def is_of_torch(value: Any) -> bool:
+    """Say whether it is a scheduler, an optimizer or a scaler of torch."""
     return any(kind.__module__.startswith(("torch.optim.", "torch.amp.")) for kind in type(value).__mro__)
 
 
@@ -188,7 +190,7 @@ def _values(value: Any, place: str, torch: Any, depth: int = _DEPTH) -> Marks:
     """Return a value by its place, or those that an object of the user's holds."""
     if _is_value(value, torch):
         return {place: value}
-    if not depth or not _is_of_the_user(value):
+    if not depth or not is_of_the_user(value):
         return {}
     inside = [_values(item, f"{place}.{name}", torch, depth - 1) for name, item in vars(value).items()]
     return {at: item for each in inside for at, item in each.items()}
@@ -255,15 +257,16 @@ def _is_equal(now: Any, saved: Any) -> bool:
     return alike and bool((now.detach().cpu() == saved.cpu()).all())
 
 
-def _to(value: Any, device: Any) -> Any:
+def to_device(value: Any, device: Any) -> Any:
+    """Bring the tensors in a value to a device; None leaves them where they are."""
     if hasattr(value, "_version"):
         return value if device is None else value.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_to(item, device) for item in value))
+        return type(value)(*(to_device(item, device) for item in value))
     if isinstance(value, collections.deque):
-        return collections.deque((_to(item, device) for item in value), value.maxlen)
+        return collections.deque((to_device(item, device) for item in value), value.maxlen)
     if isinstance(value, _SEQUENCES):
-        return type(value)(_to(item, device) for item in value)
+        return type(value)(to_device(item, device) for item in value)
     if isinstance(value, dict):
-        return {key: _to(item, device) for key, item in value.items()}
+        return {key: to_device(item, device) for key, item in value.items()}
     return value

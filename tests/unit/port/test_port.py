@@ -750,15 +750,13 @@ def test_kaggles_own_snippet_for_secrets_is_ported(tmp_path):
     assert SHIM in report.cells[0][2]
 
 
-def test_a_loop_with_transformers_or_accelerate_is_ported_and_plain_values_are_told(tmp_path):
-    """A library of models makes a loop no other loop; what it counts is no part of what continues unasked."""
+def test_a_loop_with_transformers_or_accelerate_is_ported_with_what_it_fills(tmp_path):
+    """A library of models makes a loop no other loop; what it counts and fills goes on unasked."""
     head = TORCH + "from transformers import AutoModel, get_scheduler\nplan = get_scheduler('linear', optimizer)\n"
     loop = LOOP.replace("optimizer.step()", "optimizer.step()\n        plan.step()\n        losses.append(loss)")
     cells, report = ported(tmp_path, head, loop)
     assert "run.loop(loader, epochs=3, model=model, optimizer=optimizer, plan=plan)" in cells[1]
-    assert [one.line for one in report.kept] == ["losses"]
-    _, report = ported(tmp_path, head, loop.replace("losses.append(loss)", "errors[epoch] = loss; seen += 1; x[0] = y"))
-    assert [one.line for one in report.kept] == ["errors, seen"]
+    assert not report.kept
     head = TORCH + "from accelerate import Accelerator\nhelper = Accelerator()\n"
     cells, _ = ported(tmp_path, head, LOOP.replace("loss.backward()", "helper.backward(loss)"))
     assert "epochs=3, helper=helper, model=model, optimizer=optimizer)" in cells[1]

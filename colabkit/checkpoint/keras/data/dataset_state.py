@@ -17,7 +17,6 @@ from colabkit.checkpoint.keras.host.own_values import (
     Assigned,
     Stateful,
     Stream,
-    is_a_moment,
     is_drawn,
     is_frame,
     is_path_that_is_gone,
@@ -26,6 +25,7 @@ from colabkit.checkpoint.keras.host.own_values import (
     unplain,
 )
 from colabkit.checkpoint.state import pytree
+from colabkit.checkpoint.state.moments import is_a_moment
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -29,7 +29,6 @@ from colabkit.checkpoint.keras.host.own_values import (
     Stateful,
     as_torch,
     holds_arrays,
-    is_a_moment,
     is_drawn,
     is_numbers,
     is_path_that_is_gone,
@@ -40,6 +39,7 @@ from colabkit.checkpoint.keras.host.own_values import (
     unplain,
 )
 from colabkit.checkpoint.state import pytree
+from colabkit.checkpoint.state.moments import is_a_moment
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:

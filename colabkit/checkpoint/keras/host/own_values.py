@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import time
 import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from colabkit.checkpoint.keras.code_fingerprint import is_the_users
 from colabkit.checkpoint.state import rng
+from colabkit.checkpoint.state.moments import is_a_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ _ITEMS = 4096  # items of a container that tell it from another
 _WHOLE = 1 << 26  # bytes of an array that are read to tell it from another
 _FRESH = 100.0  # seconds
 _SHORT = 80  # characters of a text that may be a setting
-_WEEK = 7 * 24 * 3600
 _TENSOR = "$colabkit.tensor"
 STATE_DICT = "$colabkit.state_dict"
 
@@ -155,28 +154,6 @@ def _is_item(item: Any) -> bool:
         or (is_the_users(type(item)) and hasattr(item, "__dict__"))
         or (isinstance(item, list | tuple | dict | set | deque) and not is_value(item))
     )
-
-
-def is_a_moment(value: Any, *, of_any_clock: bool = False) -> bool:
-    """Tell whether a number is a moment of a clock, as `time.time()` gives it, or one within a week of it.
-
-    A callback that ends a session after eight hours would end the next one at once if it had the first one's.
-
-    Args:
-        value: The value.
-        of_any_clock: Also of a clock that counts from the start of the machine or process, if it is a moment ago. Any
-            sum may be such a number, so this is asked only of what was set just now.
-
-    Example:
-        >>> is_a_moment(time.time() + 3600), is_a_moment(time.time_ns()), is_a_moment(12.5)
-        (True, True, False)
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if any(abs(value - now) < unit * _WEEK for now, unit in ((time.time(), 1), (time.time_ns(), 1_000_000_000))):
-        return True
-    clocks = (time.monotonic(), time.perf_counter(), time.process_time())
-    return of_any_clock and isinstance(value, float) and value > 0 and any(0 <= now - value < 60 for now in clocks)
 
 
 def is_drawn(value: Any) -> bool:

@@ -1,0 +1,273 @@
+"""The names that the user's `for` carries along and that a loop is not given: the best loss so far, a list, a count.
+
+| the name, or what it holds                                     | saved                | in a new process             |
+|----------------------------------------------------------------|----------------------|------------------------------|
+| is assigned in the `for` and read later                        | always               | gets the saved value         |
+| is filled or written to, an attribute of the user's own object | once it has changed  | the same, as the same object |
+| the same, and no checkpoint holds it                           | told once it changed | told again                   |
+| is read alone                                                  | how it was at first  | told where it is another one |
+
+In the process that has trained so far, a loop that begins again leaves what was set since. Only where it was stopped,
+or failed, and a name is again what it was before the loop (a cell that is run once more) it gets the saved value.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from colabkit.checkpoint.loop.attached import flat, is_module
+from colabkit.checkpoint.loop.carried.pieces import ABSENT, Piece, Pieces, words_of
+from colabkit.checkpoint.loop.carried.roots import Root, roots_of
+from colabkit.checkpoint.loop.carried.user_loops import running
+from colabkit.checkpoint.loop.carried.words import CarriedWords
+from colabkit.checkpoint.state.moments import is_a_moment
+from colabkit.errors import ColabKitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from colabkit.checkpoint.loop.carried.user_loops import UserLoop, Variables
+
+_MOST_BYTES = 1 << 26  # of all of them together
+_SMALL = 1 << 16  # bytes of what may be read in a later cell only
+_FIRST = 1 << 20  # bytes of an array that tell whether another process has drawn it anew
+_IN_A_NOTEBOOK = ("In", "Out", "_", "__", "___")
+_ERRORS = (ColabKitError, RuntimeError, TypeError, ValueError, AttributeError, KeyError)
+
+
+@dataclass
+class _Past:
+    """How the last loop of a run has ended in this process, and what its names held when it began."""
+
+    is_cut: bool
+    first: dict[str, str]
+
+
+_past: dict[tuple[int, str], _Past] = {}
+
+
+class CarriedNames:
+    """The names of the user's loops over the batches of a run, as long as they run.
+
+    Args:
+        run: The folder of the run.
+        notify: Says a line with values.
+        warn: The same, of what is not exact.
+    """
+
+    def __init__(self, run: Any, *, notify: Callable[..., None], warn: Callable[..., None]) -> None:
+        self._key = (os.getpid(), str(run))
+        self._words = CarriedWords(self._key, notify, warn)
+        self._outer: UserLoop | None = None  # over the epochs, or over all batches
+        self._inner: UserLoop | None = None  # over the batches of an epoch, where it is another
+        self._pieces = Pieces([], set(), set())
+        self._marks: dict[str, str] = {}  # as the loop has begun
+        self._first: dict[str, str] = {}  # the same as the run has begun, of what it only reads
+        self._changed: set[str] = set()
+
+    # ---- the user's loops ----
+
+    def begin(self, given: Mapping[str, Any], data: list[Any]) -> None:
+        """Find the `for` that reads the loop.
+
+        Args:
+            given: What the loop is given, which is saved otherwise.
+            data: What it reads, with its generators.
+        """
+        self._outer = running(sys._getframe(1))
+        if self._outer is not None:
+            self._safely(self._begin, given, data)
+
+    def _safely(self, work: Callable[..., Any], *values: Any) -> Any:
+        """Do what looks into objects of the user's, which may be of any kind: none of them ends the training."""
+        try:
+            return work(*values)
+        except Exception as error:  # noqa: BLE001 - raised by code of the user's
+            self._words.give_up(error)
+            self.forget()
+            return {}
+
+    def _begin(self, given: Mapping[str, Any], data: list[Any]) -> None:
+        modules = [each for each in flat(dict(given)) if is_module(each)]
+        tensors = [each for part in modules for each in (*part.parameters(), *part.buffers())]
+        parts = _all_in(dict(given))
+        objects = [*parts, *tensors, *(each for part in modules for each in part.modules()), *data]
+        objects += [vars(each) for each in parts if hasattr(each, "__dict__")]
+        memory = {each.untyped_storage().data_ptr() for each in tensors if str(each.layout) == "torch.strided"} - {0}
+        self._pieces = Pieces(modules, set(map(id, objects)), memory)
+        self._note()
+
+    def begin_epoch(self) -> None:
+        """Find the `for` that reads the batches of an epoch, in the one over the epochs."""
+        if self._outer is None:
+            return
+        inner = running(sys._getframe(1))
+        self._inner = None if inner is None or inner.is_at_the_place_of(self._outer) else inner
+        if self._inner is not None:
+            self._safely(self._note)
+
+    def release(self, *, is_cut: bool) -> None:
+        """Hold nothing of the user's any longer, and remember how the loop has ended.
+
+        Args:
+            is_cut: It was stopped or has failed, and is to be continued.
+        """
+        if self._outer is not None:
+            _past[self._key] = _Past(is_cut, dict(self._marks))
+        self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing of the user's any longer."""
+        self._outer = self._inner = None
+        self._pieces = Pieces([], set(), set())
+
+    def _found(self) -> Iterator[tuple[Root, Piece, str]]:
+        """Give the pieces of the names that the loops use, each with its place."""
+        if self._outer is None:
+            return
+        for root in roots_of(self._outer, self._inner, self._pieces.given_ids):
+            if root.name not in _IN_A_NOTEBOOK:
+                for piece in root.pieces(self._pieces):
+                    yield root, piece, f"{root.variables.place}{piece.place}"
+
+    def _note(self) -> None:
+        """Note what the names hold as the loop begins; what an epoch sets anew before its batches is noted again."""
+        for root, piece, place in self._found():
+            is_anew = root.is_assigned and not root.is_carried
+            if piece.kind != "other" and (is_anew or place not in self._marks):
+                self._marks[place] = self._pieces.mark_of(piece)
+                if not root.is_assigned and _may_be_drawn(piece):
+                    self._first[place] = self._marks[place]
+
+    # ---- saving ----
+
+    def take(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of them, and tell of what it cannot hold."""
+        kept: dict[str, Any] = {} if self._outer is None else self._safely(self._take_all)
+        return kept
+
+    def _take_all(self) -> dict[str, Any]:
+        taken: list[tuple[int, dict[str, Any]]] = []
+        for root, piece, place in self._found():
+            if self._is_state(root, piece, place):
+                taken += self._take(root, piece)
+        room, values = _MOST_BYTES, []
+        for size, entry in sorted(taken, key=lambda each: each[0]):
+            room -= size
+            if room >= 0:
+                values.append(entry)
+            elif entry["is carried"]:
+                self._words.tell(words_of(entry["path"]), "is too large to be kept unasked")
+        return {"values": values, "unkept": self._words.unkept, "first": self._first}
+
+    def _is_state(self, root: Root, piece: Piece, place: str) -> bool:
+        is_carried = root.is_carried and piece.is_whole
+        is_idle = root.is_assigned and not root.is_needed  # but in a later cell, perhaps
+        if is_a_moment(piece.value) or (is_idle and not (root.variables.is_global and piece.size <= _SMALL)):
+            return False
+        if self._pieces.is_of_the_model(piece.value):
+            if is_carried:
+                self._words.tell(piece.place, "holds tensors of the model itself, of which it needs a copy.deepcopy()")
+            return False
+        if piece.kind == "made":
+            return is_carried and root.is_assigned and self._marks.get(place) != self._pieces.mark_of(piece)
+        if piece.kind == "other" or (root.is_assigned and (piece.is_whole or root.is_needed)):
+            return piece.kind != "other" or is_carried
+        if place not in self._changed and self._pieces.mark_of(piece) != self._marks.get(place):
+            self._changed.add(place)
+        return place in self._changed
+
+    def _take(self, root: Root, piece: Piece) -> list[tuple[int, dict[str, Any]]]:
+        is_carried = root.is_carried or not root.is_assigned
+        is_assigned = root.is_assigned and piece.is_whole
+        try:
+            content, size = self._pieces.take(piece, is_assigned=is_assigned)
+        except _ERRORS:
+            if is_carried:
+                self._words.tell_unkept(piece)
+            return []
+        if root.is_assigned and not root.is_needed and size > _SMALL:
+            return []
+        if is_carried and piece.has_graph:
+            self._words.tell(piece.place, "is a tensor with the graph of earlier steps; add up numbers: loss.item()")
+        entry = {
+            "space": root.variables.place,
+            "path": piece.path,
+            "kind": piece.kind,
+            "content": content,
+            "is assigned": is_assigned,
+            "is carried": is_carried,
+        }
+        return [(size, entry)]
+
+    # ---- restoring ----
+
+    def give(self, saved: Mapping[str, Any] | None, *, is_last: bool) -> None:
+        """Put back what `take` returned.
+
+        Args:
+            saved: What `take` returned; None of an older state.
+            is_last: No code of the user's runs between this and the next step.
+        """
+        if saved and self._outer is not None:
+            self._safely(self._give_all, saved, is_last)
+
+    def _give_all(self, saved: Mapping[str, Any], is_last: bool) -> None:
+        past, spaces = _past.get(self._key), self._spaces()
+        for entry in saved["values"]:
+            if (variables := spaces.get(entry["space"])) is None:
+                continue
+            place = f"{entry['space']}{words_of(entry['path'])}"
+            now = Piece.at_path(variables, entry["path"], entry["kind"])
+            self._changed.add(place)
+            if now.value is not ABSENT and self._pieces.is_as_saved(now, entry["content"]):
+                if self._words.outcomes.get(now.place) == "lost":  # it was not there yet
+                    del self._words.outcomes[now.place]
+                continue
+            if past is not None and now.value is not ABSENT and not self._is_as_before(past, place, now):
+                outcome = "left"
+            else:
+                outcome = "restored" if self._give(now, entry) else "lost"
+            if entry["is carried"]:
+                self._words.outcomes[now.place] = outcome
+        if is_last:
+            first = saved["first"] if past is None else {}
+            drawn = [at for at, mark in first.items() if self._first.get(at, mark) != mark and at not in self._changed]
+            self._words.say(drawn, saved["unkept"] if past is None else {})
+            self._first |= saved["first"]
+
+    def _spaces(self) -> dict[str, Variables]:
+        loops = [each for each in (self._outer, self._inner) if each is not None]
+        spaces = {root.variables.place: root.variables for root in roots_of(*_pair(loops), self._pieces.given_ids)}
+        return spaces | {each.variables.place: each.variables for each in loops}
+
+    def _is_as_before(self, past: _Past, place: str, now: Piece) -> bool:
+        """Say whether a loop that was cut off begins again with what it had begun with."""
+        return past.is_cut and past.first.get(place) == self._pieces.mark_of(now)
+
+    def _give(self, now: Piece, entry: Mapping[str, Any]) -> bool:
+        try:
+            self._pieces.give(now, entry["content"], is_assigned=entry["is assigned"])
+        except _ERRORS:
+            return False
+        return True
+
+
+def _pair(loops: list[UserLoop]) -> tuple[UserLoop, UserLoop | None]:
+    return loops[0], loops[1] if len(loops) > 1 else None
+
+
+def _all_in(value: Any) -> list[Any]:
+    """List a value, and what is in its dicts, lists and tuples."""
+    if isinstance(value, dict | list | tuple):
+        items = value.values() if isinstance(value, dict) else value
+        return [value, *(each for item in items for each in _all_in(item))]
+    return [value]
+
+
+def _may_be_drawn(piece: Piece) -> bool:
+    """Say whether a value that is only read may be drawn anew in each process: an array that is no large data."""
+    return piece.kind == "value" and 0 < piece.size <= _FIRST

@@ -1,0 +1,87 @@
+"""Which names the user's loops use, in the frames where they run and in the functions that they call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from colabkit.checkpoint.loop.carried.user_loops import Variables, flow_of, functions_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from colabkit.checkpoint.loop.carried.pieces import Piece, Pieces
+    from colabkit.checkpoint.loop.carried.user_loops import UserLoop
+
+Roots = dict[tuple[str, str], "Root"]
+
+
+@dataclass
+class Root:
+    """A name that a loop uses.
+
+    Attributes:
+        variables: Where it is.
+        name: The name.
+        is_assigned: The loop, or a function that it calls, assigns it.
+        is_carried: A step reads what an earlier one has left there.
+        is_needed: It is read later, in the loop or behind it.
+    """
+
+    variables: Variables
+    name: str
+    is_assigned: bool = False
+    is_carried: bool = False
+    is_needed: bool = False
+
+    def pieces(self, pieces: Pieces) -> Iterator[Piece]:
+        """Give the pieces of what it holds now."""
+        if self.name in self.variables:
+            yield from pieces.of(self.name, self.variables[self.name], self._write, is_assigned=self.is_assigned)
+
+    def _write(self, value: Any) -> None:
+        self.variables[self.name] = value
+
+
+def roots_of(outer: UserLoop, inner: UserLoop | None, given_ids: set[int]) -> list[Root]:
+    """Give the names that the loops use, and those of the user's functions that they call.
+
+    Args:
+        outer: The loop over the epochs, or over all batches.
+        inner: The loop over the batches of an epoch, where it is another.
+        given_ids: The ids of what is given to the loop; what these call is not looked at.
+    """
+    roots: Roots = {}
+    for loop in (outer, *([inner] if inner else ())):
+        within = inner if inner and inner.frame is loop.frame else loop  # where the frame is when a state is saved
+        names = Variables(loop.frame.f_globals)
+        for name in sorted(loop.loaded | loop.stored):
+            variables = loop.variables if loop.variables.may_hold(name) else names
+            if name not in variables and name not in loop.stored:
+                continue
+            root = _root_of(roots, variables, name)
+            root.is_assigned |= name in loop.stored
+            root.is_carried |= name in (within if name in within.stored else loop).carried
+            root.is_needed |= name in within.needed
+            if name in loop.loaded and name in variables and id(variables[name]) not in given_ids:
+                _add_functions(roots, variables[name], loop.variables)
+    return list(roots.values())
+
+
+def _add_functions(roots: Roots, value: Any, own: Variables) -> None:
+    """Add the names of modules, and of the frame, that a function of the user's uses."""
+    for function in functions_in(value):
+        code, flow = function.__code__, flow_of(function.__code__)
+        names = Variables(function.__globals__)
+        for name in sorted((flow.loaded | flow.stored) - {*code.co_varnames, *code.co_cellvars}):
+            variables = own if name in code.co_freevars and own.may_hold(name) else names
+            if name not in variables:
+                continue
+            root = _root_of(roots, variables, name)
+            root.is_assigned |= name in flow.stored
+            root.is_carried |= name in flow.stored and name in flow.needed_at(0)
+            root.is_needed |= name in flow.needed_at(0)
+
+
+def _root_of(roots: Roots, variables: Variables, name: str) -> Root:
+    return roots.setdefault((variables.place, name), Root(variables, name))
