@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One whole quickstart with a kill -9 in it must end like one without: bash quickstart.sh BIN_FOLDER WORK_FOLDER
 set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
 bin=$1 work=$2
 mkdir -p "$work" && cd "$work"
 export COLABKIT_OFFLINE=1 # the sample that ships in the wheel: the same on every machine
@@ -26,3 +27,4 @@ arrays = [name for name in names if isinstance(files[0][name], h5py.Dataset)]
 assert arrays and all(np.array_equal(files[0][name], files[1][name]) for name in arrays)
 print(f"resumed from {killed['resumed_from']}: the weights are equal, bit for bit ({len(arrays)} arrays)")
 PYTHON
+"$bin/python" "$root/tests/support/doubles/carried_names.py" carried

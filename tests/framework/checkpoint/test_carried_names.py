@@ -6,10 +6,12 @@ torch takes seconds to import, so one process trains all cases, each in a fork o
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 
 import pytest
 
-from tests.support.killed_trainings import train
+from tests.support.killed_trainings import DOUBLES, train
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="torch is missing; pip install torch==2.13.0"
@@ -104,3 +106,9 @@ def test_what_is_left_is_said(told):
     killed = told["more_epochs:4,12"]
     assert killed["ends"] == [-9, -9]
     assert killed["result"]["result"][1] == killed["whole"]["result"][1]
+
+
+def test_they_go_on_without_a_framework(tmp_path):
+    """The same with arrays of NumPy, as `.ci/quickstart.sh` sees it on each Python."""
+    done = subprocess.run([sys.executable, DOUBLES / "carried_names.py", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

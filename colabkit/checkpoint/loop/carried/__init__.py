@@ -77,7 +77,7 @@ class CarriedNames:
             given: What the loop is given, which is saved otherwise.
             data: What it reads, with its generators.
         """
-        self._outer = running(sys._getframe(1))
+        self._outer = self._safely(running, sys._getframe(1)) or None
         if self._outer is not None:
             self._safely(self._begin, given, data)
 
@@ -104,7 +104,7 @@ class CarriedNames:
         """Find the `for` that reads the batches of an epoch, in the one over the epochs."""
         if self._outer is None:
             return
-        inner = running(sys._getframe(1))
+        inner = self._safely(running, sys._getframe(1)) or None
         self._inner = None if inner is None or inner.is_at_the_place_of(self._outer) else inner
         if self._inner is not None:
             self._safely(self._note)
