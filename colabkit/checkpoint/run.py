@@ -207,9 +207,9 @@ class Run(Trainers, Shown):
 
         Args:
             best: Read the best state instead, which `save(best=...)` keeps.
-            into: The state made anew, as it was given to `save`: its torch modules and optimizers are loaded in place,
-                its JAX arrays, tensors, named tuples and dataclasses come back as such. Without it the state comes
-                back in NumPy arrays, dicts, lists and tuples.
+            into: The state made anew, as it was given to `save`: its modules, optimizers and variables are loaded in
+                place, its dicts and lists are filled, and JAX arrays, tensors, named tuples and dataclasses come back
+                as such. Without it the state comes back in NumPy arrays, dicts, lists and tuples.
 
         Raises:
             CorruptCheckpointError: The file is whole, but holds no state that `save` could have written.

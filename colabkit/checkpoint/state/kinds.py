@@ -7,6 +7,7 @@ nothing is imported but the package that the value is of.
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import importlib
 import pathlib
 import re
@@ -15,7 +16,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import warn
-from colabkit.checkpoint.state import rng
+from colabkit.checkpoint.state import frames, jax_tree, rng
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 NOTHING = object()
 _SKLEARN = re.compile(r"sklearn(\.\w+)+")
 _NAME = re.compile(r"\w+")
+_OPTIMIZERS = "sklearn.neural_network._stochastic_optimizers"
+_MADE_ANEW = ("loss_function_", "_loss_function_")  # by the next fit
 AS_BYTES = "USMmc"
 """Kinds of NumPy's types that safetensors has none for: text, bytes, dates, spans of time, complex numbers."""
 
@@ -46,20 +49,47 @@ def encode(value: Any, place: str, *, flatten: Callable[[Any, str, dict[str, Any
         return "$path", str(value)
     if rng.is_generator(value):
         return "$generator", rng.generator_state(value)
-    root = kind.__module__.split(".")[0]
-    if root == "pandas" and kind.__name__ in ("DataFrame", "Series"):
-        return _encode_pandas(value, place)
-    if root == "scipy" and hasattr(value, "tocoo"):
+    if _is_pandas(value):
+        return "$table", frames.encode(value, place)
+    if _is_sparse(value):
         return "$sparse", _encode_sparse(value)
-    if root == "torch" and getattr(value, "is_sparse", False):
+    if kind.__module__.split(".")[0] == "torch" and getattr(value, "is_sparse", False):
         value = value.detach().coalesce()
         return "$torch_sparse", [value.indices(), value.values(), list(value.shape)]
     if (parts := keras_variables(value)) is not None:
-        own = {f"{number:04d}/{each.path}": _read(each) for number, each in enumerate(parts)}
-        return "$keras", own | {f"{_METRICS}{name}": _read(each) for name, each in _metric_variables(value).items()}
-    if root == "sklearn" and hasattr(value, "get_params"):
+        own = {f"{number:04d}/{each.path}": read_variable(each) for number, each in enumerate(parts)}
+        if (optimizer := compiled_optimizer(value)) is not None:
+            named = f"{_OPTIMIZER}{type(optimizer).__name__}"
+            own |= {f"{named}/{number:04d}": read_variable(each) for number, each in enumerate(optimizer.variables)}
+        own |= {f"{_METRICS}{name}": read_variable(each) for name, each in metric_variables(value).items()}
+        return "$keras", own
+    if is_variable(value):
+        return "$variable", read_variable(variable_of(value))
+    if is_estimator(value) or kind.__module__ == _OPTIMIZERS:
         return _encode_sklearn(value, place, flatten)
     return None
+
+
+def is_whole(value: Any) -> bool:
+    """Say whether `encode` takes it with all that it is, and `decode` gives it back: a frame, an estimator, a date."""
+    kind = type(value)
+    if kind in _WHOLE or isinstance(value, pathlib.PurePath):
+        return True
+    return _is_pandas(value) or _is_sparse(value) or is_estimator(value)
+
+
+def is_estimator(value: Any) -> bool:
+    """Say whether it is an estimator of scikit-learn."""
+    return type(value).__module__.split(".")[0] == "sklearn" and hasattr(value, "get_params")
+
+
+def _is_pandas(value: Any) -> bool:
+    kind = type(value)
+    return kind.__module__.split(".")[0] == "pandas" and kind.__name__ in ("DataFrame", "Series")
+
+
+def _is_sparse(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == "scipy" and hasattr(value, "tocoo")
 
 
 def decode(tag: str, content: Any) -> Any:
@@ -95,7 +125,12 @@ def keras_variables(value: Any) -> list[Any] | None:
     return list({id(each): each for each in value.variables}.values())
 
 
-def _metric_variables(value: Any) -> dict[str, Any]:
+def compiled_optimizer(value: Any) -> Any:
+    """Return the optimizer of a compiled model, with which `train_on_batch` trains; None for anything else."""
+    return getattr(value, "optimizer", None) if getattr(value, "compiled", False) else None
+
+
+def metric_variables(value: Any) -> dict[str, Any]:
     """Name the variables in which a model's metrics add up what `train_on_batch` reports; they are none of its own."""
     metrics = getattr(value, "metrics_variables", None) if getattr(value, "compiled", False) else None
     own = {id(each) for each in value.variables} if metrics else set()
@@ -111,7 +146,8 @@ def assign_keras(value: Any, saved: Any, place: str) -> None:
     saved = saved if isinstance(saved, dict) else {}
     measured = {name.removeprefix(_METRICS): each for name, each in saved.items() if name.startswith(_METRICS)}
     variables = keras_variables(value) or []
-    values = [each for name, each in saved.items() if not name.startswith(_METRICS)]
+    trained = {name: each for name, each in saved.items() if name.startswith(_OPTIMIZER)}
+    values = [each for name, each in saved.items() if name not in trained and not name.startswith(_METRICS)]
     shapes = [tuple(each.shape) for each in variables]
     if shapes != [tuple(getattr(each, "shape", ("?",))) for each in values]:
         kind = type(value).__name__
@@ -122,11 +158,35 @@ def assign_keras(value: Any, saved: Any, place: str) -> None:
         )
     for variable, array in zip(variables, values, strict=True):
         variable.assign(array)
-    now = _metric_variables(value)
+    finalize_keras(value)
+    _assign_optimizer(value, trained, place)
+    assign_measured(value, measured, place)
+
+
+def _assign_optimizer(model: Any, saved: dict[str, Any], place: str) -> None:
+    optimizer = compiled_optimizer(model)
+    if not saved or optimizer is None:
+        return
+    before = next(iter(saved)).split("/")[1]
+    if type(optimizer).__name__ == before and len(optimizer.variables) < len(saved):
+        optimizer.build(model.trainable_variables)
+    shapes = [tuple(each.shape) for each in optimizer.variables]
+    if type(optimizer).__name__ != before or shapes != [array.shape for array in saved.values()]:
+        raise CheckpointError(
+            f"{place}.optimizer is not as it was saved",
+            why=f"it is a {type(optimizer).__name__}, and the state of a {before} was saved, or of other variables",
+            hint="compile the model as it was",
+        )
+    for variable, array in zip(optimizer.variables, saved.values(), strict=True):
+        variable.assign(array)
+
+
+def assign_measured(value: Any, measured: dict[str, Any], place: str) -> None:
+    """Give a model's metrics what they had added up, and tell of those that it makes at its first batch only."""
+    now = metric_variables(value)
     for name, variable in now.items():
         if name in measured and tuple(variable.shape) == measured[name].shape:
             variable.assign(measured[name])
-    finalize_keras(value)
     if lost := sorted({name.split("/")[0] for name in measured if name not in now and measured[name].any()}):
         text = "%s: what %s has measured begins anew, as Keras makes such metrics at the first batch; weights are exact"
         warn(text, place, ", ".join(lost))
@@ -151,13 +211,28 @@ def finalize_keras(value: Any) -> bool:
     return changed
 
 
-def _read(variable: Any) -> Any:
+def is_variable(value: Any) -> bool:
+    """Say whether it is a variable of TensorFlow or Keras, or a random generator of theirs, which keeps one."""
+    made = any(kind.__module__.startswith(_OF_KERAS) for kind in type(value).__mro__)
+    return made and hasattr(variable_of(value), "assign")
+
+
+def variable_of(value: Any) -> Any:
+    """Return the variable itself."""
+    return value if hasattr(value, "assign") else getattr(value, "_state_var", getattr(value, "state", None))
+
+
+def read_variable(variable: Any) -> Any:
+    """Copy the value of a variable of TensorFlow or Keras into an array."""
     import numpy as np
 
-    return np.array(variable.numpy())
+    return np.array(variable.numpy() if hasattr(variable, "numpy") else variable)
 
 
 _METRICS = "metrics/"
+_OPTIMIZER = "optimizer/"
+_OF_KERAS = ("keras.", "tensorflow.")
+_WHOLE = {bytearray, complex, range, dt.datetime, dt.date, dt.timedelta, decimal.Decimal}
 _COLLECTIONS: dict[type, Callable[[Any], tuple[str, Any]]] = {
     OrderedDict: lambda value: ("$ordered", dict(value)),
     Counter: lambda value: ("$counter", dict(value)),
@@ -168,27 +243,11 @@ _COLLECTIONS: dict[type, Callable[[Any], tuple[str, Any]]] = {
     range: lambda value: ("$range", [value.start, value.stop, value.step]),
     dt.datetime: lambda value: ("$datetime", value.isoformat()),
     dt.date: lambda value: ("$date", value.isoformat()),
+    dt.timedelta: lambda value: ("$timedelta", [value.days, value.seconds, value.microseconds]),
+    decimal.Decimal: lambda value: ("$decimal", str(value)),
+    bytearray: lambda value: ("$bytearray", bytes(value)),
     defaultdict: lambda value: ("$ordered", dict(value)),
 }
-
-
-def _encode_pandas(value: Any, place: str) -> tuple[str, Any]:
-    def column(series: Any) -> Any:
-        array = series.to_numpy()
-        if array.dtype.hasobject:
-            if not all(isinstance(item, str) for item in array):
-                raise CheckpointError(
-                    f"{place} cannot be saved",
-                    why=f"the column {series.name!r} holds Python objects, or texts and missing values together",
-                    hint="convert it first, as with .astype(str) or .fillna(...)",
-                )
-            return [str(item) for item in array]
-        return array
-
-    index = column(value.index.to_series())
-    if type(value).__name__ == "Series":
-        return "$series", [value.name, index, column(value)]
-    return "$frame", [list(value.columns), index, [column(value.iloc[:, at]) for at in range(value.shape[1])]]
 
 
 def _frame(content: Any) -> Any:
@@ -238,11 +297,14 @@ def _torch_sparse(content: Any) -> Any:
 
 def _encode_sklearn(value: Any, place: str, flatten: Callable[[Any, str, dict[str, Any]], Any]) -> tuple[str, Any]:
     kept = {}
+    generators = {name: item for name, item in vars(value).items() if rng.is_generator(item)}
     for name, item in vars(value).items():
+        if name in generators:
+            continue
         try:
             flatten(item, place, {})
         except CheckpointError as error:
-            if name.startswith("_") or name == "loss_function_":  # made anew by the next fit
+            if name in _MADE_ANEW:
                 continue
             raise CheckpointError(
                 f"{place} cannot be saved",
@@ -250,24 +312,32 @@ def _encode_sklearn(value: Any, place: str, flatten: Callable[[Any, str, dict[st
                 hint="save its parameters and the data it was fitted on, or a file of skops.io in run.dir",
             ) from error
         kept[name] = item
-    return "$sklearn", [type(value).__module__, type(value).__qualname__, kept]
+    distinct = list({id(item): item for item in generators.values()}.values())
+    numbers = {name: [id(each) for each in distinct].index(id(item)) for name, item in generators.items()}
+    random = [[rng.generator_state(each) for each in distinct], numbers]
+    return "$sklearn", [type(value).__module__, type(value).__qualname__, kept, *([random] if generators else [])]
 
 
 def _sklearn(content: Any) -> Any:
-    module, name, kept = content
+    module, name, kept, *random = content
     if not _SKLEARN.fullmatch(str(module)) or not _NAME.fullmatch(str(name)):
         raise ValueError(f"{module}.{name} is not of scikit-learn")
     base = importlib.import_module("sklearn.base").BaseEstimator
     kind = getattr(importlib.import_module(str(module)), str(name))
-    if not (isinstance(kind, type) and issubclass(kind, base)):
-        raise ValueError(f"{module}.{name} is not an estimator")  # noqa: TRY004 - the content is wrong
+    if not (isinstance(kind, type) and (issubclass(kind, base) or module == _OPTIMIZERS)):
+        raise ValueError(f"{module}.{name} is not an estimator")
     made: Any = object.__new__(kind)
     vars(made).update(kept)
+    for states, numbers in random:
+        generators = [rng.make_generator(state) for state in states]
+        vars(made).update({each: generators[number] for each, number in numbers.items()})
     return made
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
     "$bytes_of": _from_bytes,
+    "$function": lambda _: None,
+    "$weak": lambda content: content.view(jax_tree.WeakScalar),
     "$ordered": OrderedDict,
     "$counter": Counter,
     "$deque": lambda content: deque(content[0], content[1]),
@@ -277,12 +347,17 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "$range": lambda content: range(*content),
     "$datetime": dt.datetime.fromisoformat,
     "$date": dt.date.fromisoformat,
+    "$timedelta": lambda content: dt.timedelta(*content),
+    "$decimal": decimal.Decimal,
+    "$bytearray": bytearray,
     "$path": pathlib.Path,
     "$generator": lambda content: content,
-    "$frame": _frame,
+    "$table": frames.decode,
+    "$frame": _frame,  # this and the next: of 0.x, without the names of the axes
     "$series": _series,
     "$sparse": _sparse,
     "$torch_sparse": _torch_sparse,
     "$keras": lambda content: content,
+    "$variable": lambda content: content,
     "$sklearn": _sklearn,
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colabkit._version import __version__
-from colabkit.checkpoint.state import kinds
+from colabkit.checkpoint.state import jax_tree, kinds
 from colabkit.checkpoint.state.torch import to_numpy
 from colabkit.errors import CheckpointError
 
@@ -88,10 +88,9 @@ def flatten(value: Any, place: str, tensors: dict[str, Array]) -> Any:
         return value if math.isfinite(value) else {"$float": repr(value)}
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
-    if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):  # torch's modules, optimizers, schedulers
-        value = value.state_dict()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if isinstance(value, jax_tree.FunctionInTree):
+        return {"$function": value.name}
+    value = _named_parts(value)
     if (encoded := kinds.encode(value, place, flatten=flatten)) is not None:
         tag, content = encoded
         return {tag: flatten(content, place, tensors)}
@@ -105,12 +104,32 @@ def flatten(value: Any, place: str, tensors: dict[str, Array]) -> Any:
 
         return {"$key": [str(jax.random.key_impl(value)), _take_array(jax.random.key_data(value), place, tensors)]}
     if hasattr(value, "__array__"):
-        return _take_array(value, place, tensors)
+        taken = _take_array(value, place, tensors)
+        return {"$weak": taken} if getattr(value, "weak_type", False) and not value.ndim else taken
     raise CheckpointError(
         f"{place} cannot be saved",
         why=f"it is a {type(value).__name__}, and a checkpoint holds arrays and plain values only",
         hint="save what it is made of: its numbers, texts and arrays, in a dict",
     )
+
+
+def _named_parts(value: Any) -> Any:
+    """Name the parts of what has some; anything else comes back as it is."""
+    if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):  # torch's modules, optimizers, schedulers
+        return value.state_dict()
+    if (parts := jax_tree.parts_of(value, _can_be_saved)) is not None:
+        return parts
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    return value
+
+
+def _can_be_saved(value: Any) -> bool:
+    try:
+        flatten(value, "", {})
+    except CheckpointError:
+        return False
+    return True
 
 
 def _take_dict(value: dict[Any, Any], place: str, tensors: dict[str, Array]) -> Any:
@@ -133,7 +152,19 @@ def _take_array(value: Any, place: str, tensors: dict[str, Array]) -> Any:
                 f"{str(value.layout).removeprefix('torch.')}: {str(error).splitlines()[0]}",
                 hint="save tensor.dequantize(), or tensor.to_sparse_coo() of a sparse one",
             ) from error
+    if isinstance(value, np.ma.MaskedArray | np.matrix | np.recarray):
+        raise CheckpointError(
+            f"{place} cannot be saved",
+            why=f"it is a {type(value).__name__} of NumPy, which would come back as a plain array",
+            hint="save its parts, as array.data and array.mask, or numpy.asarray(array)",
+        )
     array = np.asarray(value)
+    if array.dtype.names:
+        raise CheckpointError(
+            f"{place} cannot be saved",
+            why=f"it is an array of records with the fields {', '.join(array.dtype.names)}",
+            hint="save a dict of its columns: {name: array[name] for name in array.dtype.names}",
+        )
     if array.dtype.hasobject:
         raise CheckpointError(
             f"{place} cannot be saved",

@@ -41,6 +41,12 @@ def restore(tensors: Mapping[str, Array]) -> None:
     words = tensors["rng/numpy"]
     np.random.set_state(("MT19937", words[:-2], int(words[-2]), int(words[-1]), float(tensors["rng/numpy_gauss"][0])))
     _restore_torch(tensors)
+    if "rng/tensorflow_global" in tensors:
+        import tensorflow as tf
+
+        shared = tf.random.get_global_generator()
+        if tuple(shared.state.shape) == tensors["rng/tensorflow_global"].shape:
+            shared.state.assign(tensors["rng/tensorflow_global"])
     if "rng/tensorflow" in tensors and (generator := _tensorflow_generator()) is not None:
         generator.setstate((3, tuple(int(word) for word in tensors["rng/tensorflow"]), None))
 
@@ -96,7 +102,11 @@ def _capture_keras() -> dict[str, Array]:
 
 def _capture_tensorflow() -> dict[str, Array]:
     generator = _tensorflow_generator()
-    return {} if generator is None else {"rng/tensorflow": np.array(generator.getstate()[1], np.uint32)}
+    states = {} if generator is None else {"rng/tensorflow": np.array(generator.getstate()[1], np.uint32)}
+    module = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
+    if (shared := getattr(module, "global_generator", None)) is not None:  # of `tf.random.get_global_generator()`
+        states["rng/tensorflow_global"] = shared.state.numpy().copy()
+    return states
 
 
 def _tensorflow_generator() -> random.Random | None:
@@ -135,7 +145,7 @@ def peek() -> int:
 def is_generator(value: Any) -> bool:
     """Tell whether a value is a random generator of Python, NumPy or torch whose state can be read."""
     if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
-        return True
+        return not isinstance(value, random.SystemRandom)
     torch = sys.modules.get("torch")
     return torch is not None and hasattr(torch, "Generator") and isinstance(value, torch.Generator)
 
@@ -149,6 +159,25 @@ def generator_state(generator: Any) -> Any:
     if isinstance(generator, random.Random):
         return generator.getstate()
     return generator.get_state().numpy().copy()
+
+
+def make_generator(state: Any) -> Any:
+    """Make a generator of NumPy or Python with a state that `generator_state` took."""
+    if not isinstance(state, dict):
+        made: Any = random.Random()  # noqa: S311 - its state is given
+    elif "gauss" in state:
+        made = np.random.RandomState()
+    else:
+        made = np.random.Generator(getattr(np.random, _bit_generator(state))())
+    set_generator_state(made, state)
+    return made
+
+
+def _bit_generator(state: dict[str, Any]) -> str:
+    name = str(state["bit_generator"])
+    if name not in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"):
+        raise ValueError(f"NumPy has no generator {name}")
+    return name
 
 
 def set_generator_state(generator: Any, state: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -117,3 +118,81 @@ def test_a_tree_of_another_shape_is_refused_with_its_place(tmp_path):
             run.restore(into={"a": (1,), "b": 3})
         with pytest.raises(RunMismatchError, match="state is not as it was saved"):
             run.restore(into={"a": (1, 2)})
+
+
+def test_a_node_of_jax_takes_its_functions_from_the_program(jax, tmp_path):
+    """As flax's TrainState, which holds `apply_fn` and an optimizer of functions, and modules with activations."""
+
+    @jax.tree_util.register_pytree_with_keys_class
+    @dataclass(frozen=True)
+    class TrainState:
+        params: Any
+        layers: Any
+        apply_fn: Any
+        seen: int
+
+        def tree_flatten_with_keys(self):
+            keys = [jax.tree_util.GetAttrKey(name) for name in ("params", "layers")]
+            return list(zip(keys, (self.params, self.layers), strict=True)), (self.apply_fn, self.seen)
+
+        @classmethod
+        def tree_unflatten(cls, settings, children):
+            return cls(*children, *settings)
+
+    def make(value, seen):
+        return TrainState({"w": jax.numpy.full(2, value)}, [jax.numpy.full(1, value), abs], max, seen)
+
+    with open_run(tmp_path) as run:
+        run.save({"train": make(2.0, 7)}, step=1)
+        run.flush()
+        assert run.restore().state["train"]["layers"][1] is None
+        found = run.restore(into={"train": make(0.0, 0)}).state["train"]
+    assert (type(found), found.apply_fn, found.layers[1], found.seen) == (TrainState, max, abs, 7)
+    assert isinstance(found.params["w"], jax.Array)
+    assert (found.params["w"].tolist(), found.layers[0].tolist()) == ([2.0, 2.0], [2.0])
+
+
+def test_a_state_is_filled_in_place_for_who_goes_on_with_it(tmp_path):
+    """Dicts that count, deques and sets come back as they are; what stands in two places does not get two values."""
+    same = [0]
+
+    def make():
+        state = {"counts": Counter(), "lists": defaultdict(list), "memory": deque(maxlen=2), "seen": set(), "q": {}}
+        return {**state, "order": OrderedDict(a=1, b=2), "one": same, "two": same}
+
+    saved = make() | {"one": [1], "two": [2]}
+    saved["counts"]["x"] += 2
+    saved["lists"]["y"].append(3)
+    saved["memory"].append(4)
+    saved["seen"].add(5)
+    saved["q"][6, 7] = 8.0
+    saved["order"].move_to_end("a")
+    with open_run(tmp_path) as run:
+        run.save(saved, step=1)
+        run.flush()
+        state = make()
+        assert run.restore(into=state).state is state
+    assert state == saved
+    assert list(state["order"]) == ["b", "a"]
+    state["lists"]["new"].append(1)
+    assert same == [0]
+
+
+def test_variables_of_tensorflow_and_keras_are_assigned_in_place(tmp_path):
+    """They came back as arrays, and the variables that train began anew."""
+    tf, keras = pytest.importorskip("tensorflow"), pytest.importorskip("keras")
+
+    def make(seed):
+        seeds = keras.random.SeedGenerator(seed)
+        return {"w": tf.Variable([float(seed)]), "generator": tf.random.Generator.from_seed(seed), "seeds": seeds}
+
+    state, again = make(1), make(2)
+    with open_run(tmp_path) as run:
+        run.save(state, step=1)
+        run.flush()
+        run.restore(into=again)
+        with pytest.raises(RunMismatchError, match="state/w is not as it was saved"):
+            run.restore(into={**make(3), "w": tf.Variable([1.0, 2.0])})
+    assert again["w"].numpy() == [1.0]
+    assert float(again["generator"].normal([])) == float(state["generator"].normal([]))
+    assert float(keras.random.normal((), seed=again["seeds"])) == float(keras.random.normal((), seed=state["seeds"]))
