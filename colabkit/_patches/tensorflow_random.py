@@ -11,6 +11,7 @@ Source:
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -59,3 +60,39 @@ def _lost(seeds: Any, op_seed: Any, caller: str) -> str:
     if eager:
         return "" if seeded and op_seed is None else "tf.random"
     return "tf.random in a tf.function"
+
+
+class _Objects:
+    """Is told of each object that draws or reads; nobody is at first."""
+
+    used: Callable[..., None] | None = None
+
+
+def watch_objects(used: Callable[..., None] | None) -> None:
+    """Call a function with each `tf.random.Generator` that draws, and each iterator of `tf.data` that is read.
+
+    Args:
+        used: Takes the object, and `is_shared`: whether it is TensorFlow's own generator; None for nobody any more.
+    """
+    _Objects.used = used
+    module: Any = sys.modules.get("tensorflow.python.ops.stateful_random_ops")
+    if used is not None and module is not None:
+        _tell_of(module.Generator, "skip", lambda each: each is module.global_generator)
+    iterators: Any = sys.modules.get("tensorflow.python.data.ops.iterator_ops")
+    if used is not None and iterators is not None:
+        _tell_of(iterators.OwnedIterator, "__next__", lambda _: False)
+
+
+def _tell_of(kind: Any, name: str, is_shared: Callable[[Any], bool]) -> None:
+    original = getattr(kind, name)
+    if hasattr(original, "_colabkit"):
+        return
+
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **options: Any) -> Any:
+        if _Objects.used is not None:
+            _Objects.used(self, is_shared=is_shared(self))
+        return original(self, *args, **options)
+
+    method._colabkit = True  # type: ignore[attr-defined]
+    setattr(kind, name, method)

@@ -152,9 +152,9 @@ class Trainers(RunStore):
             check_data: Refuse other data than the run was trained on.
             time: How long it may take from now on, as for `open_run`; then the loop ends, and its `stopped` says so.
             state: What is trained and belongs to it, each by a name: modules, optimizers, schedulers, scalers, whatever
-                has `state_dict` and `load_state_dict`; Keras models and optimizers; random generators; dicts and lists
-                of arrays, plain values and any of these, which are changed in place. Python's, NumPy's and torch's own
-                random states need not be given.
+                has `state_dict` and `load_state_dict`; Keras models and optimizers; modules of flax.nnx; estimators of
+                scikit-learn; random generators; dicts and lists of arrays, plain values and any of these, which are
+                changed in place. Python's, NumPy's and torch's own random states need not be given.
 
         Returns:
             The loop: `for batch in loop`, or `for epoch in loop.each_epoch()` around it. It has `epoch`, `step`,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit.checkpoint.loop.values import check_keys, decode, encode
+from colabkit.checkpoint.state import jax_tree, kinds
 from colabkit.checkpoint.state.restore_into import restore_into
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ CONTAINERS = (dict, list, set, collections.deque)
 
 
 def _is_of_a_tree(value: Any) -> bool:
-    """Say whether it is a JAX array, or a named tuple or dataclass, as states of optax and flax are."""
+    """Say whether it is a JAX array, a named tuple or dataclass, as states of optax and flax are, or another node."""
     if "jax" not in sys.modules:
         return False
     jax = type(value).__module__.split(".")[0] in JAX
-    return jax or hasattr(value, "_fields") or hasattr(value, "__dataclass_fields__")
+    return jax or hasattr(value, "_fields") or hasattr(value, "__dataclass_fields__") or jax_tree.is_node(value)
 
 
 def take_value(value: Any, place: str) -> Any:
@@ -48,6 +49,8 @@ def give_value(value: Any, saved: Any, place: str) -> Any:
             give_value(value[at] if at < len(value) else None, item, f"{place}/{at}") for at, item in enumerate(saved)
         ]
         return value
+    if type(value) is tuple and type(saved) is tuple and len(value) == len(saved):  # a state of optax
+        return tuple(give_value(value[at], item, f"{place}/{at}") for at, item in enumerate(saved))
     if _is_of_a_tree(value):
         return restore_into(value, saved, place)
     return put(value, decode(saved))
@@ -65,6 +68,9 @@ def put(value: Any, content: Any) -> Any:
     elif isinstance(value, list | collections.deque) and isinstance(content, list | collections.deque):
         value.clear()
         value.extend(content)
+    elif kinds.is_estimator(value) and type(value) is type(content):
+        vars(value).clear()
+        vars(value).update(vars(content))
     elif _is_alike(value, content):
         if not hasattr(value, "detach"):
             np.copyto(value, content)

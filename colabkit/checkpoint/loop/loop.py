@@ -208,6 +208,7 @@ class Loop(Shown):
                 f"the run {self._run.name} keeps no best state",
                 hint='pass best="val_loss" to run.loop, and log it: loop.log(val_loss=…)',
             )
-        self._parts.give(tree_of(self._run.best_state(newest), kind, run=self._run.name)["parts"])
+        tree = tree_of(self._run.best_state(newest), kind, run=self._run.name)
+        self._parts.give(tree["parts"], tree.get("shared"))
         note: dict[str, Any] = newest.meta["best"]
         return note

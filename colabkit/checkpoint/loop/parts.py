@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colabkit.checkpoint.loop import sharing
 from colabkit.checkpoint.loop.attached import (
     attached_to,
     flat,
@@ -22,20 +23,19 @@ from colabkit.checkpoint.loop.attached import (
     tensors_in,
 )
 from colabkit.checkpoint.loop.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
+from colabkit.checkpoint.loop.keras_parts import KerasParts, is_keras
 from colabkit.checkpoint.loop.modules import ModulePart
 from colabkit.checkpoint.loop.values import decode, encode
-from colabkit.checkpoint.state import hardware
-from colabkit.checkpoint.state.kinds import finalize_keras
+from colabkit.checkpoint.state import hardware, jax_tree, kinds, rng
 from colabkit.errors import CheckpointError, RunMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 _IF_IT_CHANGES = (
     "Where the training itself changes it (add_param_group, another optimizer, pruning), do that before it begins, "
     "with requires_grad_(False) for what waits, or make each part a phase: run.phase('fine-tune').loop(…)"
 )
-_STATE_OF_KERAS = ("variables", "assign", "state")  # of a model or an optimizer, a variable, a generator
 
 
 class Parts:
@@ -56,6 +56,7 @@ class Parts:
         self._names = frozenset(given)
         self._run = run
         self._modules: dict[int, ModulePart] = {}
+        self._keras = KerasParts(flat(self._given), self._differs)
         self._first = {at: leaf for name, value in given.items() for at, leaf in arrays_in(value, name).items()}
         self._first_leaves = _jax_leaves(self._given)
         self.optimizers = optimizers_in(self._given)
@@ -77,6 +78,10 @@ class Parts:
         """Those that compute with them."""
         return hardware.frameworks_of(flat(self._given))
 
+    def flat(self) -> list[Any]:
+        """List what was given, in its dicts and lists, too."""
+        return flat(self._given)
+
     def take(self) -> dict[str, Any]:
         """Return the parts as a checkpoint holds them.
 
@@ -85,8 +90,16 @@ class Parts:
         """
         return {name: self._take(value, name) for name, value in self._given.items()}
 
-    def give(self, saved: Mapping[str, Any]) -> None:
+    def shared(self) -> dict[str, str]:
+        """Name the places that hold an object which stands in another place of what was given, too."""
+        return sharing.shared_places(self._given)
+
+    def give(self, saved: Mapping[str, Any], shared: Mapping[str, str] | None = None) -> None:
         """Put back what `take` returned; nothing is changed where it does not fit.
+
+        Args:
+            saved: What `take` returned.
+            shared: What `shared` returned then; None where that is not known.
 
         Raises:
             RunMismatchError: The parts are others; the message names the first.
@@ -98,9 +111,12 @@ class Parts:
         given = {name: value for name, value in self._given.items() if name in saved}  # what is attached is new
         for name, value in given.items():
             self._check(value, saved[name], name)
+        if shared is not None:
+            sharing.part(given, shared)
         for name, value in given.items():
             if self._give(value, saved[name], name) is not value:
                 raise self._differs(f"{name}= is {_words(value)}", f"the run has saved {_words(saved[name]['value'])}")
+        sharing.join(given, shared or {})
 
     def changed_settings(self, saved: Mapping[str, Any]) -> list[str]:
         """Name the settings of optimizers that differ from those that the run began with: the run keeps its own."""
@@ -162,9 +178,8 @@ class Parts:
     def _take(self, value: Any, place: str) -> Any:
         if is_module(value):
             return {"module": self._module(value, place).take()}
-        if _is_keras(value):
-            variables = [np.array(each) for each in _variables_of(value)]
-            return {"keras": variables, "trains": _trained_by(value, self._keras_models())}
+        if is_keras(value):
+            return self._keras.take(value)
         if _is_accelerator(value):
             return {"accelerator": [value.step, bool(value.gradient_state.sync_gradients)]}
         if (generator := take_generator(value, place)) is not None:
@@ -214,14 +229,14 @@ class Parts:
         if kind == "module":
             self._module(value, place).give(content)
         elif kind == "keras":
-            self._give_keras(value, content, place, trains=saved.get("trains"))
+            self._keras.give(value, saved, place)
         elif kind == "generator":
-            give_generator(value, content)
+            self._load(functools.partial(give_generator, value), content, place)
         elif kind == "accelerator":
             value.step = content[0]
             value.gradient_state._set_sync_gradients(content[1])
         elif kind == "state":
-            self._load(value, decode(content[1]), place)
+            self._load(value.load_state_dict, decode(content[1]), place)
         elif kind == "dict":
             keys = plain_keys(value)
             for key, item in content:
@@ -235,37 +250,15 @@ class Parts:
             return give_value(without(value, saved.get("replaced", []), place), content, place)
         return value
 
-    def _load(self, value: Any, state: Any, place: str) -> None:
+    def _load(self, load: Callable[[Any], object], state: Any, place: str) -> None:
         try:
-            value.load_state_dict(state)
+            load(state)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise RunMismatchError(
                 f"{place} does not take the state that the run {self._run} has saved of it",
                 why=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
                 hint=f"build it as it was, or open a run under another name. {_IF_IT_CHANGES}",
             ) from error
-
-    def _keras_models(self) -> list[Any]:
-        given = [one for one in flat(self._given) if _is_keras(one)]
-        return [one for one in given if not hasattr(one, "apply_gradients")]
-
-    def _give_keras(self, value: Any, arrays: list[Any], place: str, *, trains: list[list[int]] | None) -> None:
-        if hasattr(value, "build") and hasattr(value, "apply_gradients") and len(value.variables) < len(arrays):
-            models = self._keras_models()
-            if trains:
-                value.build([_variables_of(models[number])[at] for number, at in trains])
-            elif layered := [one for one in models if hasattr(one, "layers") and hasattr(one, "trainable_variables")]:
-                value.build(layered[0].trainable_variables)
-        variables = _variables_of(value)
-        shapes = [tuple(each.shape) for each in variables]
-        if shapes != [tuple(array.shape) for array in arrays]:
-            raise self._differs(
-                f"{place} has {len(shapes)} variables",
-                f"the run has saved {len(arrays)}" + (" of other shapes" if len(arrays) == len(shapes) else ""),
-            )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-        finalize_keras(value)
 
     def _module(self, value: Any, place: str) -> ModulePart:
         if id(value) not in self._modules:
@@ -300,41 +293,8 @@ def _jax_leaves(given: Mapping[str, Any]) -> list[int]:
     return [id(leaf) for leaf in jax.tree.leaves(given) if type(leaf).__module__.split(".")[0] in JAX]
 
 
-def _is_keras(value: Any) -> bool:
-    module = type(value).__module__
-    known = any(kind.__module__.startswith(("keras.", "tensorflow.")) for kind in type(value).__mro__)
-    return not module.startswith("torch") and known and any(map(functools.partial(hasattr, value), _STATE_OF_KERAS))
-
-
-def _variables_of(value: Any) -> list[Any]:
-    """List the variables of a thing of Keras or TensorFlow: a variable is its own, and a generator has one."""
-    if hasattr(value, "variables"):
-        return list(value.variables)
-    return [value if hasattr(value, "assign") else getattr(value, "_state_var", None) or value.state]
-
-
-def _trained_by(optimizer: Any, models: Sequence[Any]) -> list[list[int]]:
-    """Tell which variables of the given models an optimizer of Keras trains: the model's number, and theirs in it."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    variables = getattr(inner, "_trainable_variables", None) if hasattr(inner, "apply_gradients") else None
-    numbers: dict[int, list[int]] = {}
-    for number, model in enumerate(models):
-        for at, variable in enumerate(_variables_of(model)):
-            numbers.setdefault(id(variable), [number, at])
-    trained = [numbers.get(id(variable)) for variable in variables or ()]
-    return [each for each in trained if each is not None] if None not in trained else []
-
-
-def is_generator(value: Any) -> bool:
-    """Say whether it is a random generator of Python, NumPy or torch."""
-    torch = sys.modules.get("torch")
-    return isinstance(value, np.random.Generator | np.random.RandomState | random.Random) or (
-        torch is not None and hasattr(torch, "Generator") and isinstance(value, torch.Generator)
-    )
-
-
 def _is_stateful(value: Any) -> bool:
-    return hasattr(value, "state_dict") or is_generator(value) or _is_keras(value) or _is_accelerator(value)
+    return hasattr(value, "state_dict") or rng.is_generator(value) or is_keras(value) or _is_accelerator(value)
 
 
 def _is_accelerator(value: Any) -> bool:
@@ -368,10 +328,11 @@ def _check_can_be_put_back(name: str, value: Any) -> None:
         )
     if _is_stateful(value) or isinstance(value, (*CONTAINERS, np.ndarray)) or hasattr(value, "detach"):
         return
-    if value is None:
+    if value is None or kinds.is_estimator(value) or jax_tree.is_changed_in_place(value):
         return
     kind = type(value).__name__
-    jax = type(value).__module__.split(".")[0] in JAX or isinstance(value, tuple)
+    is_whole = isinstance(value, tuple) or kinds.is_whole(value) or jax_tree.is_node(value)
+    jax = type(value).__module__.split(".")[0] in JAX or is_whole
     raise CheckpointError(
         f"{name}= is a {kind}, which cannot be put back in place",
         why="what is given to a loop is changed in place, and such a value cannot be",
@@ -392,11 +353,16 @@ def _check_can_be_put_back(name: str, value: Any) -> None:
 
 def take_generator(value: Any, place: str) -> Any:
     """Return the state of a random generator; None for anything else."""
-    if not is_generator(value):
+    if not rng.is_generator(value):
         return None
     if isinstance(value, np.random.Generator):
         return encode(value.bit_generator.state, place)
     if isinstance(value, np.random.RandomState):
+        if value.get_state(legacy=False)["bit_generator"] != "MT19937":
+            raise CheckpointError(
+                f"{place} is a RandomState of another generator than MT19937, to which NumPy gives no state back",
+                hint="use numpy.random.default_rng(0), or RandomState(0)",
+            )
         return encode(list(value.get_state(legacy=True)), place)
     if isinstance(value, random.Random):
         version, words, gauss = value.getstate()

@@ -109,7 +109,7 @@ class LoopState(Resumable):
 
     def _restore(self, saved: SavedState) -> None:
         meta, place, tree = saved.meta, self.place, saved.tree()
-        self._parts.give(tree["parts"])
+        self._parts.give(tree["parts"], tree.get("shared"))
         place.restore(meta)
         self._go_on(saved)
         self.view.journal.go_on(place.step, place.epoch)
@@ -147,11 +147,11 @@ class LoopState(Resumable):
 
     def _open_within(self, saved: SavedState, reader: Callable[[], Any], *, nested: bool) -> None:
         place, source = self.place, self.source
+        tree = saved.tree()
         if nested:
-            self._parts.give(saved.tree()["parts"])
+            self._parts.give(tree["parts"], tree.get("shared"))
         if numbers_anew(reader()):
             self._warn("%s: enumerate(loop) begins at 0 again; loop.step, and loop.batch in the epoch, count on")
-        tree = saved.tree()
         self._names.give(tree.get("names"), is_last=True)
         if saved.is_resized:
             self._begin = rng.capture(), take_generators(source.generators())
@@ -210,6 +210,7 @@ class LoopState(Resumable):
             tensors |= rng.at_epoch_start(self._begin[0])
         tree = {
             "parts": self._parts.take(),
+            "shared": self._parts.shared(),
             "gradients": self._gradients.take(),
             "generators": take_generators(self.source.generators()),
             "begin": self._begin[1] if inside else {},

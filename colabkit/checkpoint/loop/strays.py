@@ -7,6 +7,8 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from colabkit._patches import tensorflow_random
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -79,3 +81,36 @@ class StrayReaders:
         self._left = 0 if is_read else max(0, self._left - 1)
         if is_read:
             self._tell()
+
+
+class StrayTensorFlow:
+    """Notices a `tf.random.Generator`, or an iterator of `tf.data`, that is used in several steps and not given.
+
+    Args:
+        given: What the loop is given.
+        step: Says which step the loop is in; None between two.
+        tell: Called once for each, with its class.
+    """
+
+    def __init__(self, given: list[Any], *, step: Callable[[], int | None], tell: Callable[[str], None]) -> None:
+        self._given = set(map(id, given))
+        self._step = step
+        self._tell = tell
+        self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._told: set[str] = set()
+
+    def install(self) -> None:
+        """Begin to look, where TensorFlow is in use."""
+        tensorflow_random.watch_objects(self._used)
+
+    def release(self) -> None:
+        """Look no more."""
+        tensorflow_random.watch_objects(None)
+
+    def _used(self, user: Any, *, is_shared: bool) -> None:
+        step, kind = self._step(), type(user).__name__
+        if step is None or is_shared or id(user) in self._given or kind in self._told:
+            return
+        if self._seen.setdefault(user, step) != step:
+            self._told.add(kind)
+            self._tell(kind)

@@ -21,7 +21,7 @@ from colabkit._patches import tensorflow_random
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.reader import left_by_break
 from colabkit.checkpoint.loop.state import LoopState
-from colabkit.checkpoint.loop.strays import StrayOptimizers, StrayReaders
+from colabkit.checkpoint.loop.strays import StrayOptimizers, StrayReaders, StrayTensorFlow
 from colabkit.checkpoint.memory_words import tell_if_out_of_memory
 from colabkit.checkpoint.policy.signals import TIME_OVER
 from colabkit.checkpoint.policy.time_limit import Forecast
@@ -68,6 +68,7 @@ class LoopTraining(LoopState):
         self.shows = True
         self._strays = StrayOptimizers(parts.optimizers, step=self._step_within, tell=self._tell_stray)
         self._readers = StrayReaders(self._tell_reader)
+        self._tensorflow = StrayTensorFlow(parts.flat(), step=self._step_within, tell=self._tell_tensorflow)
         self._forecast = Forecast(run.name, limit=options.limit, lasts=run.is_mirrored)
 
     # ---- the life of a loop ----
@@ -98,6 +99,7 @@ class LoopTraining(LoopState):
             self.view.open_display(epochs=self.place.epochs)
         self._watch()
         tensorflow_random.watch(self._tell_draws)
+        self._tensorflow.install()
 
     def next_epoch(self) -> bool:
         """Go to the next epoch, and save or stop where that is due; says whether the loop goes on."""
@@ -137,6 +139,7 @@ class LoopTraining(LoopState):
             return
         self.phase = LoopPhase.IDLE
         tensorflow_random.unwatch()
+        self._tensorflow.release()
         self._signals.restore()
         self._batches.close()
         self._gradients.release()
@@ -256,6 +259,15 @@ class LoopTraining(LoopState):
             "%s: a DataLoader that the loop is not given is read in its steps, by an iterator from before it, whose "
             "place is not saved, so a killed run reads other batches. Give the loop the batches themselves: "
             "run.loop(loader, epochs=…), or run.loop(lambda: zip(first, second), epochs=…) for several",
+        )
+
+    def _tell_tensorflow(self, kind: str) -> None:
+        self._warn(
+            "%s: a tf.random.Generator draws in the steps and is not given to the loop, so a killed run draws other "
+            "numbers. Give it: run.loop(data, …, generator=generator)"
+            if kind == "Generator"
+            else "%s: an iterator of tf.data is read in the steps, whose place is not saved, so a killed run reads "
+            "other batches. Give the loop the dataset itself: run.loop(dataset, epochs=…)"
         )
 
     def _tell_stray(self, optimizer: Any) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import enum
 import sys
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from colabkit.errors import CheckpointError
+from colabkit.checkpoint.state import kinds
+from colabkit.checkpoint.state.jax_tree import WeakScalar
+from colabkit.errors import CheckpointError, RunMismatchError
 
 _SPARSE = "torch.Tensor.sparse"
 _TENSOR, _VIEWED, _TORCH, _SEQUENCE, _MAPPING = "torch.Tensor", "torch.Tensor.view", "torch", "sequence", "mapping"
+_OF_FRAMEWORK = "array of"  # JAX or TensorFlow
+_MEMBER = "member"  # of an Enum
 _RECORD = "record"  # a named tuple or a dataclass, as a replay memory keeps
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _SEQUENCES: dict[str, Any] = {"set": set, "frozenset": frozenset, "deque": collections.deque}
@@ -60,8 +65,11 @@ def check_keys(mapping: dict[Any, Any], place: str) -> None:
 
 def _encode_other(value: Any, place: str) -> Any:
     kind = type(value).__name__
-    if type(value).__module__ == "numpy":  # an array or a scalar
+    root = type(value).__module__.split(".")[0]
+    if type(value).__module__ == "numpy" or kinds.is_whole(value):  # an array or a scalar; a frame, a path, a date
         return value
+    if root in ("jax", "jaxlib", "tensorflow") and hasattr(value, "__array__") and not hasattr(value, "assign"):
+        return {_OF_FRAMEWORK: [root, value if root != "tensorflow" else value.numpy()]}
     if kind in _SEQUENCES and isinstance(value, _SEQUENCES[kind]):
         more = [value.maxlen] if kind == "deque" else []
         return {_SEQUENCE: [kind, [encode(item, f"{place}/{at}") for at, item in enumerate(value)], *more]}
@@ -74,7 +82,9 @@ def _encode_other(value: Any, place: str) -> Any:
     if (names := _field_names(value)) is not None:
         items = [encode(getattr(value, name), f"{place}/{name}") for name in names]
         return {_RECORD: [type(value).__module__, type(value).__qualname__, names, items]}
-    for plain in (bool, int, float, str, bytes, list, tuple):  # an IntEnum
+    if isinstance(value, enum.Enum) and _find_class(type(value).__module__, type(value).__qualname__) is type(value):
+        return {_MEMBER: [type(value).__module__, type(value).__qualname__, value.name]}
+    for plain in (bool, int, float, str, bytes, list, tuple):  # of a class of the user's
         if isinstance(value, plain):
             return encode(plain(value), place)  # type: ignore[arg-type]
     raise CheckpointError(
@@ -113,6 +123,16 @@ def _make_record(module: str, name: str, names: list[str], items: list[Any]) -> 
     if kind is None or not issubclass(kind, tuple) or list(getattr(kind, "_fields", [])) != names:
         kind = getattr(collections, "namedtuple")(name.rpartition(".")[2], names)  # noqa: B009 - of a class in a function
     return tuple.__new__(kind, items)
+
+
+def _member(module: str, name: str, member: str) -> Any:
+    kind = _find_class(module, name)
+    if kind is None or not issubclass(kind, enum.Enum) or member not in kind.__members__:
+        raise RunMismatchError(
+            f"the run has saved {name}.{member}, which this program does not have",
+            hint=f"define the class {name} as it was, or open a run under another name",
+        )
+    return kind[member]
 
 
 def _encode_tensor(value: Any, place: str) -> Any:
@@ -159,6 +179,8 @@ def decode(value: Any) -> Any:
 
             parts = decode(indices), decode(values)
             return torch.sparse_coo_tensor(*parts, shape, is_coalesced=coalesced)
+        case ("array of", [str(root), array]) if len(value) == 1:
+            return _array_of(root, array)
         case ("torch", [str(kind), content]) if len(value) == 1:
             import torch
 
@@ -167,9 +189,21 @@ def decode(value: Any) -> Any:
             return _SEQUENCES[kind](map(decode, items), *more)
         case ("record", [str(module), str(name), list(names), list(items)]) if len(value) == 1:
             return _make_record(module, name, names, [decode(item) for item in items])
+        case ("member", [str(module), str(name), str(member)]) if len(value) == 1:
+            return _member(module, name, member)
         case ("mapping", [str(kind), dict(items)]) if len(value) == 1 and kind in _MAPPINGS:
             return _MAPPINGS[kind]({key: decode(item) for key, item in items.items()})
     return {key: decode(item) for key, item in value.items()}
+
+
+def _array_of(root: str, array: Any) -> Any:
+    if root == "tensorflow":
+        import tensorflow as tf
+
+        return tf.constant(array)
+    import jax
+
+    return jax.numpy.asarray(array.item() if isinstance(array, WeakScalar) else array)
 
 
 def _tensor(array: Any) -> Any:

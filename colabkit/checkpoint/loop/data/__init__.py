@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit._internal.log import warn
-from colabkit.checkpoint.loop import parts
 from colabkit.checkpoint.loop.data import rows
 from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.state import rng
 from colabkit.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
@@ -460,11 +460,11 @@ def _length(owner: Any) -> int | None:
 
 def find_generators(owner: Any, place: str, depth: int = _DEPTH) -> dict[str, Any]:
     """Find the random generators that an object keeps, such as a dataset that augments its samples."""
-    if parts.is_generator(owner):
+    if rng.is_generator(owner):
         return {place: owner}
     if owner is None or not depth or isinstance(owner, str | bytes | int | float | np.ndarray | type):
         return {}
-    if parts.is_generator(bound := getattr(owner, "__self__", None)):  # a method of one
+    if rng.is_generator(bound := getattr(owner, "__self__", None)):  # a method of one
         return {place: bound}
     if isinstance(owner, list | tuple):
         inside = [(str(at), item) for at, item in enumerate(itertools.islice(owner, _MOST))]
