@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +23,7 @@ from colabkit.checkpoint.state import pytree
 from colabkit.checkpoint.state.restore_into import restore_into
 from colabkit.checkpoint.status import Saved
 from colabkit.checkpoint.trainers import Trainers
-from colabkit.errors import AddressError, ColabKitError, CorruptCheckpointError, RunBusyError
+from colabkit.errors import AddressError, CheckpointError, ColabKitError, CorruptCheckpointError, RunBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -179,9 +180,13 @@ class Run(Trainers, Shown):
 
         Raises:
             AddressError: `best` is not among the metrics, or does not say what is good.
-            CheckpointError: A value that is neither an array nor plain.
+            CheckpointError: A value that is neither an array nor plain; a step that is no whole number.
             RunBusyError: Another process writes to this run.
         """
+        try:
+            step = operator.index(step)  # of NumPy, JAX or TensorFlow
+        except TypeError as error:
+            raise CheckpointError(f"step={step!r:.40} is no whole number", hint="pass the steps done so far") from error
         try:
             taken = pytree.of_state(state, step=step)
         except Exception as error:

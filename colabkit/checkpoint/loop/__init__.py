@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import prepare
-from colabkit.errors import AddressError
+from colabkit.errors import AddressError, CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +47,19 @@ def make_loop(
             f"epochs={epochs!r} is not a number of epochs", hint="pass epochs=3, counted for the whole run"
         )
     by = None if best is None else parse_best(best)
+    source = open_source(data)
+    try:
+        parts = Parts(state, run=run.name)
+    except RecursionError:
+        raise CheckpointError(
+            "what the loop is given cannot be saved",
+            why="a part of it holds itself",
+            hint="leave out what refers back to the whole",
+        ) from None
     loop = Loop(
         run,
-        open_source(data),
-        Parts(state, run=run.name),
+        source,
+        parts,
         LoopOptions(epochs=epochs, check_data=check_data, best=by, limit=limit),
     )
     loop.prepare(trackers=trackers, show=show)

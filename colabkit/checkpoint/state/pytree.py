@@ -61,7 +61,12 @@ def of_state(state: Any, *, step: int) -> Snapshot:
         CheckpointError: A value of another kind; the message names its place.
     """
     tensors: dict[str, Array] = {}
-    tree = flatten(state, "state", tensors)
+    try:
+        tree = flatten(state, "state", tensors)
+    except RecursionError:
+        raise CheckpointError(
+            "the state cannot be saved", why="a part of it holds itself", hint="leave out what refers back to the whole"
+        ) from None
     meta = {"kind": "state", "step": step, "saved_at": time.time(), "versions": versions(), "state": tree}
     return Snapshot(step=step, tensors=tensors, meta=meta)
 

@@ -191,3 +191,19 @@ def test_what_train_on_batch_reports_goes_on_with_the_model(tmp_path, caplog):
     both = [each.train_on_batch(x[2:6], y[2:6], return_dict=True)["loss"] for each in (model, again)]
     assert both[0] == both[1]
     assert all(map(np.array_equal, model.get_weights(), again.get_weights()))  # of the same moments of Adam
+
+
+def test_a_step_of_numpy_is_a_number_and_what_is_none_is_refused_at_once(tmp_path):
+    """`step=state.step` of flax is an array of JAX; the background thread failed on it, and nothing was saved."""
+    with ck.open_run(tmp_path / "run") as run:
+        run.save({"a": 1}, step=np.int64(3))
+        run.flush()
+        assert run.restore().step == 3
+        with pytest.raises(CheckpointError, match="step=1.5 is no whole number"):
+            run.save({"a": 1}, step=1.5)
+        state = {}
+        state["all"] = state
+        with pytest.raises(CheckpointError, match="the state cannot be saved"):
+            run.save(state, step=4)
+        with pytest.raises(CheckpointError, match="what the loop is given cannot be saved"):
+            run.loop([1], state=state)
