@@ -199,7 +199,7 @@ def test_a_step_of_numpy_is_a_number_and_what_is_none_is_refused_at_once(tmp_pat
         run.save({"a": 1}, step=np.int64(3))
         run.flush()
         assert run.restore().step == 3
-        with pytest.raises(CheckpointError, match="step=1.5 is no whole number"):
+        with pytest.raises(CheckpointError, match=r"step=1\.5 is no whole number"):
             run.save({"a": 1}, step=1.5)
         state = {}
         state["all"] = state
