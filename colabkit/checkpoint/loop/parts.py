@@ -78,10 +78,6 @@ class Parts:
         """Those that compute with them."""
         return hardware.frameworks_of(flat(self._given))
 
-    def flat(self) -> list[Any]:
-        """List what was given, in its dicts and lists, too."""
-        return flat(self._given)
-
     def take(self) -> dict[str, Any]:
         """Return the parts as a checkpoint holds them.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import warn
 from colabkit._patches import tensorflow_random
+from colabkit.checkpoint.loop.attached import flat
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.reader import left_by_break
 from colabkit.checkpoint.loop.state import LoopState
@@ -68,7 +69,7 @@ class LoopTraining(LoopState):
         self.shows = True
         self._strays = StrayOptimizers(parts.optimizers, step=self._step_within, tell=self._tell_stray)
         self._readers = StrayReaders(self._tell_reader)
-        self._tensorflow = StrayTensorFlow(parts.flat(), step=self._step_within, tell=self._tell_tensorflow)
+        self._tensorflow = StrayTensorFlow(flat(parts.given), step=self._step_within, tell=self._tell_tensorflow)
         self._forecast = Forecast(run.name, limit=options.limit, lasts=run.is_mirrored)
 
     # ---- the life of a loop ----

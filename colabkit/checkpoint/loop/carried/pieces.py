@@ -23,9 +23,9 @@ from colabkit.checkpoint.loop.attached import is_module, is_optimizer
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
 from colabkit.checkpoint.loop.in_place import put
 from colabkit.checkpoint.loop.modules import ModulePart
-from colabkit.checkpoint.loop.parts import give_generator, is_generator, take_generator
+from colabkit.checkpoint.loop.parts import give_generator, take_generator
 from colabkit.checkpoint.loop.values import decode, encode
-from colabkit.checkpoint.state import loose, pytree
+from colabkit.checkpoint.state import loose, pytree, rng
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Pieces:
             return "value"
         if id(value) in self.given_ids or is_optimizer(value):
             return ""
-        if is_generator(value):
+        if rng.is_generator(value):
             return "generator"
         if _is_array(value) or (isinstance(value, _CONTAINERS) and is_simple(value)):
             return "value"
