@@ -13,6 +13,7 @@ from colabkit.checkpoint.loop.place import LoopPlace
 from colabkit.checkpoint.loop.reader import numbers_anew
 from colabkit.checkpoint.loop.restoring import StateKind
 from colabkit.checkpoint.loop.resumable import Resumable
+from colabkit.checkpoint.policy import begun_again
 from colabkit.checkpoint.state import rng
 from colabkit.checkpoint.time_use import StepClock
 from colabkit.checkpoint.view.training import TrainingView
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from colabkit.checkpoint.policy import BestMetric
     from colabkit.checkpoint.policy.time_limit import TimeLimit
     from colabkit.checkpoint.run_store import RunStore
+
+_IN_PLACE_OF_THE_OUTER_LOOP = (
+    "give all epochs to one loop: loop = run.loop(…, epochs=N), and `for epoch in loop.each_epoch():` in place of the "
+    'outer one; for trials or folds, run.phase("NAME").loop(…), with a name for each'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +85,7 @@ class LoopState(Resumable):
         self._saving = 0.0  # seconds
         self._batches = BatchFetcher(source, self.step_clock)
         self._parts = parts
+        self._is_begun_again = False
         self._names = CarriedNames(run.dir, notify=self._notify, warn=self._warn)
 
     @property
@@ -90,6 +97,7 @@ class LoopState(Resumable):
 
     def _continue_or_begin(self) -> None:
         self._time.start()
+        self._is_begun_again = begun_again.note(self._run.dir, epochs=self.place.epochs)
         self._names.begin(self._parts.given, [self.source.data, *self.source.generators().values()])
         self._data = self.source.identity()
         accumulates = getattr(getattr(self.source.data, "gradient_state", None), "num_steps", 1) > 1
@@ -114,6 +122,8 @@ class LoopState(Resumable):
         self._go_on(saved)
         self.view.journal.go_on(place.step, place.epoch)
         if meta["complete"] and place.epochs <= meta["epochs"]:
+            if self._is_begun_again:
+                begun_again.refuse(self._run.name, f"{meta['epochs']} epochs", way=_IN_PLACE_OF_THE_OUTER_LOOP)
             self._notify("%s: already trained for %s epochs; ask for more to continue", meta["epochs"])
             place.epoch = place.epochs
         elif place.is_at_end and place.is_within:

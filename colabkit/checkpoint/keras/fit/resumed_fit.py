@@ -84,7 +84,7 @@ class ResumedFit(OfCallback):
         self.clock = LookClock(workers.run.name, workers.run.every)
         self._unbuilt = not build.build(self._model, fit)
         self._host = HostState(callback, others)
-        self._setup = FitSetup(callback, others)
+        self._setup = FitSetup(callback, others, run=workers.run.dir)
         self.stopping = FitStopping(workers, signals, self.clock, self._progress)
         self._owed: Checkpoint | None = None  # in the restored states: what was restored
         parts = FitParts(

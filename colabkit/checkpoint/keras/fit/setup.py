@@ -11,6 +11,7 @@ from colabkit._internal.display.few import few
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.code_fingerprint import fingerprints
+from colabkit.checkpoint.policy import begun_again
 from colabkit.checkpoint.state import hardware
 from colabkit.checkpoint.state.checks import require_keys
 from colabkit.checkpoint.state.kinds import finalize_keras
@@ -19,6 +20,7 @@ from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from colabkit.checkpoint.format.file import Checkpoint
     from colabkit.checkpoint.keras.distributed import WorkerCoordinator
@@ -43,20 +45,28 @@ class OfCallback:
         return self._callback.model
 
 
+_IN_PLACE_OF_THE_OUTER_LOOP = (
+    "ask for one epoch more each time, fit(…, epochs=i + 1) in `for i in range(N):`, or for all of them in one fit; "
+    'for trials or folds, callbacks=[run.phase("NAME").resume()], with a name for each'
+)
+
+
 class FitSetup(OfCallback):
     """The setup of one `fit`, as given: taken before a callback changes the learning rate.
 
     Args:
         callback: The callback that resumes.
         others: The other callbacks.
+        run: The run's folder.
 
     Attributes:
         changes: The settings that the code has changed since the checkpoint, as `place: before -> now`.
         code_changed: Whether the source of the user's own classes and functions is another than then.
     """
 
-    def __init__(self, callback: keras.callbacks.Callback, others: list[Any]) -> None:
+    def __init__(self, callback: keras.callbacks.Callback, others: list[Any], *, run: Path) -> None:
         super().__init__(callback)
+        self._is_begun_again = begun_again.note(run, epochs=callback.params["epochs"])
         self._code = fingerprints(self._model, others)
         self._settings = state.settings(self._model, others)
         self._rates: dict[str, float] = {}
@@ -110,9 +120,12 @@ class FitSetup(OfCallback):
         """Tell that no epoch is left to train, so that what the code has changed changes nothing.
 
         Raises:
-            RunMismatchError: This process has trained the run before: these are the settings of another fit.
+            RunMismatchError: This process has trained the run before: these are the settings of another fit, or a loop
+                around it begins the same one again.
         """
         name = workers.run.name
+        if self._is_begun_again:
+            begun_again.refuse(name, f"{epochs} epochs", way=_IN_PLACE_OF_THE_OUTER_LOOP)
         text = "%s: already trained, %s epochs; raise epochs= to train more, or train again in another run or phase"
         notify(text, name, epochs)
         if self.changes and workers.trained_here:
