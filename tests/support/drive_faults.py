@@ -9,6 +9,7 @@ import threading
 
 from colabkit.errors import ColabKitError
 from colabkit.storage.drive import DriveStorage
+from tests.support.waiting import wait_until
 
 SIZE = 600_000
 """Bytes of each object; some calls of the mount each."""
@@ -58,7 +59,8 @@ def outcome(drive, fault, verb, folder, *, seconds):
             said = "right"
         except ColabKitError as error:
             wrong, said = "", type(error).__name__
-    if drive.pid is None:
+    if fault == "daemon killed mid-write":
+        wait_until(lambda: drive.pid is None)  # it may be dying still
         drive.unmount()
         drive.mount()
     if verb == "put":

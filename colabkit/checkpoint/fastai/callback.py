@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from colabkit.checkpoint.run_store import RunStore
 
 _EVENTS = frozenset({"before_fit", "after_batch", "after_epoch", "after_cancel_fit", "after_fit"})
+_ALREADY_TRAINED = "%s: already trained for %s epochs; ask for more to continue%s"
 
 
 class ResumeLearner:
@@ -137,8 +138,7 @@ class ResumeLearner:
         self._saver.time.go_on(meta["seconds"])
         self.resumed_from = {"epoch": place.epoch, "step": place.step_in_epoch}
         if meta["complete"] and epochs <= meta["epochs"]:
-            text = "%s: already trained for %s epochs; ask for more to continue%s"
-            notify(text, name, meta["epoch"], self._fits.or_another())
+            notify(_ALREADY_TRAINED, name, meta["epoch"], self._fits.or_another())
             place.epoch = epochs
         elif place.step_in_epoch:
             notify("%s: continuing in epoch %s of %s after step %s", name, place.epoch + 1, epochs, place.step_in_epoch)

@@ -109,11 +109,8 @@ class Replicator:
         except ColabKitError as error:
             self._fail(error)
         with self._changed:
-            entries = [each for each in naming.entries(self._folder) if restored is None or each.step <= restored]
-            if entries:
-                with contextlib.suppress(ColabKitError, OSError), container.Tensors(entries[0].path) as newest:
-                    self._schedule.best = naming.best_step(newest.meta)
-                best = self._schedule.best
+            if entries := [each for each in naming.entries(self._folder) if restored is None or each.step <= restored]:
+                self._schedule.best = best = _best_of(entries[0], self._schedule.best)
                 self._schedule.best_due = next((entry for entry in entries if entry.step == best), None)
                 self.enqueue(entries[0], best=best)
 
@@ -291,6 +288,13 @@ class Replicator:
         with self._changed:
             self.error = None
             self._schedule.succeeded()
+
+
+def _best_of(newest: naming.LocalCheckpoint, known: int | None) -> int | None:
+    """Read which step was the best so far; what is known, where the checkpoint cannot be read."""
+    with contextlib.suppress(ColabKitError, OSError), container.Tensors(newest.path) as content:
+        return naming.best_step(content.meta)
+    return known
 
 
 def _no_thread(run: str, address: str) -> CheckpointError:

@@ -26,7 +26,6 @@ import colabkit as ck
 
 folder, spare = sys.argv[1], int(sys.argv[2])
 every = "2 steps" if spare else "100 steps"  # and at the end of each epoch
-before, longest = None, 0.0
 
 def limit():
     "Leave so many MiB more than there are now, in address space."
@@ -35,13 +34,14 @@ def limit():
 
 def step():
     "Take the time of a step, with what a save in it took."
-    global before, longest
     now = time.monotonic()
-    if before is not None:
-        longest = max(longest, now - before)
+    if step.before is not None:
+        step.longest = max(step.longest, now - step.before)
     if spare:
         limit()  # anew, as what an earlier step has given back would be room for a copy
-    before = now
+    step.before = now
+
+step.before, step.longest = None, 0.0  # in no variables: a run would go on with those of the process before
 """
 
 KERAS = (
@@ -113,11 +113,11 @@ for words in sys.argv[3:]:
     name, epochs, kind = words.split(" ", 2)
     gc.collect()  # what the training before has held
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    before = None
+    step.before = None
     weights, resumed_from, run = train(name, int(epochs), kind == COPIES)
     status = run.status()
     run.close()
-    print(json.dumps([weights, resumed_from, status.saved_step, status.error, longest]), flush=True)
+    print(json.dumps([weights, resumed_from, status.saved_step, status.error, step.longest]), flush=True)
 """
 STEPS = 8  # in an epoch
 KINDS = ("ours", COPIES := "its own copies")

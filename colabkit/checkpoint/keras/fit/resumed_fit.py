@@ -226,8 +226,7 @@ class ResumedFit(OfCallback):
         self.steps_clock.tell(self._run.name, FOR_KERAS)
         self.saver.forget_end_of_epoch()
         improved = self._progress.end_epoch(epoch, logs)
-        _, stopping = self.stopping.decide(ask=True)
-        stopping = stopping and not (self.saver.is_complete and self.stopping.is_time_over)
+        stopping = self.stopping.decide(ask=True)[1] and not (self.saver.is_complete and self.stopping.is_time_over)
         if stopping or improved or self.saver.is_complete or self._run.every.due_at_epoch(self._progress.epoch):
             self.saver.save(wait=stopping)
         if stopping:
