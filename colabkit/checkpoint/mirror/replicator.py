@@ -92,8 +92,6 @@ class Replicator:
     def begin(self, *, restored: int | None = None) -> None:
         """Become the one writer of the storage, and catch up on what an earlier process left to carry.
 
-        A storage that does not answer is no reason not to train: it is claimed as soon as it does.
-
         Args:
             restored: The step that the run goes on from; what was passed over on the way to it is not carried.
 
@@ -106,7 +104,7 @@ class Replicator:
             self.lease.acquire()
         except RunBusyError:
             raise
-        except ColabKitError as error:
+        except ColabKitError as error:  # no reason not to train: it is claimed as soon as it answers
             self._fail(error)
         with self._changed:
             if entries := [each for each in naming.entries(self._folder) if restored is None or each.step <= restored]:
