@@ -6,11 +6,11 @@ counts them. A cell that is run once more, or a program, begins the same trainin
 
 from __future__ import annotations
 
-import dis
 import inspect
 import sysconfig
 from typing import TYPE_CHECKING, Any
 
+from colabkit.checkpoint.policy.code_flow import flow_of
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _INSTALLED = (*{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}, "<frozen")
 _TRAINING = "colabkit.checkpoint."
-_LEADS_ELSEWHERE = ("JUMP_", "RETURN_", "RAISE_", "RERAISE")
 _begun: dict[tuple[Any, ...], tuple[int, list[CodeType]]] = {}
 """The epochs that were asked for; and the code, which is held so that no other one, as the next cell, has its id."""
 
@@ -34,7 +33,7 @@ def note(run: Any, *, epochs: int) -> bool:
         Whether the same running code has begun it at the same place before, for as many: a loop goes around it.
     """
     frames = _frames(inspect.currentframe())
-    if not any(map(_is_in_a_loop, frames)):
+    if not any(flow_of(frame.f_code).comes_by_again(frame.f_lasti) for frame in frames):
         return False  # a button's handler, perhaps, which is called once more
     place = (run, id(frames[-1]), *((id(frame.f_code), frame.f_lasti) for frame in frames))
     before, _ = _begun.get(place, (0, []))
@@ -72,23 +71,3 @@ def _frames(frame: FrameType | None) -> list[FrameType]:
             frames.append(frame)
         frame = frame.f_back
     return frames
-
-
-def _is_in_a_loop(frame: FrameType) -> bool:
-    """Say whether the code comes by where it is once more, beside the `for` that reads the batches."""
-    steps = list(dis.get_instructions(frame.f_code))
-    numbers = {step.offset: number for number, step in enumerate(steps)}
-    here = max(number for number, step in enumerate(steps) if step.offset <= frame.f_lasti)
-    waiting = [numbers[steps[here].argval] if steps[here].opname.startswith("FOR_ITER") else here + 1]
-    reached: set[int] = set()
-    while waiting and here not in reached:
-        number = waiting.pop()
-        if number in reached or number >= len(steps):
-            continue
-        reached.add(number)
-        step = steps[number]
-        if step.opcode in dis.hasjrel:
-            waiting.append(numbers[step.argval])
-        if not step.opname.startswith(_LEADS_ELSEWHERE):
-            waiting.append(number + 1)
-    return here in reached

@@ -337,15 +337,21 @@ def test_a_damaged_local_file_is_replaced_by_its_copy(run, storage):
     assert file.verify(newest)["step"] == 2
 
 
+def damage_before_it_is_carried(run, storage, step=1):
+    """Save a step while the storage does not answer, and damage it; then the storage answers."""
+    run.begin_writing()
+    storage.offline = True
+    run.save(state(step), step=step)
+    run.written()
+    path = run.checkpoints()[0].path
+    path.write_bytes(path.read_bytes()[:-5])
+    storage.offline = False
+
+
 def test_a_run_that_goes_back_behind_a_damaged_file_carries_what_comes(tmp_path, run, storage):
     """The newest file here is damaged and was not carried: the next process goes back, and nothing of it is missed."""
     save(run, 1)
-    storage.offline = True
-    run.save(state(9), step=9)
-    run.written()
-    newest = run.checkpoints()[0].path
-    newest.write_bytes(newest.read_bytes()[:-5])
-    storage.offline = False
+    damage_before_it_is_carried(run, storage, step=9)
     LOCKS.pop(run.dir).release()
     again = open_run(run.dir, mirror=storage)
     assert again.restore().step == 1
@@ -353,17 +359,6 @@ def test_a_run_that_goes_back_behind_a_damaged_file_carries_what_comes(tmp_path,
     again.flush(timeout=30)
     assert steps(storage) == [2, 1]
     again.close()
-
-
-def damage_before_it_is_carried(run, storage):
-    """Save step 1 while the storage does not answer, and damage it; then the storage answers."""
-    run.begin_writing()
-    storage.offline = True
-    run.save(state(1), step=1)
-    run.written()
-    path = run.checkpoints()[0].path
-    path.write_bytes(path.read_bytes()[:-5])
-    storage.offline = False
 
 
 def test_a_damaged_local_file_never_travels(tmp_path, run, storage):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.carried.user_loops import Variables, flow_of, functions_in
+from colabkit.checkpoint.loop.carried.user_loops import Variables, functions_in
+from colabkit.checkpoint.policy.code_flow import flow_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
