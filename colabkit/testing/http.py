@@ -450,10 +450,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(status, {**headers, "Content-Length": str(len(body))})
         if self.command == "HEAD":
             return
-        self.wfile.write(body)
         self._count(len(body))
+        self.wfile.write(body)
 
     def _count(self, sent: int) -> None:
+        """Count before the bytes are written: who has them finds them counted."""
         self._seen.sent += sent
         with self.site.lock:
             self.site.sent += sent
@@ -474,8 +475,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         while at < len(body):
             until = min([at + _BLOCK, len(body), *(stop for stop in stops if stop > at)])
-            self.wfile.write(body[at:until])
             self._count(until - at)
+            self.wfile.write(body[at:until])
             at = until
             if self._strikes(at + start, faults):
                 return
