@@ -24,6 +24,7 @@ EXACT = (
     "a_function_within:4",
     "a_class_that_trains:8",
     "others_that_change:4",
+    "modules_functions_and_slots:4,8",
 )
 SLOW = (
     "best_and_patience:8,10/evaluate",
@@ -76,6 +77,11 @@ def check(told):
 def test_what_a_loop_carries_along_goes_on(told, case):
     """The best so far, lists, counts: names of cells, functions, closures, objects of a class; others' averages."""
     check(told[case])
+
+
+def test_names_in_a_module_are_told_with_it(told):
+    """As the program writes them."""
+    assert "settings.best, settings.count" in told["modules_functions_and_slots:4,8"]["result"]["said"][0]
 
 
 @pytest.mark.slow

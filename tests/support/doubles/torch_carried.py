@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import collections
 import copy
+import dataclasses
 import logging
 import random
 import types
 import warnings
+from pathlib import Path
 
 warnings.simplefilter("ignore")
 
@@ -212,6 +214,44 @@ def settings_in_a_namespace(run, kill):
         steps.log.append(loss)
         kill.at(steps.done)
     return args.best, steps.done, steps.log, given["model"]
+
+
+@dataclasses.dataclass(slots=True)
+class Average:
+    """A mean, in a class with slots."""
+
+    sum: float = 0.0
+    losses: list[float] = dataclasses.field(default_factory=list)
+
+
+def settings_as_a_module(text):
+    """Make what `import settings` gives of a file beside the program."""
+    module = types.ModuleType("settings")
+    module.__file__ = str(Path(__file__).parent / "settings.py")
+    exec(compile(text, module.__file__, "exec"), vars(module))  # noqa: S102 - as an import does
+    return module
+
+
+@case
+def modules_functions_and_slots(run, kill):
+    given, average = parts(), Average()
+    settings = settings_as_a_module("best, log, count = 9.0, [], 0\ndef note(loss):\n global count\n count += loss > 0")
+
+    def train_step(x, y):
+        train_step.calls += 1
+        return step(**given, x=x, y=y).item()
+
+    train_step.calls = 0
+    for x, y in run.loop(loader(), epochs=EPOCHS, **given):
+        loss = train_step(x, y)
+        settings.best = min(settings.best, loss)
+        settings.log.append(loss)
+        settings.note(loss)
+        average.sum += loss
+        average.losses.append(average.sum)
+        kill.at(train_step.calls)
+    seen = settings.best, settings.log, settings.count
+    return seen, train_step.calls, average.sum, average.losses, given["model"]
 
 
 @case

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.loop.attached import flat, is_module
-from colabkit.checkpoint.loop.carried.pieces import ABSENT, Piece, Pieces, words_of
+from colabkit.checkpoint.loop.carried.inside import ABSENT
+from colabkit.checkpoint.loop.carried.pieces import Piece, Pieces, words_of
 from colabkit.checkpoint.loop.carried.roots import Root, roots_of
 from colabkit.checkpoint.loop.carried.user_loops import running
 from colabkit.checkpoint.loop.carried.words import CarriedWords
@@ -222,17 +223,18 @@ class CarriedNames:
                 continue
             place = f"{entry['space']}{words_of(entry['path'])}"
             now = Piece.at_path(variables, entry["path"], entry["kind"])
+            shown = f"{variables.module}{now.place}"
             self._changed.add(place)
             if now.value is not ABSENT and self._pieces.is_as_saved(now, entry["content"]):
-                if self._words.outcomes.get(now.place) == "lost":  # it was not there yet
-                    del self._words.outcomes[now.place]
+                if self._words.outcomes.get(shown) == "lost":  # it was not there yet
+                    del self._words.outcomes[shown]
                 continue
             if past is not None and now.value is not ABSENT and not self._is_as_before(past, place, now):
                 outcome = "left"
             else:
                 outcome = "restored" if self._give(now, entry) else "lost"
             if entry["is carried"]:
-                self._words.outcomes[now.place] = outcome
+                self._words.outcomes[shown] = outcome
         if is_last:
             first = saved["first"] if past is None else {}
             drawn = [at for at, mark in first.items() if self._first.get(at, mark) != mark and at not in self._changed]

@@ -6,11 +6,9 @@ so that it can be told.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import dataclasses
 import hashlib
-import inspect
 import itertools
 import types
 from collections import deque
@@ -20,6 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit.checkpoint.loop.attached import is_module, is_optimizer
+from colabkit.checkpoint.loop.carried.inside import (
+    ABSENT,
+    at,
+    attributes_of,
+    has_attributes,
+    inside,
+    writer,
+)
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
 from colabkit.checkpoint.loop.in_place import put
 from colabkit.checkpoint.loop.modules import ModulePart
@@ -32,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _DEPTH = 3  # of objects in objects
-_ITEMS = 256  # of a container of objects
 _COUNTED = 20_000  # values of a container that tell it from another
 _COMPARED = 1 << 24  # bytes of an array that do
 _SOME = 64
@@ -40,9 +45,6 @@ _PACKED = 64  # numbers of a list from which on they are kept as an array
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 _NUMBERS = {float: "floats", int: "ints"}
-_DATA = {"Dataset", "DataLoader", "Sampler", "LightningDataModule"}
-_SPACES = (argparse.Namespace, types.SimpleNamespace)
-ABSENT = object()  # what is at a path where nothing is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +70,13 @@ class Piece:
         owner: Any = variables
         step: list[Any] = ["[", path[0]]
         for following in path[1:]:
-            owner = _at(owner, step)
+            owner = at(owner, step)
             if owner is ABSENT:
                 return cls(path=path, value=ABSENT, kind=kind, write=None)
             step = following
-        write = _setter(owner, step[1]) if step[0] == "." else _item_setter(owner, step[1])
+        write = writer(owner, step)
         is_fixed = step[0] == "[" and (isinstance(owner, tuple) or (isinstance(owner, list) and step[1] >= len(owner)))
-        return cls(path=path, value=_at(owner, step), kind=kind, write=None if is_fixed else write)
+        return cls(path=path, value=at(owner, step), kind=kind, write=None if is_fixed else write)
 
     @property
     def place(self) -> str:
@@ -153,14 +155,14 @@ class Pieces:
                 yield Piece(path=path, value=value, kind=kind, write=write)
         elif depth and id(value) not in seen:
             seen.add(id(value))
-            inside = _inside(value)
-            if inside is None:
+            within = inside(value)
+            if within is None:
                 yield Piece(path=path, value=value, kind="other", write=write)
                 return
             if not isinstance(value, type):
                 kind = "filled" if isinstance(value, _CONTAINERS) else "made"
                 yield Piece(path=path, value=value, kind=kind, write=None)
-            for step, item, write_item in inside:
+            for step, item, write_item in within:
                 yield from self._of([*path, step], item, write_item, seen, depth - 1)
 
     def _kind_of(self, value: Any) -> str:
@@ -177,7 +179,8 @@ class Pieces:
             inside = [*value.parameters(), *value.buffers()]
             return "" if inside and all(id(each) in self.given_ids for each in inside) else "module"
         if callable(value) or isinstance(value, types.ModuleType):
-            return "object" if is_of_the_user(value if isinstance(value, type) else type(value)) else ""
+            is_own = has_attributes(value) or is_of_the_user(value if isinstance(value, type) else type(value))
+            return "object" if is_own else ""
         return "stateful" if loose.is_of_torch(value) and hasattr(value, "state_dict") else "object"
 
     # ---- telling, taking and giving ----
@@ -291,49 +294,6 @@ class Pieces:
         return module.train(content["training"])
 
 
-def _inside(value: Any) -> list[tuple[list[Any], Any, Callable[[Any], None] | None]] | None:
-    """Give what is in a container or in an object of the user's; None where it is neither."""
-    if isinstance(value, dict):
-        pairs = [(key, item) for key, item in value.items() if isinstance(key, str | int)][:_ITEMS]
-        return [(["[", key], item, _item_setter(value, key)) for key, item in pairs]
-    if isinstance(value, list | deque | tuple):
-        items = list(itertools.islice(value, _ITEMS))
-        is_fixed = isinstance(value, tuple)
-        return [(["[", at], item, None if is_fixed else _item_setter(value, at)) for at, item in enumerate(items)]
-    if isinstance(value, set | frozenset):
-        return []
-    kind = value if isinstance(value, type) else type(value)
-    is_own = isinstance(value, _SPACES) or is_of_the_user(kind)
-    if not is_own or not hasattr(value, "__dict__") or {each.__name__ for each in kind.__mro__} & _DATA:
-        return None
-    return [
-        ([".", key], item, _setter(value, key))
-        for key, item in list(vars(value).items())
-        if not (key.startswith("__") and key.endswith("__")) and not (isinstance(value, type) and _is_of_code(item))
-    ]
-
-
-def _is_of_code(item: Any) -> bool:
-    return callable(item) or inspect.isdatadescriptor(item) or isinstance(item, staticmethod | classmethod)
-
-
-def _setter(owner: Any, name: str) -> Callable[[Any], None]:
-    return lambda value: setattr(owner, name, value)
-
-
-def _item_setter(owner: Any, key: Any) -> Callable[[Any], None]:
-    return lambda value: owner.__setitem__(key, value)
-
-
-def _at(owner: Any, step: list[Any]) -> Any:
-    if step[0] == ".":
-        return vars(owner).get(step[1], ABSENT) if hasattr(owner, "__dict__") else ABSENT
-    try:
-        return owner[step[1]]
-    except (KeyError, IndexError, TypeError):
-        return ABSENT
-
-
 # ---- kinds of values ----
 
 
@@ -405,7 +365,7 @@ def _feed(digest: Any, value: Any, left: list[int]) -> None:
     elif isinstance(value, set | frozenset):
         digest.update(repr(sorted(map(repr, value))).encode())
     elif dataclasses.is_dataclass(value):
-        _feed(digest, vars(value) if hasattr(value, "__dict__") else repr(value), left)
+        _feed(digest, attributes_of(value), left)
     elif isinstance(value, list | tuple | deque):
         digest.update(f"{'tuple' if isinstance(value, tuple) else 'list'} {len(value)}".encode())
         for item in _some(value, left):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.carried.user_loops import Variables, functions_in
+from colabkit.checkpoint.loop.carried.user_loops import Variables, functions_in, is_user_code
 from colabkit.checkpoint.policy.code_flow import flow_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,20 @@ def roots_of(outer: UserLoop, inner: UserLoop | None, given_ids: set[int]) -> li
             root.is_needed |= name in within.needed
             if name in loop.loaded and name in variables and id(variables[name]) not in given_ids:
                 _add_functions(roots, variables[name], loop.variables)
+                _add_attributes(roots, variables[name], loop.frame.f_code.co_names, loop.variables)
     return list(roots.values())
+
+
+def _add_attributes(roots: Roots, module: Any, names: tuple[str, ...], own: Variables) -> None:
+    """Add what code uses of a module of the user's, as in `settings.best = loss`, and what it calls there."""
+    file = getattr(module, "__file__", None) if isinstance(module, ModuleType) else None
+    if file is None or not is_user_code(file, vars(module)):
+        return
+    variables = Variables(vars(module))
+    for name in sorted(set(names)):
+        if name in variables and (variables.place, name) not in roots:
+            _root_of(roots, variables, name)
+            _add_functions(roots, variables[name], own)
 
 
 def _add_functions(roots: Roots, value: Any, own: Variables) -> None:
@@ -82,6 +96,7 @@ def _add_functions(roots: Roots, value: Any, own: Variables) -> None:
             root.is_assigned |= name in flow.stored
             root.is_carried |= name in flow.stored and name in flow.needed_at(0)
             root.is_needed |= name in flow.needed_at(0)
+            _add_attributes(roots, variables[name], code.co_names, own)
 
 
 def _root_of(roots: Roots, variables: Variables, name: str) -> Root:

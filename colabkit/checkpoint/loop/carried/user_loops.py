@@ -90,6 +90,12 @@ class Variables:
         inside = "" if self._frame is None else f"{self._frame.f_code.co_name}."
         return f"{'' if module == '__main__' else module}:{inside}"
 
+    @property
+    def module(self) -> str:
+        """How the code of the program writes a module of the user's: "settings."; empty for its own variables."""
+        module = str(self._names.get("__name__"))
+        return "" if module == "__main__" or not self.is_global else f"{module}."
+
     def __contains__(self, name: str) -> bool:
         return name in (self._names if self._frame is None else self._frame.f_locals)
 
@@ -141,10 +147,11 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _is_of_the_user(frame: FrameType) -> bool:
-    return _is_user_code(frame.f_code.co_filename, frame.f_globals)
+    return is_user_code(frame.f_code.co_filename, frame.f_globals)
 
 
-def _is_user_code(file: str, names: Mapping[str, Any]) -> bool:
+def is_user_code(file: str, names: Mapping[str, Any]) -> bool:
+    """Say whether code is of no package that is installed, and not ours."""
     is_installed = any(part in file for part in _PACKAGES) or file.startswith(_STDLIB)
     return not is_installed and str(names.get("__name__")).split(".")[0] != "colabkit"
 
@@ -168,7 +175,7 @@ def functions_in(value: Any, *, depth: int = _DEPTH, seen: set[int] | None = Non
                 if isinstance(each, types.FunctionType):
                     yield from functions_in(each, depth=depth, seen=seen)
         return
-    if not _is_user_code(value.__code__.co_filename, value.__globals__):
+    if not is_user_code(value.__code__.co_filename, value.__globals__):
         return
     yield value
     for name in sorted(flow_of(value.__code__).loaded):
