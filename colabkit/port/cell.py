@@ -10,8 +10,9 @@ from typing import Literal
 _MAGIC = re.compile(
     r"(?P<indent>[ \t]*)(?P<target>[A-Za-z_][\w.,\[\]'\" \t]*?=[ \t]*)?(?P<sigil>!!|!|%)(?P<text>(?![=!]).*)"
 )
-_IN_COMMENT = re.compile(r"(?P<indent>[ \t]*)# (?P<target>)(?P<sigil>!|%)(?P<text>(?![=!%]).*)")
+_IN_COMMENT = re.compile(r"(?P<indent>[ \t]*)# ?(?P<target>)(?P<sigil>!|%)(?P<text>(?![=!%/]).*)")
 _JUPYTEXT = re.compile(r"^#\s+jupytext:", re.MULTILINE)
+CELL_MARK = re.compile(r"^# ?%%(?P<kind>[^\n]*)\n", re.MULTILINE)
 _AUTOMAGIC = re.compile(r"(?P<indent>[ \t]*)(?P<target>)(?P<sigil>)(?P<text>pip3?[ \t]+(?:un)?install[ \t]+[^=\s].*)")
 _HELP = re.compile(r"[ \t]*(?:\?{1,2}[\w.]+|[\w.]+\?{1,2})[ \t]*")
 _PYTHON_MAGICS = frozenset(("capture", "time", "timeit", "prun", "memit", "mprun", "debug", "python", "python3"))
@@ -118,7 +119,8 @@ def read(source: str, *, kind: Literal["notebook", "script"] = "notebook") -> Ce
         lines[first] = "\n"
     else:
         first = None
-    masked = _masked(lines, cell)
+    is_in_comments = _JUPYTEXT.search(source) or (kind == "script" and CELL_MARK.search(source))
+    masked = _masked(lines, cell, is_in_comments=bool(is_in_comments))
     try:
         cell.tree = ast.parse(masked)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -126,13 +128,12 @@ def read(source: str, *, kind: Literal["notebook", "script"] = "notebook") -> Ce
     return cell
 
 
-def _masked(lines: list[str], cell: Cell) -> str:
+def _masked(lines: list[str], cell: Cell, *, is_in_comments: bool) -> str:
     done: list[str] = []
     state = _State()
     at = number = 0
     starts = [0]
     original = cell.source.splitlines(keepends=True)
-    is_jupytext = _JUPYTEXT.search(cell.source) is not None  # which writes the notebook's own language as comments
     for text in original:
         starts.append(starts[-1] + len(text))
     while number < len(lines):
@@ -142,7 +143,7 @@ def _masked(lines: list[str], cell: Cell) -> str:
         if state.is_at_statement:
             body = line.rstrip("\r\n")
             match = _MAGIC.fullmatch(body) or _AUTOMAGIC.fullmatch(body)
-            if match is None and is_jupytext:
+            if match is None and is_in_comments:
                 match = _IN_COMMENT.fullmatch(body)
             if match is None and _HELP.fullmatch(body) and body.strip("? \t"):
                 done.append(line[: len(line) - len(line.lstrip())] + "pass\n")

@@ -136,7 +136,7 @@ def _joined(source: Any) -> Any:
 
 
 def _with_first_lines(text: str, first: str) -> str:
-    """Put lines behind a script's docstring and its imports of the future."""
+    """Put lines behind a script's docstring and its imports of the future, never into a cell of prose."""
     if not first:
         return text
     import ast
@@ -154,4 +154,13 @@ def _with_first_lines(text: str, first: str) -> str:
         if not (is_text or is_future):
             break
         at = max(at, statement.end_lineno or 0)
+    marks = [(number, mark) for number, line in enumerate(lines) if (mark := cell.CELL_MARK.match(line))]
+    passed = [mark for number, mark in marks if number < at]
+    if passed and _is_prose(passed[-1]):
+        at = next((number + 1 for number, mark in marks if number >= at and not _is_prose(mark)), at)
     return "".join([*lines[:at], *(["\n"] if at else []), first.rstrip("\n") + "\n\n", *lines[at:]])
+
+
+def _is_prose(mark: re.Match[str]) -> bool:
+    """Say whether a cell of a script with `# %%` holds no code."""
+    return re.search(r"\[(?:markdown|md|raw)\]", mark["kind"]) is not None

@@ -18,6 +18,10 @@ WITHOUT_LOADER = (
     "a training loop without a loader: write for _ in run.loop([0], epochs=…, model=…, optimizer=…), by hand, where "
     "loop.epoch counts"
 )
+WITHOUT_OPTIMIZER = (
+    "a training loop without an optimizer: give the tensors that it changes in a list, and write "
+    "for _ in run.loop([0], epochs=…, parameters=parameters), by hand, where loop.epoch counts"
+)
 _OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
 _OF_TRANSFORMERS = re.compile(r"(?:transformers|diffusers)\.(?:\w+\.)*get_(?:\w+_)?sched\w+")
@@ -27,14 +31,14 @@ _LEAVES = (ast.Break, ast.Return, ast.Yield, ast.YieldFrom, ast.Await)
 
 @dataclass(frozen=True, kw_only=True)
 class TorchLoop:
-    """A loop over epochs with a loop over batches in it.
+    """A loop over epochs with a loop over batches in it, or with one step of all data in each.
 
     Attributes:
         outer: The loop over epochs.
-        inner: The loop over batches.
+        inner: The loop over batches; None where an epoch is one step.
         batches: What gives the batches: what that loop goes through, or the bar that a `with` around it opens.
         numbers: The `range(…)` of the epochs, also inside a bar; or the `trange(…)`.
-        loader: The name of the loader, also inside `enumerate` and a bar.
+        loader: The loader's name, or the `range(…)` of slices, also inside `enumerate` and a bar.
         enumerated: The `enumerate(…)` around it, or None.
         epochs: How many, as it is written.
         first: The number of the first epoch, as it is written.
@@ -42,10 +46,10 @@ class TorchLoop:
     """
 
     outer: ast.For
-    inner: ast.For
-    batches: ast.expr
+    inner: ast.For | None
+    batches: ast.expr | None
     numbers: ast.expr
-    loader: ast.Name
+    loader: ast.expr | None
     enumerated: ast.Call | None
     epochs: ast.expr
     first: str
@@ -59,7 +63,7 @@ def find(cell: Cell, context: Context) -> Iterator[TorchLoop | ast.stmt]:
     for statement in cell.tree.body:
         if not _trains(statement) or "run.loop(" in cell.text(statement) or ".each_epoch()" in cell.text(statement):
             continue
-        yield _read(statement, context) or statement
+        yield _read(statement, cell, context) or statement
 
 
 def _trains(statement: ast.stmt) -> bool:
@@ -70,16 +74,36 @@ def _trains(statement: ast.stmt) -> bool:
             isinstance(node, (ast.For, ast.While)) and _trains_inside(node) for node in ast.walk(statement)
         )
     loops = any(isinstance(node, (ast.For, ast.While, ast.FunctionDef)) for node in ast.walk(statement))
-    return loops and _trains_inside(statement)
+    return (loops and _trains_inside(statement)) or _steps_by_hand(statement)
 
 
-def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
+def _steps_by_hand(statement: ast.stmt) -> bool:
+    """Say whether a loop computes gradients and takes its steps itself: `p.data += -rate * p.grad`."""
+    if not isinstance(statement, (ast.For, ast.While)) or _trains_inside(statement):
+        return False
+    nodes = list(ast.walk(statement))
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    changes = [node.value for node in nodes if isinstance(node, (ast.Assign, ast.AugAssign))]
+    changes += [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sub_")]
+    reads = {node.attr for value in changes for node in ast.walk(value) if isinstance(node, ast.Attribute)}
+    return "backward" in attributes and "grad" in reads
+
+
+def _read(outer: ast.stmt, cell: Cell, context: Context) -> TorchLoop | None:
     if not isinstance(outer, ast.For) or outer.orelse or not isinstance(outer.target, ast.Name):
         return None
     numbers = _in_bar(outer.iter, context)
     first, epochs = _range(numbers, context)
     inner = list(_inner(outer.body, context))
-    if epochs is None or len(inner) != 1 or any(isinstance(node, _LEAVES) for node in ast.walk(outer)):
+    if epochs is None or any(isinstance(node, _LEAVES) for node in ast.walk(outer)):
+        return None
+    state = _state(outer, context)
+    if not state:
+        return None
+    if not inner and _is_one_step(outer, cell):
+        absent: dict[str, None] = dict.fromkeys(("inner", "batches", "loader", "enumerated"))
+        return TorchLoop(outer=outer, numbers=numbers, epochs=epochs, first=first, state=state, **absent)
+    if len(inner) != 1:
         return None
     loop, iterable = inner[0]
     batches = _in_bar(iterable, context)
@@ -87,10 +111,8 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
     enumerated = counting[0] if counting else None
     if enumerated is not None and batches is enumerated:
         batches = _in_bar(enumerated.args[0], context)
-    if not isinstance(batches, ast.Name) or not context.made_by.get(batches.id, "").endswith("DataLoader"):
-        return None
-    state = _state(outer, context)
-    if not state:
+    is_loader = isinstance(batches, ast.Name) and context.made_by.get(batches.id, "").endswith("DataLoader")
+    if not is_loader and not _is_range_of(batches, outer):
         return None
     return TorchLoop(
         outer=outer,
@@ -103,6 +125,29 @@ def _read(outer: ast.stmt, context: Context) -> TorchLoop | None:
         first=first,
         state=state,
     )
+
+
+def _is_one_step(outer: ast.For, cell: Cell) -> bool:
+    """Say whether an epoch is a step of its own, and its lines can be moved to the right."""
+    for node in ast.walk(outer):
+        is_inner = isinstance(node, (ast.For, ast.While)) and node is not outer
+        if is_inner and _trains_inside(node):  # type: ignore[arg-type]
+            return False
+        if isinstance(node, ast.Name) and (node.id == "_" or (node.id == "next" and isinstance(node.ctx, ast.Load))):
+            return False
+        is_text = isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+        if is_text and "\n" in cell.text(node):
+            return False
+    return outer.body[0].lineno > (outer.iter.end_lineno or outer.lineno)
+
+
+def _is_range_of(node: ast.expr, outer: ast.For) -> bool:
+    """Say whether batches are numbers, `range(0, len(x), size)`, that are the same in each epoch."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"):
+        return False
+    names = [name for name in ast.walk(outer) if isinstance(name, ast.Name)]
+    bound = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    return not bound & {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 
 
 def _inner(body: list[ast.stmt], context: Context) -> Iterator[tuple[ast.For, ast.expr]]:
@@ -122,6 +167,8 @@ def _inner(body: list[ast.stmt], context: Context) -> Iterator[tuple[ast.For, as
 
 def by_hand(statement: ast.stmt) -> str:
     """Say what to write in the place of a loop that stays."""
+    if _steps_by_hand(statement):
+        return WITHOUT_OPTIMIZER
     if not isinstance(statement, ast.For) or "range(" not in ast.unparse(statement.iter):
         return BY_HAND
     inner = [node for line in statement.body for node in ast.walk(line)]
@@ -162,23 +209,36 @@ def rewritten(
         The line that makes the run's loop, and the edits: from, to, and the new text.
     """
     state = ", ".join(f"{each}={each}" for each in loop.state)
-    loader, begin = cell.text(loop.loader), cell.span(loop.outer)[0]
+    loader, begin = cell.text(loop.loader) if loop.loader is not None else "[0]", cell.span(loop.outer)[0]
     epochs = str(loop.epochs.value) if isinstance(loop.epochs, ast.Constant) else cell.text(loop.epochs)
     made = f"{name} = {run}.loop({loader}, epochs={epochs}, {state})"
     edits = [
         (begin, begin, f"{before}{made}\n"),
         (*cell.span(loop.numbers), _numbers(loop, name, cell, bar)),
-        (*cell.span(loop.batches), _batches(loop.batches, loop, name, cell)),
     ]
-    if loop.batches is not loop.inner.iter and loop.enumerated is loop.inner.iter:
+    if loop.inner is None or loop.batches is None:
+        return made, edits + list(_moved(loop.outer, cell, name))
+    edits.append((*cell.span(loop.batches), _batches(loop.batches, loop, name, cell)))
+    if loop.enumerated is not None and loop.batches is not loop.inner.iter and loop.enumerated is loop.inner.iter:
         counted = f"enumerate({cell.text(loop.enumerated.args[0])}, {_start(loop, name, cell.text)})"
         edits.append((*cell.span(loop.enumerated), counted))
     return made, edits
 
 
+def _moved(outer: ast.For, cell: Cell, name: str) -> Iterator[tuple[int, int, str]]:
+    """Give the edits that put the lines of an epoch into a loop of one step."""
+    start = cell.offset(outer.body[0].lineno, 0)
+    indent = cell.source[start : cell.span(outer.body[0])[0]]
+    yield start, start, f"{indent}for _ in {name}:\n{indent}"
+    for line in range(outer.body[0].lineno + 1, (outer.end_lineno or 0) + 1):
+        at = cell.offset(line, 0)
+        if cell.source[at : cell.source.find("\n", at)].strip() or line == outer.end_lineno:
+            yield at, at, indent
+
+
 def _batches(node: ast.expr, loop: TorchLoop, name: str, cell: Cell) -> str:
     """Return what gives the batches: an `enumerate` and a bar around it count on where an epoch is continued."""
-    if not isinstance(node, ast.Call):
+    if node is loop.loader or not isinstance(node, ast.Call):
         return name
     inside = _batches(node.args[0], loop, name, cell)
     if node is loop.enumerated:

@@ -160,6 +160,59 @@ numbers = []""",
     scheduler.step()""",
         f"{ENDS}\nprint(numbers[-1], scheduler.get_last_lr())",
     ],
+    "whole": [
+        DIES,
+        DATA,
+        f"""{MODEL}
+loss_fn = nn.MSELoss()
+optimizer = torch.optim.SGD(params=model.parameters(), lr=0.01, momentum=0.9)
+epochs = 60
+x_train, y_train, x_test, y_test = x[:48], data.tensors[1][:48], x[48:], data.tensors[1][48:]
+epoch_count, losses = [], []""",
+        """for epoch in range(epochs):
+    ### Training
+    model.train()
+    y_pred = model(x_train)
+    loss = loss_fn(y_pred, y_train)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if epoch == 33:
+        dies()
+
+    ### Testing
+    model.eval()
+    with torch.inference_mode():
+        test_loss = loss_fn(model(x_test), y_test)
+    if epoch % 10 == 0:
+        epoch_count.append(epoch)
+        losses.append(test_loss.item())""",
+        f"{ENDS}\nprint(epoch, epoch_count, losses)",
+    ],
+    "slices": [
+        DIES,
+        DATA,
+        f"""{MODEL}
+optimizer = torch.optim.Adam(model.parameters())
+n_epochs, batch_size, best_loss = 4, 8, 99.0
+y = data.tensors[1]""",
+        """for epoch in range(n_epochs):
+    permutation = torch.randperm(len(x))
+    running = 0.0
+    for i in range(0, len(x), batch_size):
+        indices = permutation[i:i + batch_size]
+        batch_x, batch_y = x[indices], y[indices]
+        if (epoch, i) == (2, 24):
+            dies()
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(batch_x), batch_y)
+        loss.backward()
+        optimizer.step()
+        running += loss.item()
+    if running < best_loss:
+        best_loss = running""",
+        f"{ENDS}\nprint(running, best_loss)",
+    ],
     "lightning": [
         DIES,
         f"import lightning as L\n{DATA}",

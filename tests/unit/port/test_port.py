@@ -397,6 +397,82 @@ def test_a_plain_loop_of_torch_is_rewritten_where_it_is_unmistakable(tmp_path):
         assert "run.loop(" in report.kept[0].reason
 
 
+def test_a_loop_of_torch_without_a_loader_is_rewritten(tmp_path):
+    """An epoch of one step becomes a loop of one step; slices keep their `range`, which the run counts."""
+    head = TORCH.replace("loader = DataLoader(data)\n", "losses = []\n")
+    whole = """for epoch in range(1, 2001):
+    # forward
+    loss = model(x)
+
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if epoch % 100 == 0:
+        losses.append(loss.item())"""
+    cells, report = ported(tmp_path, head, whole)
+    assert (
+        cells[1]
+        == OPENS
+        + """loop = run.loop([0], epochs=2000, model=model, optimizer=optimizer)
+for epoch in loop.each_epoch(start=1):
+    # forward
+    for _ in loop:
+        loss = model(x)
+
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if epoch % 100 == 0:
+            losses.append(loss.item())"""
+    )
+    assert not report.kept
+    slices = """for epoch in range(9):
+    order = torch.randperm(len(x))
+    for i in range(0, len(x), 32):
+        model(x[order[i:i + 32]]).backward()
+        optimizer.step()"""
+    cells, report = ported(tmp_path, head, slices)
+    assert cells[1] == OPENS + (
+        "loop = run.loop(range(0, len(x), 32), epochs=9, model=model, optimizer=optimizer)\n"
+        + slices.replace("range(9)", "loop.each_epoch()").replace("in range(0, len(x), 32)", "in loop")
+    )
+    assert not report.kept
+    bars = "from tqdm.auto import tqdm\n"
+    cells, _ = ported(tmp_path, bars + head, slices.replace("i in range(0, len(x), 32)", "i in tqdm(range(count))"))
+    assert "run.loop(range(count), epochs=9" in cells[1]
+    assert "for i in tqdm(loop, initial=loop.batch):" in cells[1]
+    for other in (
+        whole.replace("model(x)", "model(next(batches))"),
+        whole.replace("model(x)", "model(_)"),
+        whole.replace("model(x)", "model('''a\nb''')"),
+        slices.replace("len(x), 32", "len(order), 32"),
+        "for step in range(9): model(x).backward(); optimizer.step()",
+        whole.replace(
+            "    loss = model(x)", "    while again:\n     model(x).backward()\n     optimizer.step()\n    loss = 1"
+        ),
+    ):
+        cells, report = ported(tmp_path, head, other)
+        assert cells[1] == other
+        assert "run.loop(" in report.kept[0].reason
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        "for p in parameters: p.data += -0.1 * p.grad",
+        "with torch.no_grad(): w -= w.grad * rate",
+        "w.sub_(rate * w.grad)",
+    ],
+)
+def test_a_loop_that_steps_by_hand_is_told(tmp_path, update):
+    """Without an optimizer it trains all the same; gradients that are only looked at are no training."""
+    before = f"import torch\nfor i in range(9):\n    loss(w).backward()\n    {update}"
+    cells, report = ported(tmp_path, before)
+    assert cells == [before]
+    assert "parameters=parameters" in report.kept[0].reason
+    assert not ported(tmp_path, before.replace(update, "print(w.grad)"))[1].kept
+
+
 def test_the_cells_about_kaggle_json_go_where_nothing_needs_it(tmp_path):
     """The token comes from the secrets; the upload, the folder and the rights of the file are not needed any more."""
     puts = """from google.colab import files
@@ -526,8 +602,24 @@ def test_a_script_of_jupytext_has_its_commands_in_comments(tmp_path):
     assert report.text.endswith(after)
     assert [one.line for one in report.kept] == ["# !apt-get install -y jq"]
     assert port(report.output, write=False).text == report.text
-    (tmp_path / "plain.py").write_text(body)
+    (tmp_path / "plain.py").write_text(body.replace("# %%", "# ---"))
     assert not port(tmp_path / "plain.py", write=False).changes
+
+
+def test_a_script_of_cells_has_its_commands_in_comments(tmp_path):
+    """VS Code and Spyder write `# %%` and no header: the lines are read alike, and code comes into a cell of code."""
+    script = tmp_path / "train.py"
+    head = "#!/usr/bin/env python\n# %% [markdown]\n# # Digits\n\n"
+    body = "# %%\n# !pip install -q six\n#%pip install polars\n# # !pip install old\nimport six\n"
+    script.write_text(head + body)
+    report = port(script)
+    after = body.replace("# !pip install -q six\n#%pip install polars", 'ck.install("six")\nck.install("polars")')
+    assert report.text == head + after.replace("# %%\n", f"# %%\n\n{FIRST}\n\n")
+    assert port(report.output, write=False).text == report.text
+    script.write_text("# %%\nimport keras\n\n# %%\n#!wget -q https://example.org/a.csv\n# !apt-get install -y jq\n")
+    report = port(script, write=False)
+    assert 'ck.fetch("wget -q https://example.org/a.csv")\n# !apt-get' in report.text
+    assert [one.line for one in report.kept] == ["# !apt-get install -y jq"]
 
 
 @pytest.mark.parametrize(
