@@ -15,7 +15,7 @@ from colabkit.checkpoint.fastai.best_files import BestFiles
 from colabkit.checkpoint.fastai.fits import FitKind, RunFits
 from colabkit.checkpoint.fastai.learner import LearnerState
 from colabkit.checkpoint.fastai.saver import FitPlace, FitSaver, versions
-from colabkit.checkpoint.policy import set_order
+from colabkit.checkpoint.policy import begun_again, set_order
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import TIME_OVER, StopSignals
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 _EVENTS = frozenset({"before_fit", "after_batch", "after_epoch", "after_cancel_fit", "after_fit"})
 _ALREADY_TRAINED = "%s: already trained for %s epochs; ask for more to continue%s"
+_IN_PLACE_OF_THE_LOOP = (
+    'write cbs=run.phase("NAME").resume_fastai(), with a name for each trial, fold or stage: run.phase(f"fold-{k}"); '
+    "or, to train on in each round, make the callback before the loop: resume = run.resume_fastai(), cbs=resume"
+)
 
 
 class ResumeLearner:
@@ -112,17 +116,21 @@ class ResumeLearner:
     def _start(self, learn: Any) -> None:
         """Begin the next fit of the run as what it is: new, continued, done, or another one."""
         saver, place = self._saver, self._place
-        self._learner = LearnerState(learn, self, self._best_files)
+        self._learner = LearnerState(learn, self, self._given, self._best_files)
         self._begun = None
         place.epoch = place.step_in_epoch = 0
         saver.forget_end_of_epoch()
         self._kind, saved = self._fits.next(learn)
+        fit = self._given.dir, self._fits.identities[-1]
+        is_begun_again = begun_again.note(fit, epochs=max(1, learn.n_epoch))
         if saved is None:
             if saver.clock.saved_step < place.step:
                 saver.save(self._state, wait=True)
         elif self._kind is FitKind.CONTINUED:
             set_order.check(self._given.name, saved.meta, refuse=self._check_data)
             self._check(saved.meta)
+            if is_begun_again and saved.meta["complete"] and learn.n_epoch <= saved.meta["epochs"]:
+                begun_again.refuse(self._given.name, f"{saved.meta['epoch']} epochs", way=_IN_PLACE_OF_THE_LOOP)
             self._restore(learn, saved)
         elif self._kind is FitKind.DONE:
             notify("%s: this fit is done; a later one continues", self._given.name)
@@ -133,6 +141,7 @@ class ResumeLearner:
 
     def _restore(self, learn: Any, saved: Checkpoint) -> None:
         meta, epochs, name, place = saved.meta, learn.n_epoch, self._given.name, self._place
+        self._state.give_drawn(saved)
         place.epoch, place.step_in_epoch = meta["epoch"], meta["step_in_epoch"]
         place.step = self._saver.clock.saved_step = meta["step"]
         self._saver.time.go_on(meta["seconds"])
@@ -243,6 +252,7 @@ class ResumeLearner:
             epochs = self._place.epoch
             self._saver.save(self._state, wait=False, complete=True)
             self._given.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}")
+        self._state.release()
         self._given.end_writing()
 
     def _check(self, meta: dict[str, Any]) -> None:
@@ -265,6 +275,7 @@ class ResumeLearner:
             warn("%s: the state at the error is not saved. %s", self._given.name, second)
         finally:
             self._release_learner()
+            self._state.release()
             self._given.end_writing()
             self._given.tell("failed", f"failed at step {self._place.step}")
 
@@ -281,6 +292,7 @@ class ResumeLearner:
     def _stop(self) -> None:
         wait_until_written(self._given)
         self._release_learner()
+        self._state.release()
         self._given.end_writing()
         step = act_on_signal(self._given, self._signals)
         self.stopped = f"its time is over at step {step}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.fastai import state
+from colabkit.checkpoint.loop.drawn import DrawnBefore
 from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.loose import LooseState
@@ -13,6 +15,7 @@ from colabkit.errors import RunMismatchError
 if TYPE_CHECKING:
     from colabkit.checkpoint.fastai.best_files import BestFiles
     from colabkit.checkpoint.format.file import Checkpoint
+    from colabkit.checkpoint.run_store import RunStore
 
 
 class LearnerState:
@@ -24,6 +27,7 @@ class LearnerState:
     Args:
         learn: The learner, as it is when the fit begins.
         own: The callback that saves, which is no part of it.
+        run: The run.
         best_files: The files that callbacks keep of their best state.
 
     Attributes:
@@ -32,13 +36,29 @@ class LearnerState:
         data: What identifies its data.
     """
 
-    def __init__(self, learn: Any, own: Any, best_files: BestFiles) -> None:
+    def __init__(self, learn: Any, own: Any, run: RunStore, best_files: BestFiles) -> None:
         self.learn = learn
         self.others = [callback for callback in learn.cbs if callback is not own]
         self.data = state.identity(learn.dls)
         self._best_files = best_files
         self._loose = LooseState(learn.model)
         self._begin: dict[str, Any] = {}
+        self._drawn = DrawnBefore(
+            run.dir,
+            notify=lambda text, *values: notify(text, run.name, *values),
+            warn=lambda text, *values: warn(text, run.name, *values),
+        )
+        more = {"loss_func": learn.loss_func, "callbacks": self.others}
+        self._drawn.find([learn.model, learn], [learn.dls, *learn.dls.loaders], more=more)
+
+    def release(self) -> None:
+        """Hold nothing of the user's variables any longer."""
+        self._drawn.release()
+
+    def give_drawn(self, saved: Checkpoint) -> None:
+        """Give back what the script draws before the fit."""
+        rest = pytree.unflatten(saved.meta["state"], saved.tensors)
+        self._drawn.give(rest.get("drawn"))
 
     def epoch_begins(self) -> None:
         """Note the random states with which an epoch begins."""
@@ -49,7 +69,7 @@ class LearnerState:
         self._begin = rng.of_epoch_start(saved.tensors)
         state.restore_generators(self.learn.dls, self._begin)
 
-    def take(self, *, within_epoch: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    def take(self, *, within_epoch: bool, complete: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return its arrays, which may be changed later, and the rest of it."""
         tensors: dict[str, Any] = dict(state.generators(self.learn.dls))
         if within_epoch:
@@ -58,6 +78,7 @@ class LearnerState:
         rest |= {
             "loose": encode(self._loose.changed(), "model"),
             "best_files": self._best_files.capture(self.others),
+            "drawn": self._drawn.take(is_cut=not complete),
         }
         return tensors, pytree.flatten(rest, "fastai", tensors)
 

@@ -71,7 +71,9 @@ class FitSaver:
             complete: Nothing is left of the fit.
         """
         within = self.place.step_in_epoch > 0
-        self._submit(learner, lambda: learner.take(within_epoch=within), wait=wait, complete=complete)
+        self._submit(
+            learner, lambda: learner.take(within_epoch=within, complete=complete), wait=wait, complete=complete
+        )
 
     def keep_end_of_epoch(self, learner: LearnerState) -> None:
         """Keep what the validation and the end of the epoch will change; the weights they leave alone."""

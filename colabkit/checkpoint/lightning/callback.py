@@ -27,6 +27,7 @@ from colabkit.checkpoint.loop.parts import Parts, give_generators, take_generato
 from colabkit.checkpoint.loop.restoring import StateKind
 from colabkit.checkpoint.loop.resumable import Resumable
 from colabkit.checkpoint.lost_files import is_lost
+from colabkit.checkpoint.policy import begun_again
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.save_clock import NEVER
 from colabkit.checkpoint.state import pytree, rng
@@ -43,6 +44,11 @@ if TYPE_CHECKING:
 _SHARED = ("DDPStrategy",)
 _BATCH_NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 _OF_A_TUNER = (".lr_find_", ".scale_batch_size_")  # the Trainer keeps the name of what the tuner has read and removed
+
+_IN_PLACE_OF_THE_LOOP = (
+    'write callbacks=[run.phase("NAME").resume_lightning()], with a name for each trial, fold or stage: '
+    'run.phase(f"fold-{k}"); or, to train on in each round, a Trainer of its own with max_epochs=i + 1'
+)
 
 
 class FitPhase(Enum):
@@ -78,12 +84,20 @@ class ResumeLightning(Resumable):
         self._loaders = FitLoaders(())
         self._hooks: LoopHooks | None = None
         self._view: FitView | None = None
+        self._is_begun_again = False
         self._least: dict[str, Any] = {}  # what the Trainer must train at least, where it ends before that
 
     def __repr__(self) -> str:
         return f"<resume {self._run.name}>"
 
     # ---- hooks ----
+
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
+        """Refuse a loop around the fit, for which the Trainer itself has no epoch left."""
+        epochs = max(1, trainer.max_steps if (trainer.max_epochs or -1) < 0 else trainer.max_epochs)
+        self._is_begun_again = begun_again.note(self._given_run.dir, epochs=epochs)
+        if self._is_begun_again and trainer.fit_loop.done:
+            self._refuse_another_round(trainer.current_epoch)
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
         """Continue, or begin."""
@@ -155,6 +169,8 @@ class ResumeLightning(Resumable):
         self._resume, self._phase = None, FitPhase.BETWEEN
         for note in self._loaders.notes():
             self._warn("%s: %s", note)
+        data = list(trainer.fit_loop._combined_loader.flattened)
+        self._drawn.find(self._parts.given.values(), data, more={"callbacks": trainer.callbacks})
         saved = self._newest()
         if saved is not None:
             self._restore(saved)
@@ -170,6 +186,8 @@ class ResumeLightning(Resumable):
         finished = trainer.fit_loop.done  # or fewer are asked for, and what was trained beyond them stays as it is
         limits = [trainer.max_epochs, trainer.max_steps]
         if finished or (meta["complete"] and limits == [meta["epochs"], meta.get("max_steps", trainer.max_steps)]):
+            if meta["complete"] and self._is_begun_again:
+                self._refuse_another_round(meta["epoch"])
             text = "trained for" if meta["complete"] else "beyond the epochs that are asked for, with"
             self._notify(f"%s: already {text} %s epochs; ask for more to continue", meta["epoch"])
             self._phase = FitPhase.COMPLETE
@@ -180,6 +198,9 @@ class ResumeLightning(Resumable):
             self._warn("%s: it ended within epoch %s; the rest of that is not trained, a new one begins", meta["epoch"])
         progress.to_the_start_of_the_epoch(trainer)
         self._notify("%s: continuing in epoch %s after step %s", meta["epoch"] + 1, meta["step_in_epoch"])
+
+    def _refuse_another_round(self, epochs: int) -> None:
+        begun_again.refuse(self._given_run.name, f"{epochs} epochs", way=_IN_PLACE_OF_THE_LOOP)
 
     def _before_epoch(self) -> None:
         if self._resume is not None and self._resume.meta["complete"]:
@@ -238,6 +259,7 @@ class ResumeLightning(Resumable):
             return
         self._signals.restore()
         self._gradients.release()
+        self._drawn.release()
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from colabkit._internal.log import notify, warn
 from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
+from colabkit.checkpoint.loop.carried.pieces import words_of
 from colabkit.checkpoint.loop.data.rows import check_samples
+from colabkit.checkpoint.loop.drawn import DrawnBefore
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
 from colabkit.checkpoint.loop.structure import BuiltStructure
@@ -54,6 +56,7 @@ class Resumable:
     """
 
     kind: ClassVar[StateKind]
+    _or_give_it: ClassVar[str] = ""  # instead of a seed before something is drawn
 
     def __init__(
         self, run: RunStore, *, check_data: bool, best: BestMetric | None = None, limit: TimeLimit | None = None
@@ -70,6 +73,7 @@ class Resumable:
         self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
         self._resume: SavedState | None = None
         self._structure = BuiltStructure()
+        self._drawn = DrawnBefore(run.dir, notify=self._notify, warn=self._warn)
         self._save_clock = SaveClock(run.name, run.every)
         self._time = TrainingTime()
         self._signals = StopSignals(self._is_running, limit=limit)
@@ -206,6 +210,9 @@ class Resumable:
         assert self._parts is not None  # noqa: S101 - made at the start
         step = self._steps_done()
         self._structure.tell_changes(self._parts, self._warn, is_rebuilt_later=self._rebuilds_itself())
+        if self._alone:
+            carried = [words_of(entry["path"]) for entry in tree.get("names", {}).get("values", ())]
+            tree = tree | {"drawn": self._drawn.take(is_cut=not meta["complete"], besides=carried)}
         state = pytree.flatten(tree, "state", tensors)
         if ranks := self._workers.collect(tensors, state):
             meta |= {"ranks": ranks, "workers": self._workers.count}
@@ -233,7 +240,7 @@ class Resumable:
     # ---- restoring ----
 
     def _newest(self) -> SavedState | None:
-        """Read the newest state, and see that it is one of this kind, of this data, and of so many processes."""
+        """Read the newest state, see that it fits this training, and give back what the script draws before it."""
         checkpoint = self._workers.newest(self.kind.name)
         if checkpoint is None:
             return None
@@ -241,6 +248,8 @@ class Resumable:
         self._check(saved)
         if saved.is_resized:
             self._check_resized(saved)
+        if self._alone:
+            self._drawn.give(saved.tree().get("drawn"), or_else=self._or_give_it)
         return saved
 
     def _go_on(self, saved: SavedState, *, batches_per_step: int = 1) -> None:

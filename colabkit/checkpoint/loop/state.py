@@ -75,6 +75,7 @@ class LoopState(Resumable):
         tree=frozenset({"parts", "gradients", "generators", "begin", "position"}),
         meta=frozenset({"epochs"}),
     )
+    _or_give_it = ", or give it to run.loop"
     _parts: Parts
 
     def __init__(self, run: RunStore, source: Source, parts: Parts, options: LoopOptions) -> None:
@@ -98,7 +99,8 @@ class LoopState(Resumable):
     def _continue_or_begin(self) -> None:
         self._time.start()
         self._is_begun_again = begun_again.note(self._run.dir, epochs=self.place.epochs)
-        self._names.begin(self._parts.given, [self.source.data, *self.source.generators().values()])
+        data = [self.source.data, *self.source.generators().values()]
+        self._drawn.find(self._parts.given.values(), data)
         self._data = self.source.identity()
         accumulates = getattr(getattr(self.source.data, "gradient_state", None), "num_steps", 1) > 1
         if accumulates and not self._parts.has_accelerator:
@@ -109,6 +111,7 @@ class LoopState(Resumable):
         for note in self.source.notes():
             self._warn("%s: %s", note)
         saved = self._newest()
+        self._names.begin(self._parts.given, data)
         if saved is None:
             self._save()
             self._run.written()  # a run that has begun is never begun again with other random numbers

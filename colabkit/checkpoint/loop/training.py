@@ -89,6 +89,7 @@ class LoopTraining(LoopState):
             self._continue_or_begin()
         except BaseException:
             self._names.forget()
+            self._drawn.release()
             self._run.close()
             raise
         self.phase = LoopPhase.BETWEEN
@@ -146,6 +147,7 @@ class LoopTraining(LoopState):
         self._gradients.release()
         self._strays.release()
         self._names.release(is_cut=is_cut)
+        self._drawn.release()
         self.view.journal.close()
         self._run.end_writing()
         self.view.close("" if self.place.is_at_end else "stopped")  # last, as it tells what is saved

@@ -16,6 +16,7 @@ from colabkit.checkpoint.loop.data import LoaderSource
 from colabkit.checkpoint.loop.parts import Parts
 from colabkit.checkpoint.loop.restoring import StateKind
 from colabkit.checkpoint.loop.resumable import Resumable
+from colabkit.checkpoint.policy import begun_again
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.signals import TIME_OVER
 from colabkit.checkpoint.state import rng
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from colabkit.checkpoint.loop.restoring import SavedState
     from colabkit.checkpoint.policy import BestMetric
     from colabkit.checkpoint.run_store import RunStore
+
+_IN_PLACE_OF_THE_LOOP = (
+    'write callbacks=[run.phase("NAME").resume_transformers()], with a name for each trial, fold or stage: '
+    'run.phase(f"fold-{k}"); or, to train on in each round, a Trainer of its own with num_train_epochs=i + 1'
+)
 
 
 def make(run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> ResumeTrainer:
@@ -161,14 +167,18 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         source = LoaderSource(getattr(loader, "base_dataloader", loader))
         self._data = source.identity() | {"accumulation": args.gradient_accumulation_steps}
         self._time.start()
+        is_begun_again = begun_again.note(self._given_run.dir, epochs=max(1, state.max_steps))
         self._epoch, self._place, self._done, self._resume = 0, Place(), False, None
         for note in [*trainer_state.notes(trainer), *source.notes()]:
             self._warn("%s: %s", note)
+        self._drawn.find(self._parts.given.values(), [loader, trainer.train_dataset], more={"trainer": trainer})
         saved = self._newest()
         if saved is None:
             self._save()
             self._run.written()
         else:
+            if is_begun_again and saved.meta["complete"] and state.max_steps <= saved.meta["max_steps"]:
+                begun_again.refuse(self._run.name, f"{saved.meta['step']} steps", way=_IN_PLACE_OF_THE_LOOP)
             self._restore(saved, args, state)
 
     def _restore(self, saved: SavedState, args: Any, state: Any) -> None:
@@ -236,6 +246,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         if trainer is None:
             return
         self._signals.restore()
+        self._drawn.release()
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()

@@ -10,8 +10,14 @@ import pytest
 
 from colabkit import open_run
 from colabkit.errors import RunMismatchError
+from tests.support.killed_trainings import train
 
 BATCHES = (1.0, 2.0, 3.0)
+WAYS = {
+    "lightning": ("lightning", "max_epochs=i + 1"),
+    "trainer": ("transformers", "num_train_epochs=i + 1"),
+    "fastai": ("fastai", "make the callback before the loop"),
+}
 CELL = """
 for batch in run.loop(BATCHES, epochs=2, state=state):
     state["w"] += batch
@@ -120,3 +126,30 @@ def test_so_it_is_with_keras(run, tmp_path):
     whole = counted_on(tmp_path / "whole", 4)
     counted_on(tmp_path / "parts", 2)
     assert all(map(np.array_equal, counted_on(tmp_path / "parts", 4), whole))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_so_it_is_with_other_trainers(way, tmp_path):
+    """In the first process, and in one that comes after a kill in the first round; another Trainer, or the same."""
+    package, words = WAYS[way]
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is missing; pip install torch==2.13.0 {package}")
+    rates, fits = (f"{way} {case}" for case in ("rates_in_one_run:4/end", "fit_again_and_again"))
+    told = train("torch_phases.py", tmp_path, [rates, fits])
+    refusals = [told[case][process] for case in (rates, fits) for process in ("whole", "result")]
+    assert ["begun again by a loop around it" in each for each in refusals] == [True] * 4
+    assert all(words in each and 'run.phase("NAME")' in each for each in refusals)
+    assert told[rates]["ends"] == [-9]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_the_ways_out_go_on_exactly(way, tmp_path):
+    """One epoch more in each round by Trainers of their own; with fastai one callback that is made before the loop."""
+    package, _ = WAYS[way]
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is missing; pip install torch==2.13.0 {package}")
+    cases = [f"{way} epochs_one_by_one:4/end", *([f"{way} one_callback:4/end"] if way == "fastai" else [])]
+    for case, told in train("torch_phases.py", tmp_path, cases).items():
+        assert told["ends"] == [-9], case
+        assert told["result"]["result"] == told["whole"]["result"], case

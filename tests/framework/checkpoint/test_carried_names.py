@@ -42,8 +42,8 @@ SAID = {
     "a_sum_with_its_graph:3": "total is not what it was when the run was killed: it is a tensor with the graph",
     "the_weights_themselves:8": "weights is not what it was when the run was killed: it holds tensors of the model",
     "an_object_of_the_loops:8": "best is not what it was when the run was killed: it is a Meter",
-    "noise_without_a_seed:4": "another one than when the run was begun: noise",
 }
+DRAWN = "noise_without_a_seed:4"
 AGAIN = {
     "a_cell_run_again": [[1, 2, 3, 4, 5, 6], 21, 20],
     "left_and_gone_on": [[6, 15, 7]],
@@ -55,7 +55,7 @@ AGAIN = {
 def told(tmp_path_factory):
     """Train all cases."""
     folder = tmp_path_factory.mktemp("runs")
-    return train("torch_carried.py", folder, (*EXACT, *SAID, *AGAIN, "more_epochs:4,12"))
+    return train("torch_carried.py", folder, (*EXACT, *SAID, *AGAIN, DRAWN, "more_epochs:4,12"))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,13 @@ def test_what_no_checkpoint_holds_is_said_by_name(told, case):
     assert any(SAID[case] in line for line in told[case]["result"]["said"])
     if "killed" in SAID[case]:
         assert any("is not the same after a kill" in line for line in told[case]["whole"]["said"])
+
+
+def test_noise_that_a_loop_only_reads_is_that_of_the_run(told):
+    """A new process draws another, which is replaced and told."""
+    assert told[DRAWN]["ends"] == [-9]
+    assert told[DRAWN]["result"]["result"] == told[DRAWN]["whole"]["result"]
+    assert "kept as the run has them: noise" in told[DRAWN]["result"]["said"][0]
 
 
 @pytest.mark.parametrize("case", AGAIN)

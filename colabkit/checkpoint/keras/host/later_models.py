@@ -8,7 +8,6 @@ them here.
 from __future__ import annotations
 
 import sys
-import sysconfig
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +20,10 @@ from colabkit.checkpoint.keras import hidden_state
 from colabkit.checkpoint.keras.code_fingerprint import held_by_layers, is_the_users
 from colabkit.checkpoint.keras.host.own_places import Place, Walk
 from colabkit.checkpoint.keras.host.own_values import Assigned, holds_arrays, is_array, mark_of, plain, unplain
-from colabkit.checkpoint.state import pytree, rng
+from colabkit.checkpoint.state import pytree, rng, user_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import FrameType
 
     from colabkit.checkpoint.format.file import Checkpoint
 
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 1 << 26  # of all of them together; of larger ones it is told when they differ
 _DEPTH = 2
-_OF_OTHERS = (sysconfig.get_path("stdlib"), "<frozen")
 _other_arrays: list[tuple[str, str, str, weakref.ref[Any]]] = []  # of a run: name, what told it then, and what it is
 _trained_here: dict[int, Callable[[], Any]] = {}  # variables of the models that runs train in this process
 
@@ -48,7 +45,7 @@ class LaterModels:
     def __init__(self, model: Any) -> None:
         members = [member for layer in model._flatten_layers() for member in _members_of(layer).values()]
         _trained_here.update({id(each): _reference_to(each) for each in map(_value_of, members)})
-        in_use = dict(_variables_of_callers(sys._getframe(1)))
+        in_use = dict(user_variables.of_callers(sys._getframe(1), _inside))
         arrays = {name: value for name, value in in_use.items() if is_array(value)}
         self._array_marks = {name: repr(mark_of(value)) for name, value in arrays.items()}
         self._arrays = {name: weakref.ref(value) for name, value in arrays.items()}
@@ -197,31 +194,6 @@ def _members_of(model: Any) -> dict[str, Any]:
         places = [place for place in walk.of(part, name, shared=False) if holds_arrays(place.value)]
         members |= {f"array/{place.name}": place for place in places}
     return members | {f"array/{place.name}": place for place in walk.of_operations()}
-
-
-def _variables_of_callers(frame: FrameType | None) -> Iterator[tuple[str, Any]]:
-    """Go through the models, random generators and arrays in the variables of the user's functions, each once."""
-    seen: set[int] = set()
-    names: dict[str, int] = {}
-    while frame is not None:
-        if _is_of_the_user(frame):
-            for variables in (frame.f_locals, frame.f_globals):
-                if id(variables) in seen:
-                    continue
-                seen.add(id(variables))
-                for key, value in list(variables.items()):
-                    if key.startswith("_") or key in ("In", "Out"):  # what a notebook has shown
-                        continue
-                    for place, item in _inside(value, key, seen):
-                        names[place] = count = names.get(place, 0) + 1
-                        yield place if count == 1 else f"{place} ({count})", item
-        frame = frame.f_back
-
-
-def _is_of_the_user(frame: FrameType) -> bool:
-    root, file = str(frame.f_globals.get("__name__")).split(".")[0], frame.f_code.co_filename
-    packages = "site-packages" in file or "dist-packages" in file or file.startswith(_OF_OTHERS)
-    return not packages and root not in ("colabkit", "keras")
 
 
 def _inside(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@
 | is assigned in the `for` and read later                        | always               | gets the saved value         |
 | is filled or written to, an attribute of the user's own object | once it has changed  | the same, as the same object |
 | the same, and no checkpoint holds it                           | told once it changed | told again                   |
-| is read alone                                                  | how it was at first  | told where it is another one |
+| is read alone                                                  | by `drawn`           | see there                    |
 
 In the process that has trained so far, a loop that begins again leaves what was set since. Only where it was stopped,
 or failed, and a name is again what it was before the loop (a cell that is run once more) it gets the saved value.
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 1 << 26  # of all of them together
 _SMALL = 1 << 16  # bytes of what may be read in a later cell only
-_FIRST = 1 << 20  # bytes of an array that tell whether another process has drawn it anew
 _IN_A_NOTEBOOK = ("In", "Out", "_", "__", "___")
 _ERRORS = (ColabKitError, RuntimeError, TypeError, ValueError, AttributeError, KeyError)
 
@@ -66,7 +65,6 @@ class CarriedNames:
         self._inner: UserLoop | None = None  # over the batches of an epoch, where it is another
         self._pieces = Pieces([], set(), set())
         self._marks: dict[str, str] = {}  # as the loop has begun
-        self._first: dict[str, str] = {}  # the same as the run has begun, of what it only reads
         self._changed: set[str] = set()
 
     # ---- the user's loops ----
@@ -140,8 +138,6 @@ class CarriedNames:
             is_anew = root.is_assigned and not root.is_carried
             if piece.kind != "other" and (is_anew or place not in self._marks):
                 self._marks[place] = self._pieces.mark_of(piece)
-                if not root.is_assigned and _may_be_drawn(piece):
-                    self._first[place] = self._marks[place]
 
     # ---- saving ----
 
@@ -162,7 +158,7 @@ class CarriedNames:
                 values.append(entry)
             elif entry["is carried"]:
                 self._words.tell(words_of(entry["path"]), "is too large to be kept unasked")
-        return {"values": values, "unkept": self._words.unkept, "first": self._first}
+        return {"values": values, "unkept": self._words.unkept}
 
     def _is_state(self, root: Root, piece: Piece, place: str) -> bool:
         is_carried = root.is_carried and piece.is_whole
@@ -236,10 +232,7 @@ class CarriedNames:
             if entry["is carried"]:
                 self._words.outcomes[shown] = outcome
         if is_last:
-            first = saved["first"] if past is None else {}
-            drawn = [at for at, mark in first.items() if self._first.get(at, mark) != mark and at not in self._changed]
-            self._words.say(drawn, saved["unkept"] if past is None else {})
-            self._first |= saved["first"]
+            self._words.say(saved["unkept"] if past is None else {})
 
     def _spaces(self) -> dict[str, Variables]:
         loops = [each for each in (self._outer, self._inner) if each is not None]
@@ -268,8 +261,3 @@ def _all_in(value: Any) -> list[Any]:
         items = value.values() if isinstance(value, dict) else value
         return [value, *(each for item in items for each in _all_in(item))]
     return [value]
-
-
-def _may_be_drawn(piece: Piece) -> bool:
-    """Say whether a value that is only read may be drawn anew in each process: an array that is no large data."""
-    return piece.kind == "value" and 0 < piece.size <= _FIRST

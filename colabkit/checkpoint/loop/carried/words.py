@@ -62,11 +62,10 @@ class CarriedWords:
             why = f"is a {kind}, which no checkpoint can hold; keep what it is made of, in a dict"
         self.tell(piece.place, why)
 
-    def say(self, drawn: list[str], unkept: Mapping[str, str]) -> None:
+    def say(self, unkept: Mapping[str, str]) -> None:
         """Say what goes on, and what does not.
 
         Args:
-            drawn: The places of what is another thing than when the run was begun.
             unkept: What the process that was killed has not kept.
         """
         places: dict[str, list[str]] = {"restored": [], "left": [], "lost": []}
@@ -82,8 +81,6 @@ class CarriedWords:
         self._say(
             self._warn, "%s: not what it was when the run was killed, as it cannot be put back: %s", places["lost"]
         )
-        text = "%s: another one than when the run was begun: %s. Set a seed before it is drawn, or give it to run.loop"
-        self._say(self._warn, text, [place.rpartition(":")[2] for place in drawn])
 
     def _say(self, say: Callable[..., None], text: str, places: list[str]) -> None:
         if places and text not in self._lines:

@@ -1,0 +1,99 @@
+"""Arrays and tensors that a script may have drawn: whether they look so, what tells them from others, their memory."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from typing import Any
+
+import numpy as np
+
+_SAMPLED = 1 << 16  # numbers that tell an array from another
+_LOOKED_AT = 64
+_DIGITS = 5  # that a person writes of a number
+_written: dict[int, tuple[weakref.ref[Any], int]] = {}  # how often `write` has written to a tensor
+
+
+def is_array(value: Any) -> bool:
+    """Say whether it is an array of NumPy, or a dense tensor of torch."""
+    if isinstance(value, np.ndarray):
+        return value.size > 0 and not value.dtype.hasobject
+    is_tensor = hasattr(value, "untyped_storage") and hasattr(value, "_version")
+    return is_tensor and str(value.layout) == "torch.strided" and not value.is_meta and value.numel() > 0
+
+
+def sample_of(value: Any) -> Any:
+    """Return some numbers of an array or tensor, as an array of NumPy."""
+    size = value.size if isinstance(value, np.ndarray) else value.numel()
+    some = value.reshape(-1)[:: max(1, size // _SAMPLED)]
+    if isinstance(some, np.ndarray):
+        return some
+    some = some.detach().cpu()
+    try:
+        return some.numpy()
+    except TypeError:  # bfloat16 and the like
+        return some.float().numpy()
+
+
+def digest_of(value: Any) -> str:
+    """Tell an array or tensor from another one by its form and some of its numbers.
+
+    Example:
+        >>> digest_of(np.zeros(3)) == digest_of(np.zeros(3)), digest_of(np.zeros(3)) == digest_of(np.ones(3))
+        (True, False)
+    """
+    form = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    some = np.ascontiguousarray(sample_of(value))
+    return hashlib.blake2b(form.encode() + some.tobytes(), digest_size=12).hexdigest()
+
+
+def looks_drawn(value: Any) -> bool:
+    """Say whether the numbers of an array or tensor are such as a random generator gives, and nobody writes.
+
+    Example:
+        >>> looks_drawn(np.random.default_rng(0).normal(size=8)), looks_drawn(np.array([0.5, 1.25, 3]))
+        (True, False)
+    """
+    some = sample_of(value)
+    if some.dtype.kind != "f" or some.dtype.itemsize < 4 or str(value.dtype) == "torch.bfloat16":
+        return False
+    some = some[:: max(1, len(some) // _LOOKED_AT)]
+    written = np.round(some.astype(float), _DIGITS).astype(some.dtype) == some
+    return bool(np.mean(written) < 0.5 and len(np.unique(some)) * 2 > len(some))
+
+
+def memory_of(value: Any) -> tuple[int, int]:
+    """Return where the memory of an array or tensor begins and ends."""
+    if isinstance(value, np.ndarray):
+        while isinstance(value.base, np.ndarray):
+            value = value.base
+        begin = int(value.__array_interface__["data"][0])
+        return begin, begin + value.nbytes
+    storage = value.untyped_storage()
+    return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+
+
+def is_same(value: Any, saved: Any) -> bool:
+    """Say whether a tensor or array is the one that was saved, in all its numbers."""
+    if isinstance(value, np.ndarray):
+        return bool(value.tobytes() == saved.tobytes())
+    return bool((value.detach().cpu() == saved).all())
+
+
+def version_of(value: Any) -> int:
+    """Return how often the program has written to a tensor; 0 for an array."""
+    reference, own = _written.get(id(value), (None, 0))
+    return int(getattr(value, "_version", 0)) - (own if reference is not None and reference() is value else 0)
+
+
+def write(value: Any, saved: Any) -> None:
+    """Give a tensor or array the numbers that were saved; it counts as not written to."""
+    if isinstance(value, np.ndarray):
+        value[...] = saved
+        return
+    import torch
+
+    before = version_of(value)
+    with torch.no_grad():
+        value.copy_(saved)
+    _written[id(value)] = weakref.ref(value), value._version - before

@@ -1,0 +1,100 @@
+"""Claims about scripts that draw at their start without a seed, and use it in a training or in a later one.
+
+After a kill in the first phase a new process draws others: they are put back, or told. One process trains the cases of
+a way to train, each in a fork that is killed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from tests.support.killed_trainings import train
+
+WAYS = {"loop": "torch", "lightning": "lightning", "trainer": "transformers", "fastai": "fastai"}
+FAST = {"later_model:4/a,4/b": "second", "teacher_and_noise:4/a": "basis, noise, teacher"}
+EXACT = {"objects_and_closures:4/a": "critic.judge, self.nets[1], self.rng"}
+SAID = {
+    "rows_of_a_later_phase:4/a": "order, rest.indices, train_rows.indices",
+    "large:4/a": "large",
+    "seeded:4/a": "second, weights",  # set by the user, as all that is drawn is the same again
+}
+KEPT = 'kept as the run has them: %s. Drawn or set otherwise, they make a training of its own: run.phase("NAME")'
+REFUSED = "rows:4/a"
+CHANGING = "target_network:4/a,4/b"
+AGAIN = ("a_cell_run_again_after_an_error", "made_anew_in_the_process")
+
+
+def trained(way, folder, cases):
+    """Train cases by one way."""
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec(WAYS[way]) is None:
+        pytest.skip(f"{WAYS[way]} is missing; pip install torch==2.13.0 {WAYS[way]}")
+    results = train("torch_phases.py", folder, [f"{way} {case}" for case in cases])
+    return dict(zip(cases, results.values(), strict=True))
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def fast(request, tmp_path_factory):
+    """Train the cases of the quick suite."""
+    return trained(request.param, tmp_path_factory.mktemp("runs"), FAST)
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def told(request, tmp_path_factory):
+    """Train the others."""
+    return trained(request.param, tmp_path_factory.mktemp("runs"), (*EXACT, CHANGING, *SAID, REFUSED, *AGAIN))
+
+
+def check(killed, names):
+    """See that a killed script ends as one that never was, and says once what it has put back."""
+    assert set(killed["ends"]) == {-9}
+    assert killed["result"]["result"] == killed["whole"]["result"]
+    assert killed["whole"]["said"] == []
+    assert [line.partition(": ")[2] for line in killed["result"]["said"]] == [KEPT % names]
+
+
+@pytest.mark.parametrize("case", FAST)
+def test_what_is_drawn_at_the_start_is_that_of_the_run(fast, case):
+    """Models of later phases, a teacher, noise and a projection of a loss."""
+    check(fast[case], FAST[case])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", EXACT)
+def test_so_is_what_objects_and_closures_hold(told, case):
+    """Critics in closures, networks in a list of an object, generators."""
+    check(told[case], EXACT[case])
+
+
+@pytest.mark.slow
+def test_what_changes_while_it_trains_goes_on(told):
+    """A target network that follows the one that is trained."""
+    assert told[CHANGING]["ends"] == [-9, -9]
+    assert told[CHANGING]["result"]["result"] == told[CHANGING]["whole"]["result"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SAID)
+def test_what_is_not_put_back_is_told_by_name(told, case):
+    """Rows of a later phase, what is larger than 64 MiB, and what the user has set, which counts."""
+    killed = told[case]
+    assert killed["ends"] == [-9]
+    lines = [line for line in killed["result"]["said"] if "another one than when the run was begun" in line]
+    assert [SAID[case] in line for line in lines] == [True]
+    if case.startswith("seeded"):
+        assert killed["result"]["result"][0] == 0.5
+
+
+@pytest.mark.slow
+def test_other_rows_of_the_training_itself_are_refused(told):
+    """A split without a seed."""
+    assert told[REFUSED]["ends"] == [-9]
+    assert "was trained on other samples" in told[REFUSED]["result"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", AGAIN)
+def test_in_the_process_that_trains_what_is_made_anew_is_left(told, case):
+    """But where a cell is run once more that has failed, and makes all anew."""
+    assert told[case]["result"]["result"] is True
