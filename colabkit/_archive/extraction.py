@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from colabkit._archive import tar, zip_file
+from colabkit._archive.choice import ALL, Choice, Chosen
 from colabkit._archive.target import ExtractionTarget, SizeBudget, copy, corrupt_archive, encrypted, set_changed
 from colabkit._http import error_page
 from colabkit._http.coding import begins_with, is_packed_name
@@ -123,7 +124,7 @@ def _kind(name: str, kinds: dict[str, str]) -> tuple[str, str]:
     return kinds.get(best, ""), best
 
 
-def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False) -> int:
+def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False, choice: Choice = ALL) -> int:
     """Unpack an archive to a folder, or a compressed file to a file, that appears whole or not at all.
 
     Args:
@@ -131,11 +132,13 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
         target: The folder or file to make; it must not be there, or `replace` must be True.
         name: The name that tells the kind; the archive's own by default.
         replace: Put the new one in the place of what is there.
+        choice: The members that are wanted.
 
     Returns:
         The number of bytes that were written.
 
     Raises:
+        NotFoundError: A word of the choice fits no member.
         ArchiveError: The archive is damaged, or a member is hostile; the message names it.
         DiskFullError: There is no room.
     """
@@ -144,17 +147,21 @@ def unpack(archive: Path, target: Path, name: str = "", *, replace: bool = False
     with staging_folder(target) as place:
         made = place / "new"
         room = SizeBudget(archive, target.parent)
+        chosen = Chosen(choice, name)
+        over = bool(choice.flat) and choice.twice == "replace"
         with _told_of_parts(name), _damage(name):
             if kind == "zip":
-                _unpack_zip(archive, ExtractionTarget(made, name, room), name)
+                _unpack_zip(archive, ExtractionTarget(made, name, room, later_wins=over), name, chosen)
             elif kind.startswith("tar"):
-                _unpack_tar(archive, kind, ExtractionTarget(made, name, room, later_wins=True), room, name)
+                _unpack_tar(archive, kind, ExtractionTarget(made, name, room, later_wins=True), room, name, chosen)
             elif kind == "7z":
                 from colabkit._archive.seven_zip import unpack_into
 
-                unpack_into(archive, ExtractionTarget(made, name, room), room)
+                unpack_into(archive, ExtractionTarget(made, name, room, later_wins=over), room, chosen)
             else:
                 _unpack_single(archive, kind, made, room, name)
+            if kind in ("zip", "7z") or kind.startswith("tar"):
+                chosen.finish()
         with map_os_errors(target):
             if replace and target.exists():
                 os.replace(target, place / "old")
@@ -370,13 +377,16 @@ def _damage(name: str) -> Iterator[None]:
         raise corrupt_archive(name, error, "it ends early") from error
 
 
-def _unpack_zip(archive: Path, tree: ExtractionTarget, display: str) -> None:
+def _unpack_zip(archive: Path, tree: ExtractionTarget, display: str, chosen: Chosen) -> None:
     with zip_file.opened(archive) as packed:
-        for member, name in zip_file.names(packed, display):
+        for member, stored in zip_file.names(packed, display):
+            folder = stored.endswith("/")
+            if (name := chosen.place(stored, folder=folder)) is None:
+                continue
             mode = member.external_attr >> 16
             if member.flag_bits & 1:
                 raise encrypted(f"the member {name[:200]!r}", archive)
-            if name.endswith("/"):
+            if folder:
                 tree.folder(name, zip_file.changed(member))
             elif stat.S_ISLNK(mode) and member.create_system not in zip_file.WINDOWS:  # there these bits are garbage
                 if member.file_size > 4096:
@@ -388,20 +398,34 @@ def _unpack_zip(archive: Path, tree: ExtractionTarget, display: str) -> None:
     tree.finish()
 
 
-def _unpack_tar(archive: Path, kind: str, tree: ExtractionTarget, room: SizeBudget, display: str) -> None:
+def _unpack_tar(
+    archive: Path, kind: str, tree: ExtractionTarget, room: SizeBudget, display: str, chosen: Chosen
+) -> None:
     compression = kind.partition(".")[2]
     with _opened(archive, compression) as file:
         for member, reader in tar.members(file, display, room.read, compressed=bool(compression)):
+            if (name := chosen.place(member.name, folder=member.isdir())) is None:
+                continue
             if member.isdir():
-                tree.folder(member.name, member.mtime)
+                tree.folder(name, member.mtime)
             elif member.issym():
-                tree.link(member.name, member.linkname)
+                tree.link(name, member.linkname)
             elif member.islnk():
-                tree.hard_link(member.name, member.linkname)
+                if not chosen.takes(member.linkname):
+                    raise _left_out(member.name, member.linkname)
+                tree.hard_link(name, chosen.renamed(member.linkname))
             else:
-                tree.file(member.name, reader, member.mode, member.mtime)
+                tree.file(name, reader, member.mode, member.mtime)
         _tell_junk(file, display)
     tree.finish()
+
+
+def _left_out(name: str, target: str) -> ArchiveError:
+    return ArchiveError(
+        f"the member {name[:200]!r} cannot be unpacked alone",
+        why=f"it is a second name of {target[:200]!r}, which is not chosen",
+        hint="name it too",
+    )
 
 
 def _unpack_single(archive: Path, kind: str, made: Path, room: SizeBudget, name: str) -> None:

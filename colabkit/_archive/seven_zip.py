@@ -17,13 +17,14 @@ from colabkit.errors import ArchiveError, ColabKitError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from colabkit._archive.choice import Chosen
     from colabkit._archive.target import ExtractionTarget, SizeBudget
 
 _LONGEST_LINK = 4096
 
 
-def unpack_into(archive: Path, tree: ExtractionTarget, room: SizeBudget) -> None:
-    """Unpack all members below a tree.
+def unpack_into(archive: Path, tree: ExtractionTarget, room: SizeBudget, chosen: Chosen) -> None:
+    """Unpack the chosen members below a tree.
 
     Raises:
         ArchiveError: The archive is damaged or encrypted, or a member is hostile.
@@ -37,7 +38,7 @@ def unpack_into(archive: Path, tree: ExtractionTarget, room: SizeBudget) -> None
         try:
             packed = stack.enter_context(py7zr.SevenZipFile(file, "r"))
             _check_password(packed.needs_password(), archive)
-            _write(packed, tree, room)
+            _write(packed, tree, room, chosen)
             _tell_junk(file, archive)
         except ColabKitError:
             raise
@@ -71,22 +72,30 @@ def _check_password(needed: bool, archive: Path) -> None:
         raise encrypted(archive.name, archive)
 
 
-def _write(packed: Any, tree: ExtractionTarget, room: SizeBudget) -> None:
+def _write(packed: Any, tree: ExtractionTarget, room: SizeBudget, chosen: Chosen) -> None:
     members: dict[str, _Member] = {}
     links: dict[str, _Link] = {}
+    places: dict[str, str] = {}
+    written: dict[str, str] = {}
     for packed_file in packed.files:
         name = str(packed_file.filename)
+        place = chosen.place(name, folder=packed_file.is_directory)
+        if place is None:
+            continue
         if packed_file.is_directory:
-            tree.folder(name, _changed(packed_file))
+            tree.folder(place, _changed(packed_file))
         elif packed_file.is_symlink or packed_file.is_junction:
-            links[name] = _Link(name)
+            links[name], places[name] = _Link(name), place
         elif packed_file.is_socket:
             raise ArchiveError(f"the member {name[:200]!r} is refused", why="it is a socket", hint="do not trust it")
         else:
-            members[name] = _Member(name, tree.reserve(name), room)
+            path = tree.reserve(place)
+            members.pop(written.get(place, ""), None)  # which a later one replaces, where that is asked for
+            members[name], written[place] = _Member(name, path, room), name
     try:
         # By name, as the folders are made already, and py7zr refuses one called ".".
-        packed.extract(targets=[*members, *links], factory=_Factory({**members, **links}))
+        if members or links:
+            packed.extract(targets=[*members, *links], factory=_Factory({**members, **links}))
     finally:
         for member in members.values():
             member.close()
@@ -95,7 +104,7 @@ def _write(packed: Any, tree: ExtractionTarget, room: SizeBudget) -> None:
             executable = bool((packed_file.posix_mode or 0) & stat.S_IXUSR)
             tree.settle(done.path, executable=executable, changed=_changed(packed_file))
     for name, link in links.items():
-        tree.link(name, link.target())
+        tree.link(places[name], link.target())
 
 
 def _changed(member: Any) -> float | None:

@@ -13,6 +13,7 @@ from colabkit.errors import AddressError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from colabkit._archive.choice import Choice
     from colabkit._http.types import RemoteFile
 
 
@@ -112,6 +113,7 @@ class ParsedSource:
         unpack: Whether that command wants it unpacked; None when it does not say.
         format: What its archive must be, whatever it is called: "zip", "tar", "7z", or a compression; "" by its name.
         strip: How many leading parts of the path of each member are taken off.
+        members: Those of its archive that are wanted; None for all.
         existing: What is done with files of the same names that are there already.
         checksum: What the command says that the file must have, or "".
         again: It is fetched again although it is here.
@@ -127,6 +129,7 @@ class ParsedSource:
     unpack: bool | None = None
     format: str = ""
     strip: int = 0
+    members: Choice | None = None
     existing: Literal["refuse", "replace", "keep"] = "refuse"
     checksum: str = ""
     again: bool = False
@@ -174,6 +177,7 @@ class After:
         format: As in `Order`.
         existing: As in `Order`.
         strip: As in `Order`.
+        members: As in `Order`.
         single: It is one compressed file.
         remove: It is taken away then.
     """
@@ -183,6 +187,7 @@ class After:
     format: str
     existing: Literal["refuse", "replace", "keep"] = "refuse"
     strip: int = 0
+    members: Choice | None = None
     single: bool = False
     remove: bool = False
 

@@ -404,6 +404,7 @@ def _unpacked_after(step: After, options: Options) -> Fetched:
         format=step.format,
         existing=step.existing,
         strip=step.strip,
+        members=step.members,
     )
     fetched = _fetch_order(order, None, replace(options, wanted=None, unpack="auto"))
     if step.remove:
@@ -428,7 +429,7 @@ def _fetch_contents(order: ParsedSource, folder: Path, options: Options) -> Fetc
     """Bring what is in an archive, or below a folder, straight into a folder of this machine."""
     origin = order.source
     local = origin if isinstance(origin, Path) else None if options.overwrite else origin.here()
-    how = Joining(format=order.format, strip=order.strip, existing=order.existing)
+    how = Joining(format=order.format, strip=order.strip, members=order.members, existing=order.existing)
     if local is not None:
         _local.check(local, options.wanted)
         if local.is_dir():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from colabkit import config
 from colabkit._archive import extraction
+from colabkit._archive.choice import ALL, Choice
 from colabkit._engine.fetch_task import Fetched
 from colabkit._engine.source import key
 from colabkit._internal.disk.files import map_os_errors, sync_folder, write_json
@@ -52,12 +53,19 @@ class Joining:
     Attributes:
         format: What their archive must be, whatever it is called; "" by its name.
         strip: How many leading parts of the path of each member are taken off.
+        members: Those that are wanted; None for all.
         existing: What is done with files of the same names that differ.
     """
 
     format: str = ""
     strip: int = 0
+    members: Choice | None = None
     existing: Literal["refuse", "replace", "keep"] = "refuse"
+
+    def identity_of(self, archive: str) -> str:
+        """Tell what is taken out of an archive from what else two steps of a line may take."""
+        chosen = self.members.identity if self.members else ""
+        return "\0".join([archive, *([f"strip {self.strip}"] if self.strip else []), *([chosen] if chosen else [])])
 
 
 def merge_unpacked(
@@ -89,7 +97,8 @@ def merge_unpacked(
 
     def fill(files: Path) -> tuple[str, str]:
         packed.append(obtain())
-        extraction.unpack(packed[0].path, files, _as(packed[0].path, how.format), replace=True)
+        name = _as(packed[0].path, how.format)
+        extraction.unpack(packed[0].path, files, name, replace=True, choice=how.members or ALL)
         if not files.is_dir():
             raise ArchiveError(
                 f"{packed[0].path.name} is not an archive",
@@ -98,7 +107,7 @@ def merge_unpacked(
             )
         return packed[0].source, packed[0].checksum
 
-    fetched = merge(identity, shown, folder, options, how, fill)
+    fetched = merge(how.identity_of(identity), shown, folder, options, how, fill)
     if packed and not keep and not packed[0].from_cache:
         packed[0].path.unlink(missing_ok=True)
     return fetched

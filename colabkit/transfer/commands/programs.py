@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colabkit.errors import AddressError
-from colabkit.transfer.commands import archives
+from colabkit.transfer.commands import extractions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ PROGRAMS = (
     Program(names=("gdown",), module="colabkit.transfer.commands.gdown", takes="gdown"),
     Program(names=("hf", "huggingface-cli"), module="colabkit.transfer.commands.hf", takes="hf download"),
     Program(names=("git",), module="colabkit.transfer.commands.git"),
-    Program(names=archives.PROGRAMS, module="colabkit.transfer.commands.archives", takes="unzip, tar or 7z"),
+    Program(names=extractions.PROGRAMS, module="colabkit.transfer.commands.archives", takes="unzip, tar or 7z"),
 )
 _PASSED = ("sudo", "time", "nice", "ionice", "nohup", "env", "command", "timeout", "stdbuf")
 _VALUED = {"nice": ("-n",), "ionice": ("-c", "-n"), "sudo": ("-u", "-g"), "timeout": ("-s", "-k"), "env": ("-u",)}
@@ -194,7 +194,7 @@ def fetches(words: Sequence[str]) -> bool:
     """Say whether a command brings something here, as against unpacking or removing what is here."""
     words = without_prefix(list(words))
     name = words[0].rpartition("/")[2] if words else ""
-    return name in NAMES and name not in archives.PROGRAMS
+    return name in NAMES and name not in extractions.PROGRAMS
 
 
 def read(words: Sequence[str], *, output: str = "") -> ParsedSource:
@@ -213,7 +213,7 @@ def read(words: Sequence[str], *, output: str = "") -> ParsedSource:
     if row is None or not words:
         raise unknown(words)
     module: Any = importlib.import_module(row.module)
-    more = {"output": output} if output and name in archives.PROGRAMS else {}
+    more = {"output": output} if output and name in extractions.PROGRAMS else {}
     order: ParsedSource = module.read([name, *words[1:]], **more)
     return order
 

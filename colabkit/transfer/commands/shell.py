@@ -81,7 +81,8 @@ def open_source(text: str) -> ParsedSource:
                 orders[-1],
                 programs.without_prefix(list(step.words)),
                 folder=folder,
-                removed=_removed(places[at + 1 :]),
+                removed=_named(places[at + 1 :], removes=True),
+                used=_named(places[at + 1 :], removes=False),
                 joined=step.before,
                 output=step.output,
                 earlier=orders[:-1],
@@ -227,12 +228,12 @@ def _through_pipe(order: ParsedSource, step: Step) -> ParsedSource:
     return made
 
 
-def _removed(rest: Sequence[tuple[Step, str]]) -> set[str]:
-    """Return the files that the following steps remove."""
+def _named(rest: Sequence[tuple[Step, str]], *, removes: bool) -> set[str]:
+    """Return the files that the following steps remove, or those that the others name."""
     return {
         os.path.normpath(os.path.join(folder, word))  # noqa: PTH118
         for step, folder in rest
-        if step.words[0] == "rm"
+        if (step.words[0] == "rm") is removes
         for word in step.words[1:]
         if word[:1] != "-"
     }
