@@ -23,6 +23,7 @@ _FASTAI_2 = re.compile(r"fastai\.(?:\w+\.)*(?:all|basics|learner)\b|fastbook\b")
 _FASTAI_FITS = frozenset(("fit", "fit_one_cycle", "fit_flat_cos", "fit_sgdr", "fine_tune"))
 _EPOCHS = frozenset(("epochs", "num_epochs", "n_epochs", "max_epochs", "nb_epochs", "total_timesteps"))
 _TRAINS = re.compile(r"(?:run_)?(?:train|fit|finetune|fine_tune|learn)(?:_\w+)?")
+_STEPS = re.compile(r"(?:train|fit)_(?:step|batch|loop|(?:one_|an_|single_)?epoch)")
 _OTHER_FITS = frozenset(("fit_generator", "train_on_batch"))
 _OTHER_LIBRARIES = re.compile(r"(?:statsmodels|sklearn|xgboost|lightgbm|catboost|imblearn|prophet)\b")
 _ELSEWHERE = (
@@ -73,7 +74,10 @@ def find(cell: Cell, context: Context) -> Iterator[Training]:
 
 def without_callback(cell: Cell, context: Context) -> Iterator[tuple[ast.Call, str]]:
     """Find the calls that train in a way which takes no callback of a run, each with what to do."""
-    for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
+    tree = cell.tree or ast.Module(body=[], type_ignores=[])
+    loops = [node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.While))]
+    repeated = {id(node) for loop in loops for node in ast.walk(loop)}
+    for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         verb = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -88,7 +92,7 @@ def without_callback(cell: Cell, context: Context) -> Iterator[tuple[ast.Call, s
             yield node, "it trains in processes of its own: take the batches from run.loop(…) in its function, by hand"
         elif verb in _FASTAI_FITS - {"fit"} and not _is_fastai_2(context) and context.has_imported("fastai"):
             yield node, "it trains with fastai 1, which has other callbacks"
-        elif _is_other_trainer(node, cell, context):
+        elif _is_other_trainer(node, cell, context) or (id(node) in repeated and _is_imported_step(node, context)):
             yield node, _ELSEWHERE
         elif words & _EPOCHS and _TRAINS.fullmatch(verb or context.dotted(node.func).rpartition(".")[2]):
             is_own = isinstance(node.func, ast.Name) and node.func.id not in context.imports
@@ -101,6 +105,15 @@ def _is_other_trainer(node: ast.Call, cell: Cell, context: Context) -> bool:
     name = _made_from(context.dotted(node.func), context)
     is_imported = any(name == full or name.startswith(f"{full}.") for full in context.imports.values())
     return is_imported and _OTHER_TRAINERS.fullmatch(name) is not None and not _framework(node, cell, context)
+
+
+def _is_imported_step(node: ast.Call, context: Context) -> bool:
+    """Say whether a function of a module is called that trains for a step or an epoch, as `train_one_epoch`."""
+    head = node.func
+    while isinstance(head, ast.Attribute):
+        head = head.value
+    is_imported = isinstance(head, ast.Name) and head.id in context.imports
+    return is_imported and _STEPS.fullmatch(context.dotted(node.func).rpartition(".")[2]) is not None
 
 
 def _is_scope(node: ast.AST) -> bool:

@@ -726,6 +726,8 @@ def test_the_command_shows_the_difference_and_writes_where_it_is_told(tmp_path):
         ("from engine import train\nresults = train(model, epochs=5)", "train(model"),
         ("trainer = TrainerModule(model)\ntrainer.train_model(loader, num_epochs=200)", "trainer.train_model"),
         ("agent.learn(total_timesteps=100_000)", "agent.learn"),
+        ("from engine import train_one_epoch\nfor epoch in range(9):\n    train_one_epoch(m, o, loader)", "train_one"),
+        ("import lib.engine as e\ndef train(n):\n  for i in range(n):\n    e.train_step(m)\ntrain(9)", "e.train_step"),
         ("import torch\nfor step in range(100):\n    loss(x).backward()\n    optimizer.step()", "for step"),
         ("from setfit import Trainer\ntrainer = Trainer(model=m)\ntrainer.train()", "Trainer(model=m)"),
         ("import flair.trainers as ft\nft.ModelTrainer(tagger, corpus)", "ft.ModelTrainer"),
@@ -760,6 +762,7 @@ def test_what_sets_up_or_trains_and_stays_is_listed(tmp_path, before, line):
         "from huggingface_hub import login\nlogin(token=key)\nlogin(key)",
         "!huggingface-cli login --token $HF_TOKEN",
         "model.train()\ndef train(epochs): pass\ntrain(epochs=3)",
+        "from sklearn.model_selection import train_test_split\nfor n in range(3): train_test_split(x)",
         f"import torch\nclass Net(L.LightningModule):\n def training_step(self):\n  for x in self.parts:\n{STEP}",
     ],
 )
