@@ -120,7 +120,10 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _parsed(filename: str) -> ast.Module:
+    lines = linecache.getlines(filename)
+    if not lines and filename == "<string>" and sys.argv[:1] == ["-c"]:  # whose text Python keeps since 3.13
+        lines = [sys.orig_argv[-len(sys.argv)]]
     try:
-        return ast.parse("".join(linecache.getlines(filename)))
+        return ast.parse("".join(lines))
     except (SyntaxError, ValueError, RecursionError):
         return ast.Module(body=[], type_ignores=[])

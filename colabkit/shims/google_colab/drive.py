@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from colabkit._clients import gdrive
 from colabkit._internal.disk.files import map_os_errors
 from colabkit.runtime import my_drive
 from colabkit.shims import paths
@@ -48,7 +49,8 @@ def make_folder(mountpoint: Path, *, quiet: bool = False) -> Path:
         return mountpoint
     print(  # noqa: T201 - as the real one
         f"Drive cannot be mounted here: {mountpoint} is a folder of this machine, without your Drive's files.\n"
-        'Bring them by ck.fetch("drive:FOLDER/FILE"), and send results by ck.push(FILE, "drive:FOLDER").'
+        'Bring them by ck.fetch("drive:FOLDER/FILE"), and send results by ck.push(FILE, "drive:FOLDER"), once you are\n'
+        f"signed in; until then both take this folder. To sign in, {gdrive.SIGN_IN_TO_WRITE}"
     )
     return mountpoint
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from colabkit._clients import gdrive
 from colabkit._clients.gdrive.link import Link
 from colabkit._engine.source import ParsedSource
+from colabkit._internal.log import notify
 from colabkit.errors import AddressError, NotFoundError, UnsupportedError
 from colabkit.runtime import my_drive
 from colabkit.transfer.sources.gdrive import AT_ONCE, DriveFolder
@@ -116,6 +117,8 @@ class OwnFolder(OwnPath):
 def open_source(text: str) -> ParsedSource:
     """Read drive:PATH; a slash at its end says that it is a folder.
 
+    Where nobody is signed in, the folder that `colab_shim` gave the notebook for its Drive is taken, and said.
+
     Raises:
         AddressError: It names nothing below My Drive.
         UnsupportedError: This is Colab, and Drive is not mounted.
@@ -135,5 +138,9 @@ def open_source(text: str) -> ParsedSource:
                 f"drive:{path} cannot be opened", why="Google Drive is not mounted", hint=my_drive.MOUNT
             )
         return ParsedSource(source=Path(runtime.persistent_dir, path))
+    if my_drive.stand_ins and gdrive.account() is None:
+        stand_in = Path(my_drive.stand_ins[-1], path)
+        notify("drive:%s is %s of this machine: nobody is signed in to Google", path, stand_in)
+        return ParsedSource(source=stand_in)
     own = OwnFolder if text.endswith("/") else OwnFile
     return ParsedSource(source=own(path=str(path)))

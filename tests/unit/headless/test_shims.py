@@ -65,6 +65,7 @@ def test_a_run_on_drive_goes_on_in_the_folder_that_stands_for_it(tmp_path, monke
         "run = ck.open_run('drive:runs/digits')\nsaved = run.restore()\nprint(saved and saved.step)",
         "run.save({'weights': [1.0]}, step=(saved.step if saved else 0) + 5)\nprint(run.flush())\nrun.close()",
         "open('result.txt', 'w').write('done')\nck.push('result.txt', 'drive:results/', overwrite=True)",
+        "print(open(ck.fetch('drive:results/result.txt', 'back.txt', overwrite=True)).read())",
     ]
     write_notebook(tmp_path / "n.ipynb", lines)
     monkeypatch.setenv("COLABKIT_CACHE", str(tmp_path / "first"))
@@ -72,6 +73,9 @@ def test_a_run_on_drive_goes_on_in_the_folder_that_stands_for_it(tmp_path, monke
     mine = tmp_path / "content" / "drive" / "MyDrive"
     assert f"drive:runs/digits is the folder {mine / 'runs' / 'digits'} of this machine" in log
     assert (mine / "results" / "result.txt").read_text() == "done"
+    assert texts(tmp_path / "n.out.ipynb")[4].splitlines()[-1] == "done"
+    assert f"drive:results/result.txt is {mine / 'results' / 'result.txt'} of this machine" in log
+    assert "auth application-default login" in texts(tmp_path / "n.out.ipynb")[0]
     monkeypatch.setenv("COLABKIT_CACHE", str(tmp_path / "second"))  # another machine with the same folder
     colabkit_run("n.ipynb", folder=tmp_path)
     assert texts(tmp_path / "n.out.ipynb")[1].splitlines()[-1] == "5"
@@ -135,6 +139,27 @@ def test_a_part_that_only_colab_has_is_refused_in_words(tmp_path, line):
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == "no\n"
     assert re.search(r"ImportError: google.colab.\w+ is on Colab alone\nWhy: .*\nWhat to do: ", done.stderr)
+
+
+@pytest.mark.parametrize("way", ["-c", "file", "-m"])
+def test_a_program_is_given_the_modules_however_it_is_started(tmp_path, way):
+    """`python -c`, a script, a module: an import gets them, and a question is told the truth."""
+    code = (
+        "import colabkit as ck\nck.colab_shim(quiet=True)\nfrom google.colab import userdata\n"
+        "try:\n    import google.colab.files\n    print('Colab')\nexcept ImportError:\n    print('elsewhere')\n"
+        "print(userdata.get('MY_KEY'))\n"
+    )
+    (tmp_path / "a.py").write_text(code)
+    words = {"-c": ["-c", code], "file": ["a.py"], "-m": ["-m", "a"]}[way]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env={**os.environ, "MY_KEY": "hunter2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "elsewhere\nhunter2\n", done.stderr
 
 
 def test_a_folder_runs_one_after_another_with_a_table(tmp_path):
