@@ -17,6 +17,7 @@ FAST = {"later_model:4/a,4/b": "second", "teacher_and_noise:4/a": "basis, noise,
 EXACT = {"objects_and_closures:4/a": "critic.judge, self.nets[1], self.rng"}
 SAID = {
     "rows_of_a_later_phase:4/a": "order, rest.indices, train_rows.indices",
+    "numbers:4/a": "alpha, sums",
     "large:4/a": "large",
     "seeded:4/a": "second, weights",  # set by the user, as all that is drawn is the same again
 }

@@ -232,6 +232,12 @@ fit("a", first)
 fit("b", second, follows)
 result = second, target
 """,
+    "numbers": """
+alpha, unused, sums = random.random(), random.random(), [random.random() for _ in range(3)]
+first = make()
+fit("a", first, lambda model, x, y: alpha * ((model(x) - y) ** 2).mean())
+result = first
+""",
     "rows_of_a_later_phase": """
 order = torch.randperm(40).tolist()
 train_rows, rest = data.random_split(range(40), [24, 16])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import sys
 import types
 from collections import deque
@@ -14,7 +15,8 @@ import numpy as np
 
 from colabkit.checkpoint.loop.attached import flat, is_module, is_optimizer
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user, is_user_code
-from colabkit.checkpoint.loop.drawn.values import is_array, memory_of
+from colabkit.checkpoint.loop.drawn.names import names_used
+from colabkit.checkpoint.loop.drawn.values import is_array, is_drawn_number, memory_of
 from colabkit.checkpoint.state import rng, user_variables
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _DEPTH = 3
 _ITEMS = 256  # of a list that are looked into
+_ROWS = 16  # a longer list of lists or dicts is a table, which is data
 _FEWEST = 2
 _MOST = 1 << 20  # numbers of a list that are compared
 _DATA = frozenset({"Dataset", "DataLoader", "Sampler", "LightningDataModule", "DataLoaders"})
@@ -59,6 +62,7 @@ class Search:
 
     def __init__(self, given: Iterable[Any], data: Iterable[Any]) -> None:
         self._known: set[int] = set()
+        self._used: set[str] = set()  # names of the user's loop and functions
         self._memory: list[tuple[int, int]] = []
         for value in given:
             self._leave_out(value)
@@ -81,6 +85,7 @@ class Search:
             frame: Where to begin.
             more: What else to look into, such as a Trainer.
         """
+        self._used = names_used(frame)
         candidates = dict(user_variables.of_callers(frame, self._of_variable))
         seen = {
             id(each) for candidate in candidates.values() for each in (candidate.value, *candidate.members.values())
@@ -101,6 +106,8 @@ class Search:
     def _inside(
         self, value: Any, place: str, seen: set[int], depth: int, *, is_data: bool = False, of_framework: bool = False
     ) -> Iterator[tuple[str, Candidate]]:
+        if type(value) is float and place.rpartition(".")[2] in self._used and is_drawn_number(value):
+            yield place, Candidate("list", [value], {}, is_data)
         if isinstance(value, str | bytes | int | float | type | None) or id(value) in self._known or id(value) in seen:
             return
         if is_optimizer(value):
@@ -155,10 +162,9 @@ def _is_numbers(value: Any) -> bool:
 def _held_by(value: Any, *, is_data: bool) -> Iterator[tuple[str, Any]]:
     """Give what a container, an object of the user's, a function or data holds, each with the step to it."""
     if isinstance(value, _CONTAINERS):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for _, (key, item) in zip(range(_ITEMS), list(items), strict=False):
-            if isinstance(key, str | int):
-                yield f"[{key!r}]", item
+        items = list(itertools.islice(value.items() if isinstance(value, dict) else enumerate(value), _ITEMS))
+        is_table = len(items) > _ROWS and isinstance(items[0][1], list | tuple | dict | str)
+        yield from ((f"[{key!r}]", item) for key, item in items if isinstance(key, str | int) and not is_table)
     elif isinstance(value, functools.partial):
         yield from ((f".args[{at}]", item) for at, item in enumerate(value.args))
         yield from ((f".{key}", item) for key, item in value.keywords.items())

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from colabkit.checkpoint.state.moments import is_a_moment
+
 _SAMPLED = 1 << 16  # numbers that tell an array from another
 _LOOKED_AT = 64
+_FRESH = 100.0  # seconds; any smaller number may be the age of a young process
 _DIGITS = 5  # that a person writes of a number
 _written: dict[int, tuple[weakref.ref[Any], int]] = {}  # how often `write` has written to a tensor
 
@@ -60,6 +63,16 @@ def looks_drawn(value: Any) -> bool:
     some = some[:: max(1, len(some) // _LOOKED_AT)]
     written = np.round(some.astype(float), _DIGITS).astype(some.dtype) == some
     return bool(np.mean(written) < 0.5 and len(np.unique(some)) * 2 > len(some))
+
+
+def is_drawn_number(value: float) -> bool:
+    """Say whether a number is such as a random generator gives, and no moment of a clock.
+
+    Example:
+        >>> is_drawn_number(0.13436424411240122), is_drawn_number(1e-3)
+        (True, False)
+    """
+    return looks_drawn(np.array([value])) and not is_a_moment(value, of_any_clock=value > _FRESH)
 
 
 def memory_of(value: Any) -> tuple[int, int]:
