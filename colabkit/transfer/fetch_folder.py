@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from colabkit._engine.parallel import fetch_many
 from colabkit._engine.source import key
 from colabkit._http.headers import safe_name
 from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors, sync_folder, write_quickly
+from colabkit._safe_text import TURNS
 from colabkit.errors import AddressError, ColabKitError
 from colabkit.transfer.destination import Destination
 from colabkit.transfer.merging import Joining, merge
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from colabkit._types import StrPath
 
 _FORMAT = 2
+_LONGEST_NAME = 236  # there is room for the ending of what is not whole yet
 
 
 def fetch_folder(folder: Folder, to: StrPath | None, options: Options) -> Fetched:
@@ -74,7 +77,7 @@ def merge_folder(folder: Folder, into: Path, options: Options, how: Joining) -> 
         staging.fill(folder, entries, options)
         return folder.shown, ""
 
-    return merge(folder.identity, folder.shown, into, options, how, fill)
+    return merge(folder.identity, folder.shown, into, options, how, fill, goes_on=True)
 
 
 class _Staging:
@@ -91,7 +94,7 @@ class _Staging:
 
     def fill(self, folder: Folder, entries: Sequence[Entry], options: Options) -> int:
         """Bring all that is missing, and return the bytes that there are."""
-        paths = local_paths([entry.path for entry in entries])
+        paths = local_paths([entry.path for entry in entries], exact=getattr(folder, "exact_names", False))
         missing = dict(zip(paths, entries, strict=True))
         self._drop_all_but(missing)
         with map_os_errors(self._list):
@@ -179,19 +182,26 @@ def _read(path: Path, identity: str) -> dict[str, tuple[str, int, int]]:
 
 def _known(name: str, version: Any, size: Any, modified: Any) -> tuple[str, int, int]:
     plain = isinstance(version, str) and type(size) is int and type(modified) is int
-    if not plain or local_paths([name]) != [name]:
+    if not plain or local_paths([name], exact=True) != [name]:
         raise ValueError
     return version, size, modified
 
 
-def local_paths(paths: Sequence[str]) -> list[str]:
+def local_paths(paths: Sequence[str], *, exact: bool = False) -> list[str]:
     """Make safe, different relative paths of those that a source gives.
+
+    Args:
+        paths: They.
+        exact: A name that this machine takes, and that leads nowhere else, stays as it is; else what other systems
+            do not take is replaced.
 
     Example:
         >>> local_paths(["a/b.csv", "a/b.csv", "../../etc/passwd", ".gitignore"])
         ['a/b.csv', 'a/b (2).csv', '_/_/etc/passwd', '.gitignore']
     """
-    split = [tuple(_part(part) for part in path.split("/") if part not in ("", ".")) or ("_",) for path in paths]
+    split = [
+        tuple(_part(part, exact=exact) for part in path.split("/") if part not in ("", ".")) or ("_",) for path in paths
+    ]
     taken = {path[:end] for path in split for end in range(1, len(path))}  # a file cannot have the name of a folder
     numbers: dict[tuple[str, ...], int] = {}
     local_names = []
@@ -207,8 +217,15 @@ def local_paths(paths: Sequence[str]) -> list[str]:
     return local_names
 
 
-def _part(name: str) -> str:
+def _part(name: str, *, exact: bool) -> str:
     """Make a plain name of one part of a path; unlike a file from the web, it may begin with a dot."""
+    if exact and name != ".." and TEMP_MARKER not in name and _fits_here(name):
+        return name
     plain = safe_name(name) or "_"
     hidden = name.startswith(".") and plain != "_" and TEMP_MARKER not in name
     return f".{plain}" if hidden else plain
+
+
+def _fits_here(name: str) -> bool:
+    plain = sys.platform != "win32" and name.isprintable() and "\\" not in name
+    return plain and not any(mark in name for mark in TURNS) and len(name.encode(errors="replace")) <= _LONGEST_NAME

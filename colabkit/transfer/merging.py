@@ -130,6 +130,8 @@ def merge(
     options: Options,
     how: Joining,
     fill: Callable[[Path], tuple[str, str]],
+    *,
+    goes_on: bool = False,
 ) -> Fetched:
     """Bring many files into a folder that may hold others.
 
@@ -140,6 +142,7 @@ def merge(
         options: How to fetch.
         how: How they join what is there.
         fill: Puts them into a hidden folder and returns their source and checksum.
+        goes_on: It knows what an earlier try has left in that folder; else the folder is empty.
 
     Raises:
         ExistsError: Something else has the name of one, and may not be replaced.
@@ -161,7 +164,8 @@ def merge(
             return known
         files, ready = part / "files", part / "ready.json"
         if (told := _read(ready, identity)) is None:
-            shutil.rmtree(files, ignore_errors=True)
+            if not goes_on:
+                shutil.rmtree(files, ignore_errors=True)
             with map_os_errors(part):
                 part.mkdir(parents=True, exist_ok=True)
             try:

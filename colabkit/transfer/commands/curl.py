@@ -11,7 +11,7 @@ import os
 import re
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from colabkit._engine.source import ParsedSource, together
 from colabkit._http import url as _url
 from colabkit._internal.disk.paths import expand
 from colabkit.errors import AddressError
+from colabkit.transfer.commands import wget_recursive
 from colabkit.transfer.commands.options import CURL, WGET, CommandSpec, parse_options, refused
 from colabkit.transfer.commands.shell_lexer import split
 from colabkit.transfer.sources.gdrive import DriveFile, DriveFolder
@@ -307,6 +308,16 @@ def _choices(text: str) -> list[str]:
     raise refused(text, "it is no span that curl knows")
 
 
+def _ask_password(request: _Request, option: str, _: str) -> None:
+    name = request.login.get("user", "NAME")
+    raise AddressError(
+        f"the pasted command has {option}, and there is nobody to ask",
+        why="a line that is read has no terminal",
+        hint="put the password into a secret, and write an f-string: "
+        f"--user {name} --password {{ck.secret('PASSWORD')}}; or put it into ~/.netrc",
+    )
+
+
 # What each option does to the request; those of the dialects that are not here change nothing.
 _OBEYED: dict[str, Callable[[_Request, str, str], None]] = {
     "url": lambda request, _, value: request.urls.append(value),
@@ -345,6 +356,7 @@ _OBEYED_BY_WGET = {
     "method": _OBEYED["request"],
     "load-cookies": _Request.cookie,
     "execute": _Request.setting,
+    "ask-password": _ask_password,
     "output-document": _OBEYED["output"],
     "directory-prefix": _OBEYED["output-dir"],
     "input-file": lambda request, _, value: request.named_files(value),
@@ -362,10 +374,15 @@ _OBEYED_BY_WGET = {
 def _read(words: list[str], spec: CommandSpec, program: str) -> ParsedSource:
     request = _Request(one_address=program == "wget")
     obeyed = _OBEYED if program == "curl" else _OBEYED_BY_WGET
+    recursion = []
     for option, name, value in parse_options(words, spec):
         if name in obeyed:
             obeyed[name](request, option, value)
+        if name in wget_recursive.OPTIONS or name == "execute":
+            recursion.append((option, name, value))
     notes = [f"{request.unchecked} is ignored: the certificate of the server is checked"] if request.unchecked else []
+    if program == "wget" and wget_recursive.is_recursive(recursion):
+        return _recursive(request, recursion, notes)
     orders = []
     for url, place in request.pairs(program):
         source = request.source(url)
@@ -384,5 +401,26 @@ def _read(words: list[str], spec: CommandSpec, program: str) -> ParsedSource:
                 note="; ".join(notes),
             )
         )
+        notes = []
+    return together(orders)
+
+
+def _recursive(request: _Request, options: list[wget_recursive.Option], notes: list[str]) -> ParsedSource:
+    """Read wget -r, which takes what is listed below each address."""
+    if request.outputs:
+        raise refused(f"-O {request.outputs[-1]}", "with -r all files would become one")
+    orders = []
+    for url, _ in request.pairs("wget"):
+        start = request.source(url)
+        if not isinstance(start, WebSource) or start.body is not None:
+            raise refused("-r", "it follows the listings of a web server; pass the link alone")
+        order = wget_recursive.source_below(
+            start,
+            options,
+            to=request.folder,
+            existing="keep" if request.keeps else "refuse",
+            robots=not any(name == "execute" for _, name, _ in options),  # which takes robots=off alone
+        )
+        orders.append(replace(order, note="; ".join([*notes, *([order.note] if order.note else [])])))
         notes = []
     return together(orders)

@@ -77,30 +77,33 @@ WGET = CommandSpec(
         "no-http-keep-alive no-if-modified-since no-iri no-netrc no-parent no-passive-ftp "
         "no-use-server-timestamps no-verbose quiet random-wait retry-connrefused server-response show-progress "
         "timestamping trust-server-names verbose auth-no-challenge background https-only keep-session-cookies "
-        "xattr"
+        "xattr recursive mirror force-directories no-remove-listing "
+        "ask-password"
     ),
     valued=names(
-        "append-output body-data compression connect-timeout cut-dirs directory-prefix dns-timeout execute header "
-        "hsts-file http-password http-user input-file limit-rate load-cookies max-redirect method output-document "
-        "output-file password post-data prefer-family progress read-timeout referer report-speed "
+        "accept append-output body-data compression connect-timeout cut-dirs directory-prefix dns-timeout "
+        "exclude-directories execute header hsts-file http-password http-user input-file level limit-rate "
+        "load-cookies max-redirect method output-document "
+        "output-file password post-data prefer-family progress read-timeout referer reject report-speed "
         "retry-on-http-error secure-protocol timeout tries user user-agent wait waitretry"
     ),
     others=names(
-        "accept accept-regex adjust-extension ask-password backup-converted backups base "
+        "accept-regex adjust-extension backup-converted backups base "
         "bind-address body-file ca-certificate ca-directory certificate certificate-type ciphers config "
         "content-on-error convert-file-only convert-links crl-file default-page delete-after domains "
-        "exclude-directories exclude-domains follow-ftp follow-tags force-directories force-html ftp-password "
+        "exclude-domains follow-ftp follow-tags force-html ftp-password "
         "ftp-user ftps-clear-data-connection ftps-fallback-to-ftp ftps-implicit ftps-resume-ssl help ignore-case "
-        "ignore-length ignore-tags include-directories level local-encoding mirror no-proxy no-remove-listing "
+        "ignore-length ignore-tags include-directories local-encoding no-proxy "
         "no-warc-compression no-warc-digests no-warc-keep-log page-requisites pinnedpubkey post-file "
         "preserve-permissions private-key private-key-type protocol-directories proxy-password proxy-user quota "
-        "recursive regex-type reject reject-regex rejected-log relative remote-encoding restrict-file-names "
+        "regex-type reject-regex rejected-log relative remote-encoding restrict-file-names "
         "retr-symlinks save-cookies save-headers span-hosts spider start-pos strict-comments unlink use-askpass "
         "version warc-cdx warc-dedup warc-file warc-header warc-max-size warc-tempdir"
     ),
     short=pairs(
         "4 inet4-only 6 inet6-only N timestamping O output-document P directory-prefix S server-response T "
-        "timeout U user-agent a append-output b background c continue e execute i input-file d debug "
+        "timeout U user-agent A accept R reject X exclude-directories l level m mirror r recursive "
+        "x force-directories a append-output b background c continue e execute i input-file d debug "
         "nH no-host-directories nc no-clobber nd no-directories "
         "np no-parent nv no-verbose o output-file q quiet t tries v verbose w wait"
     ),

@@ -32,11 +32,13 @@ class WebSource:
         address: Where it is.
         headers: What else is sent.
         body: What is posted; None asks with GET.
+        page_expected: A web page is what is wanted.
     """
 
     address: _url.Address
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    page_expected: bool = False
 
     @functools.cached_property
     def identity(self) -> str:
@@ -87,7 +89,7 @@ class WebSource:
         return RemoteFile(
             target=RequestSpec(url=_url_of_file(self.address.url), headers=headers, body=self.body),
             shown=self.address.shown,
-            page_expected=self.address.name.lower().endswith(error_page.PAGE_SUFFIXES),
+            page_expected=self.page_expected or self.address.name.lower().endswith(error_page.PAGE_SUFFIXES),
         )
 
 

@@ -257,7 +257,7 @@ def test_a_checksum_of_the_command_is_checked(site, tmp_path, monkeypatch):
         ("!wget https://example.org/a.zip; rm -rf data", "removes data"),
         ("!wget https://example.org/a?x=1&y=2", "put the address in quotes"),
         ("!wget https://example.org/a >> log", ">> log"),
-        ("!wget -r https://example.org/", "-r"),
+        ("!wget -p https://example.org/", "-p"),
         ("!curl -o /dev/null https://example.org/a", "keeps nothing"),
         ('!curl -H "A: $(gcloud auth print-access-token)" https://example.org/a', "would replace"),
         ("!git clone https://github.com/ada/digits", r'ck\.fetch\("github:ada/digits", to="digits"\)'),

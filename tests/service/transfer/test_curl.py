@@ -97,7 +97,7 @@ def test_a_query_that_may_hold_a_key_is_left_out_of_the_name_and_that_is_said():
         ("curl -H $'a: b\\nc: d' https://example.org/a", "-H"),
         ("curl --location-trusted https://example.org/a", "--location-trusted"),
         ("curl -o", "-o"),
-        ("wget -r https://example.org/", "-r"),
+        ("wget -p https://example.org/", "-p"),
         ("wget -i list.txt", "-i"),
     ],
 )

@@ -202,7 +202,7 @@ def test_a_path_with_a_blank_is_no_command(path):
         ("wget https://a.org/?x=1&y=2 -O z", "put the address in quotes"),
         ("wget -i https://a.org/list.txt", "no such file here"),
         ("wget --no-c https://a.org/1", "--no-c"),
-        ("wget --recur https://a.org/1", "--recur"),
+        ("wget --page-req https://a.org/1", "--page-req"),
         ("gsutil rsync -d -r gs://bucket/a b", "removes or leaves out files"),
         ("aria2c https://a.org/1.csv https://b.org/2.csv", "write -Z"),
     ],
