@@ -210,9 +210,8 @@ class Resumable:
         assert self._parts is not None  # noqa: S101 - made at the start
         step = self._steps_done()
         self._structure.tell_changes(self._parts, self._warn, is_rebuilt_later=self._rebuilds_itself())
-        if self._alone:
-            carried = [words_of(entry["path"]) for entry in tree.get("names", {}).get("values", ())]
-            tree = tree | {"drawn": self._drawn.take(is_cut=not meta["complete"], besides=carried)}
+        carried = [words_of(entry["path"]) for entry in tree.get("names", {}).get("values", ())]
+        tree = tree | {"drawn": self._drawn.take(is_cut=not meta["complete"], besides=carried)}
         state = pytree.flatten(tree, "state", tensors)
         if ranks := self._workers.collect(tensors, state):
             meta |= {"ranks": ranks, "workers": self._workers.count}
@@ -248,8 +247,7 @@ class Resumable:
         self._check(saved)
         if saved.is_resized:
             self._check_resized(saved)
-        if self._alone:
-            self._drawn.give(saved.tree().get("drawn"), or_else=self._or_give_it)
+        self._drawn.give(saved.tree().get("drawn"), or_else=self._or_give_it)
         return saved
 
     def _go_on(self, saved: SavedState, *, batches_per_step: int = 1) -> None:

@@ -109,13 +109,13 @@ def loop():
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.95)
     sampler = data.distributed.DistributedSampler(range(len(X)))
     batches = data.DataLoader(Draws(), batch_size=args.batch, sampler=sampler, num_workers=args.workers)
-    seen = {"losses": []}
+    seen, noise = {"losses": []}, torch.randn(6) / 9  # each process draws its own
     run = ck.open_run(args.run, every=args.every)
     steps = run.loop(batches, epochs=args.epochs, model=model, optimizer=optimizer, scheduler=scheduler, seen=seen)
     for x, y in steps:
         whole = steps.step % args.accumulate == args.accumulate - 1
         with model.no_sync() if not whole else torch.enable_grad():
-            loss = nn.functional.mse_loss(model(x), y)
+            loss = nn.functional.mse_loss(model(x + noise), y)
             loss.backward()
         if whole:
             optimizer.step()
