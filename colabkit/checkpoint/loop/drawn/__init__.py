@@ -133,6 +133,8 @@ class DrawnBefore:
                 values.pop(place, None)
                 self._kept.discard(place)
         _trained_here[self._key] = _Past(self._candidates, is_cut=is_cut)
+        if not values and not self._marks:
+            return {}
         return {
             "values": values,
             "versions": {place: self._versions[place] for place in values},
