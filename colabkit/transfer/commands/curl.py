@@ -20,7 +20,7 @@ from colabkit._engine.source import ParsedSource, together
 from colabkit._http import url as _url
 from colabkit._internal.disk.paths import expand
 from colabkit.errors import AddressError
-from colabkit.transfer.commands import wget_recursive
+from colabkit.transfer.commands import cookie_jars, wget_recursive
 from colabkit.transfer.commands.options import CURL, WGET, CommandSpec, parse_options, refused
 from colabkit.transfer.commands.shell_lexer import split
 from colabkit.transfer.sources.gdrive import DriveFile, DriveFolder
@@ -122,7 +122,11 @@ class _Request:
         try:
             self.jar.load(str(expand(value)), ignore_discard=True, ignore_expires=True)
         except (OSError, http.cookiejar.LoadError, ValueError):
-            raise refused(option, "it names a file of cookies that is not here, or is none of Netscape's") from None
+            raise AddressError(
+                f"the pasted command has {option}: there is no file of cookies at {_url.shown(value)}",
+                why="it is not here, or is none of Netscape's, as browsers and curl -c write them",
+                hint='run the line that signs in and makes it first, behind a "!"; this one works then',
+            ) from None
         for cookie in self.jar:
             cookie.expires = cookie.expires or None  # 0 is a cookie of the session
 
@@ -375,12 +379,15 @@ def _read(words: list[str], spec: CommandSpec, program: str) -> ParsedSource:
     request = _Request(one_address=program == "wget")
     obeyed = _OBEYED if program == "curl" else _OBEYED_BY_WGET
     recursion = []
-    for option, name, value in parse_options(words, spec):
+    options = list(parse_options(words, spec))
+    jar_notes = cookie_jars.check(program, options)
+    for option, name, value in cookie_jars.without_own(options):
         if name in obeyed:
             obeyed[name](request, option, value)
         if name in wget_recursive.OPTIONS or name == "execute":
             recursion.append((option, name, value))
     notes = [f"{request.unchecked} is ignored: the certificate of the server is checked"] if request.unchecked else []
+    notes += jar_notes
     if program == "wget" and wget_recursive.is_recursive(recursion):
         return _recursive(request, recursion, notes)
     orders = []

@@ -58,14 +58,14 @@ CURL = CommandSpec(
         "tcp-nodelay tlsv1 tlsv1.2 tlsv1.3 verbose"
     ),
     valued=names(
-        "ciphers connect-timeout continue-at cookie create-file-mode data data-ascii data-binary data-raw "
+        "ciphers connect-timeout continue-at cookie cookie-jar create-file-mode data data-ascii data-binary data-raw "
         "data-urlencode header json keepalive-time limit-rate max-filesize max-redirs max-time oauth2-bearer "
         "output output-dir parallel-max proto proto-default proto-redir rate referer request retry retry-delay "
         "retry-max-time speed-limit speed-time stderr tls-max url user user-agent write-out"
     ),
     short=pairs(
         "# progress-bar 0 http1.0 4 ipv4 6 ipv6 A user-agent C continue-at G get H header J "
-        "remote-header-name L location N no-buffer O remote-name R remote-time S show-error X request Y "
+        "remote-header-name L location c cookie-jar N no-buffer O remote-name R remote-time S show-error X request Y "
         "speed-limit Z parallel b cookie d data e referer f fail g globoff k insecure m max-time n netrc o "
         "output q disable s silent u user v verbose w write-out y speed-time"
     ),
@@ -78,26 +78,26 @@ WGET = CommandSpec(
         "no-use-server-timestamps no-verbose quiet random-wait retry-connrefused server-response show-progress "
         "timestamping trust-server-names verbose auth-no-challenge background https-only keep-session-cookies "
         "xattr recursive mirror force-directories no-remove-listing "
-        "ask-password"
+        "ask-password delete-after"
     ),
     valued=names(
         "accept append-output body-data compression connect-timeout cut-dirs directory-prefix dns-timeout "
         "exclude-directories execute header hsts-file http-password http-user input-file level limit-rate "
         "load-cookies max-redirect method output-document "
         "output-file password post-data prefer-family progress read-timeout referer reject report-speed "
-        "retry-on-http-error secure-protocol timeout tries user user-agent wait waitretry"
+        "retry-on-http-error save-cookies secure-protocol timeout tries user user-agent wait waitretry"
     ),
     others=names(
         "accept-regex adjust-extension backup-converted backups base "
         "bind-address body-file ca-certificate ca-directory certificate certificate-type ciphers config "
-        "content-on-error convert-file-only convert-links crl-file default-page delete-after domains "
+        "content-on-error convert-file-only convert-links crl-file default-page domains "
         "exclude-domains follow-ftp follow-tags force-html ftp-password "
         "ftp-user ftps-clear-data-connection ftps-fallback-to-ftp ftps-implicit ftps-resume-ssl help ignore-case "
         "ignore-length ignore-tags include-directories local-encoding no-proxy "
         "no-warc-compression no-warc-digests no-warc-keep-log page-requisites pinnedpubkey post-file "
         "preserve-permissions private-key private-key-type protocol-directories proxy-password proxy-user quota "
         "regex-type reject-regex rejected-log relative remote-encoding restrict-file-names "
-        "retr-symlinks save-cookies save-headers span-hosts spider start-pos strict-comments unlink use-askpass "
+        "retr-symlinks save-headers span-hosts spider start-pos strict-comments unlink use-askpass "
         "version warc-cdx warc-dedup warc-file warc-header warc-max-size warc-tempdir"
     ),
     short=pairs(

@@ -258,11 +258,20 @@ def unknown(words: Sequence[str]) -> AddressError:
 
 
 _COOKIES = re.compile(
-    r"(?P<quote>[\"']?)https?://(?:docs|drive)\.google\.com/uc\?export=download&confirm=\$\(.*?\)&id=(?P<id>[-\w]{10,120})"
+    r"(?P<quote>[\"']?)https?://(?:docs|drive)\.google\.com/uc\?export=download&confirm=(?:\$\(.*?\)|`[^`]*`)"
+    r"&id=(?P<id>[-\w]{10,120})"
     r"(?P=quote)",
     re.DOTALL,
 )
-_COOKIE_FILE = re.compile(r"--load-cookies[ =]\S+|(?:&&|;)\s*rm\s+(?:-\w+\s+)*\S*cookies\S*\s*$")
+_COOKIES_FIRST = re.compile(
+    r"!?\s*(?:curl|wget)\s[^\n;&|]*?[\"']?https?://(?:docs|drive)\.google\.com/uc\?export=download&id=[-\w]{10,120}"
+    r"[\"']?[^\n;&|]*>\s*/dev/null[ \t]*(?:2>&1)?[ \t]*(?:\n|;|&&)\s*"
+)
+"""The line that only makes the file of cookies."""
+_COOKIE_FILE = re.compile(
+    r"(?<=\s)-b\s+\S+|(?<=-L)b\s+\S+|--cookie[ =]\S+|--load-cookies[ =]\S+"
+    r"|(?:&&|;)\s*rm\s+(?:-\w+\s+)*\S*cookies\S*\s*$"
+)
 
 
 def without_cookies(text: str) -> str:
@@ -275,7 +284,8 @@ def without_cookies(text: str) -> str:
     """
     if _COOKIES.search(text) is None:
         return text
-    return _COOKIE_FILE.sub("", _COOKIES.sub(r'"https://drive.google.com/uc?id=\g<id>"', text))
+    text = _COOKIES.sub(r'"https://drive.google.com/uc?id=\g<id>"', text)
+    return _COOKIE_FILE.sub("", re.sub(r"\A\s*" + _COOKIES_FIRST.pattern, "", text))
 
 
 def may_lose(words: Sequence[str], behind: Sequence[str]) -> bool:
