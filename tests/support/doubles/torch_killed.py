@@ -92,10 +92,10 @@ def main(train, *, twice=False):
         name, _, kills = text.partition(":")
         folder = Path(root) / str(number)
         if name not in whole:
-            whole[name] = in_a_child(train, f"{folder}-whole", name)
+            whole[name] = json.dumps(in_a_child(train, f"{folder}-whole", name))  # numbers of ours are no user's
         places = [where for where in kills.split(",") if where]
         ends = [in_a_child(train, folder, name, where, again=at > 0) for at, where in enumerate(places)]
         told = {"case": text, "ends": ends, "result": in_a_child(train, folder, name, again=bool(places))}
         if twice:
             told["again"] = in_a_child(train, folder, name, again=True)
-        print(json.dumps(told | {"whole": whole[name]}), flush=True)
+        print(json.dumps(told | {"whole": json.loads(whole[name])}), flush=True)
