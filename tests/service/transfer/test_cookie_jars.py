@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from colabkit.errors import AddressError
+from colabkit.testing.http import Fault, FaultServer
 from colabkit.transfer import fetch
 from colabkit.transfer.sources.registry import open_source
 
@@ -91,3 +92,39 @@ def test_a_command_that_signs_in_is_refused_with_the_lines_that_do_it(tmp_path, 
     with pytest.raises(AddressError, match=said) as caught:
         open_source(line.replace("U/", "https://example.org/"))
     assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wget -q --load-cookies jar --save-cookies jar --keep-session-cookies U/a.nc",
+        "curl -s -n -c jar -b jar -LO U/a.nc",
+        "wget -q U/a.nc",
+    ],
+)
+def test_a_sign_in_on_the_way_of_redirects_gets_its_cookie_back(server, tmp_path, monkeypatch, line):
+    """From the data to another host, back with a code, then to the file with the cookie, as Earthdata does it."""
+    if shutil.which(line.split()[0]) is None:
+        pytest.skip(f"{line.split()[0]} is not installed")
+    sent = {}
+    with FaultServer() as login:
+        for who in ("theirs", "ours"):
+            (tmp_path / who).mkdir()
+            monkeypatch.chdir(tmp_path / who)
+            _moves(server, "a.nc", login.url("oauth"))
+            _moves(login, "oauth", server.url("back?code=1"))
+            _moves(server, "back", server.url("a.nc"), set_cookie="DATA=7; Path=/; HttpOnly")
+            begun, before = len(server.seen), len(login.seen)
+            command = line.replace("U/", server.url(""))
+            if who == "ours":
+                assert fetch(command, progress=False).read_bytes() == b"7,0,0"
+            else:
+                subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+            sent[who] = [(seen.path, seen.headers.get("cookie")) for seen in server.seen[begun:]]
+            assert [seen.headers.get("cookie") for seen in login.seen[before:]] == [None]
+    assert sent["ours"] == sent["theirs"] == [("/a.nc", None), ("/back?code=1", None), ("/a.nc", "DATA=7")]
+
+
+def _moves(server, name: str, location: str, *, set_cookie: str = "") -> None:
+    headers = {"Location": location, **({"Set-Cookie": set_cookie} if set_cookie else {})}
+    server.put(name, b"7,0,0", Fault(kind="status", status=302, headers=headers))
