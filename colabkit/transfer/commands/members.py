@@ -79,8 +79,7 @@ def _glob(pattern: str, letter: str, *, classes: bool = True) -> str:
             parts[-1] += re.escape(pattern[at])
             at += 1
         elif sign == "[" and classes and (match := re.compile(r"([!^]?)(\]?[^\]]*)\]").match(pattern, at)):
-            inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", match[2])
-            parts[-1] += f"[{'^' if match[1] else ''}{inside}]" if inside else re.escape(f"[{match[0]}")
+            parts[-1] += _class(match[2], letter, negated=bool(match[1]))
             at = match.end()
         else:
             parts[-1] += re.escape(sign)
@@ -89,3 +88,16 @@ def _glob(pattern: str, letter: str, *, classes: bool = True) -> str:
         return first
     # The first place where the next part fits is as good as any later one: nothing is tried twice.
     return first + "".join(f"(?>{letter}*?{part})" for part in stars[:-1] if part) + f"{letter}*{stars[-1]}"
+
+
+def _class(text: str, letter: str, *, negated: bool) -> str:
+    """Translate what stands between brackets; a span that runs backwards holds nothing."""
+    spans = re.findall(r"(.)-(.)|(.)", text, re.DOTALL)
+    inside = "".join(
+        re.escape(single) if single else f"{re.escape(first)}-{re.escape(last)}"
+        for first, last, single in spans
+        if single or first <= last
+    )
+    if not inside:
+        return letter if negated else "(?!)"
+    return f"[{'^' if negated else ''}{inside}]"

@@ -62,6 +62,8 @@ unzip -q a.zip '*.png'
 unzip -qo a.zip -d out 'top/*.md' 'top/[lx]*'
 unzip -q a.zip 'top/images\\[1].png'
 unzip -q a.zip readme.md 'top/image?2/*' -d out
+unzip -q a.zip '[!q-s]op/r*' '*[--m].png' -d out
+tar xzf a.tgz -C out --wildcards '[[q-s]e*' '*[!a-b].png'
 unzip -q a.zip -x '*.png' 'top/*.md' -d out
 unzip -q a.zip 'top/*' -d out -x '*.png'
 unzip -qC a.zip 'TOP/*.MD'
@@ -153,6 +155,7 @@ def test_chosen_members_come_behind_a_download(archives, server, tmp_path, monke
     [
         ("unzip a.zip 'train/*'", NotFoundError, r"train/\*.*\n.*top/, readme\.md"),
         ("unzip a.zip '*.png' nope -d out", NotFoundError, "nope"),
+        ("unzip a.zip '*.png' '[z-a]*'", NotFoundError, r"\[z-a\]"),
         ("unzip a.zip top/images", NotFoundError, r"write 'top/images/\*'"),
         ("unzip -j a.zip", ArchiveError, r"readme\.md.*\n(.|\n)*-o"),
         ("tar xzf dot.tgz top/images", NotFoundError, r"\./top/"),

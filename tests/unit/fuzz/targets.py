@@ -18,7 +18,7 @@ from PIL import Image
 
 from colabkit._archive import extraction
 from colabkit._clients.gdrive import page as gdrive_page
-from colabkit._http import error_page, headers, url
+from colabkit._http import error_page, headers, listing, url
 from colabkit._http.json_api import ApiResponse
 from colabkit._internal.disk import checksum
 from colabkit._internal.disk.files import FileLock, read_note
@@ -78,6 +78,9 @@ COMMANDS = [
     "hf:owner/name/file.txt@main",
     "https://drive.google.com/file/d/1A2b3C4d5E6f7G8h9I0j1K2l3M4n5O6p7/view?usp=sharing",
     "git clone --depth 1 https://github.com/a/b.git",
+    "wget -r -N -np -nH --cut-dirs=3 -l 2 -A '*.csv,zip' -R 'index.html*' https://example.org/files/db/",
+    "unzip -jq a.zip 'x/[a-c!]*' -x '*.t' -d out; tar xzf a.tgz -C o --wildcards '*.png' --exclude=b; 7z x a.7z -r a*",
+    "wget --load-cookies c --save-cookies c --keep-session-cookies https://example.org/a.nc",
 ]
 
 
@@ -244,6 +247,14 @@ def read_page(data, _):
     reply.words()
 
 
+def read_listing(data, folder):
+    """Read the page by which a server lists a folder; what it names stays in the folder."""
+    for link in listing.read(data, "https://a.org/d/") or []:
+        assert link.url.startswith("https://a.org/d/")
+        assert not {"/", "\\", "\0"} & set(link.name)
+        assert link.name not in ("", ".", "..")
+
+
 def read_events(data, folder):
     """Read the logs of a training."""
     for payload in event_file.unpack(io.BytesIO(data)):
@@ -317,6 +328,10 @@ LOCK = {"session": "x", "pid": 1, "host": "h", "command": "train.py", "beats": 1
 TARGETS = {
     "page": (read_page, [b"<!doctype html><title>Quota exceeded</title><form id='download-form' action='https://x'>"]),
     "api reply": (read_page, [b'{"error": {"message": "<b>no</b>"}}']),
+    "listing": (
+        read_listing,
+        [b'<title>Index of /d/</title><a href="../">../</a><a href="a%20b.csv">a</a> 2-Dec-2026 18 <a href="x/">x</a>'],
+    ),
     "headers": (read_headers, [HEADERS.encode()]),
     "command": (text(registry.open_source), [line.encode() for line in COMMANDS]),
     "requirement": (
