@@ -52,12 +52,12 @@ class Extraction:
 _UNZIP = CommandSpec(
     bare=names(
         "quiet never-overwrite overwrite update verbose lower-case no-timestamps restore-permissions text junk-paths "
-        "ignore-case exclude"
+        "ignore-case exclude pipe"
     ),
     valued=names("to"),
     short=pairs(
         "q quiet n never-overwrite o overwrite u update d to L lower-case D no-timestamps X "
-        "restore-permissions K restore-permissions a text j junk-paths C ignore-case x exclude"
+        "restore-permissions K restore-permissions a text j junk-paths C ignore-case x exclude p pipe c pipe"
     ),
 )
 _TAR = CommandSpec(
@@ -67,7 +67,7 @@ _TAR = CommandSpec(
         "auto-compress keep-newer-files show-transformed-names overwrite-dir ignore-zeros keep-directory-symlink "
         "numeric-owner xattrs no-xattrs acls no-acls selinux no-selinux delay-directory-restore "
         "no-delay-directory-restore sparse full-time force-local seek no-seek utc read-full-records same-order "
-        "no-auto-compress wildcards no-wildcards anchored no-anchored"
+        "no-auto-compress to-stdout wildcards no-wildcards anchored no-anchored"
     ),
     valued=names(
         "exclude file directory strip-components use-compress-program warning checkpoint checkpoint-action "
@@ -86,14 +86,14 @@ _TAR = CommandSpec(
         "old-archive one-file-system one-top-level owner owner-map pax-option portability posix preserve-order "
         "quote-chars recursion recursive-unlink remove-files restrict rmt-command rsh-command show-defaults "
         "show-omitted-dirs show-snapshot-field-ranges show-stored-names sort sparse-version starting-file suffix "
-        "tape-length test-label to-command to-stdout transform uncompress unlink-first unquote update usage "
+        "tape-length test-label to-command transform uncompress unlink-first unquote update usage "
         "verbatim-files-from verify version volno-file wildcards-match-slash xattrs-exclude "
         "xattrs-include xform"
     ),
     short=pairs(
         "x extract z gzip j bzip2 J xz v verbose p preserve-permissions k keep-old-files m touch o "
         "no-same-owner f file C directory a auto-compress I use-compress-program i ignore-zeros S sparse B "
-        "read-full-records b blocking-factor s same-order"
+        "read-full-records O to-stdout b blocking-factor s same-order"
     ),
 )
 COMPRESSORS: dict[str, Format] = {
@@ -162,6 +162,7 @@ def _unzip(words: list[str]) -> Extraction:
     seen = set()
     if any(word.startswith("-P") for word in words):
         raise _locked("unzip", "-P")
+    _refuse_pipe(words, _UNZIP, "unzip -jo ARCHIVE MEMBER -d FOLDER")
     for option, name, value in parse_options(words, _UNZIP):
         seen.add(name)
         if name == "url" and not archive:
@@ -195,6 +196,17 @@ def _unzip(words: list[str]) -> Extraction:
             twice=existing or "refuse",  # type: ignore[arg-type]
         ),
     )
+
+
+def _refuse_pipe(words: list[str], spec: CommandSpec, way: str) -> None:
+    """Refuse what shows a member instead of making a file of it."""
+    for option, name, _ in parse_options(words, spec):
+        if name in ("pipe", "to-stdout"):
+            raise AddressError(
+                f"the pasted command has {option}, which shows a member",
+                why="what it shows goes through a pipe, and members are unpacked to files here",
+                hint=f"write it as: {way}",
+            )
 
 
 def _locked(program: str, option: str) -> AddressError:
@@ -288,6 +300,7 @@ def _tar(words: list[str], *, piped: bool, program: str = "tar") -> Extraction:
 
 def _walk_tar(words: list[str], *, wildcards: bool) -> tuple[dict[str, str], Choice, list[str]]:
     """Return the options, the members that are chosen, and the folders at the first name and at the end."""
+    _refuse_pipe(words, _TAR, "tar xf ARCHIVE -C FOLDER MEMBER")
     options: dict[str, str] = {}
     to, places, anchored = ".", [], True
     patterns: list[Pattern] = []

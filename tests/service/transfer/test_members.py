@@ -165,6 +165,8 @@ def test_chosen_members_come_behind_a_download(archives, server, tmp_path, monke
         ("tar xzf a.tgz -C out top -C . readme.md", AddressError, "-C"),
         ("tar xzf a.tgz --transform s/a/b/ top", AddressError, "--transform"),
         ("tar xzf a.tgz -T list.txt", AddressError, "-T"),
+        ("unzip -p a.zip readme.md > r.md", AddressError, "write it as: unzip -jo ARCHIVE MEMBER -d FOLDER"),
+        ("tar -xzOf a.tgz readme.md > r.md", AddressError, "write it as: tar xf ARCHIVE -C FOLDER MEMBER"),
     ],
 )
 def test_a_choice_that_cannot_be_made_is_refused_before_anything_is_written(
