@@ -95,7 +95,7 @@ def main(train, *, twice=False):
             whole[name] = json.dumps(in_a_child(train, f"{folder}-whole", name))  # numbers of ours are no user's
         places = [where for where in kills.split(",") if where]
         ends = [in_a_child(train, folder, name, where, again=at > 0) for at, where in enumerate(places)]
-        told = {"case": text, "ends": ends, "result": in_a_child(train, folder, name, again=bool(places))}
-        if twice:
-            told["again"] = in_a_child(train, folder, name, again=True)
-        print(json.dumps(told | {"whole": json.loads(whole[name])}), flush=True)
+        told = json.dumps({"case": text, "ends": ends, "result": in_a_child(train, folder, name, again=bool(places))})
+        more = {"again": in_a_child(train, folder, name, again=True)} if twice else {}
+        print(json.dumps(json.loads(told) | more | {"whole": json.loads(whole[name])}), flush=True)
+        del more
