@@ -128,6 +128,8 @@ class ResumeLearner:
                 saver.save(self._state, wait=True)
         elif self._kind is FitKind.CONTINUED:
             set_order.check(self._given.name, saved.meta, refuse=self._check_data)
+            if self._check_data:
+                self._state.give_data(saved, run=self._given.name)
             self._check(saved.meta)
             if is_begun_again and saved.meta["complete"] and learn.n_epoch <= saved.meta["epochs"]:
                 begun_again.refuse(self._given.name, f"{saved.meta['epoch']} epochs", way=_IN_PLACE_OF_THE_LOOP)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.fastai import state
+from colabkit.checkpoint.fastai.drawn_data import BatchFigures, DataParts
 from colabkit.checkpoint.loop.drawn import DrawnBefore
 from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.checkpoint.state import pytree, rng
@@ -40,6 +41,7 @@ class LearnerState:
         self.learn = learn
         self.others = [callback for callback in learn.cbs if callback is not own]
         self.data = state.identity(learn.dls)
+        self._parts, self._figures = DataParts(learn.dls), BatchFigures(learn.dls)
         self._best_files = best_files
         self._loose = LooseState(learn.model)
         self._begin: dict[str, Any] = {}
@@ -59,6 +61,21 @@ class LearnerState:
         """Give back what the script draws before the fit."""
         rest = pytree.unflatten(saved.meta["state"], saved.tensors)
         self._drawn.give(rest.get("drawn"))
+
+    def give_data(self, saved: Checkpoint, *, run: str) -> None:
+        """Put back what the data drew as it was made: which samples are held out, what transforms measured."""
+        drawn = saved.meta.get("drawn", {})
+        self._figures.give(run, drawn.get("figures", []), saved.tensors)
+        if self._parts.give(run, drawn.get("split", {}), saved.tensors):
+            self.data = state.identity(self.learn.dls)
+
+    def data_drawn(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        """Tell what the data drew as it was made.
+
+        Args:
+            tensors: Arrays are added here.
+        """
+        return {"split": self._parts.describe(tensors), "figures": self._figures.describe(tensors)}
 
     def epoch_begins(self) -> None:
         """Note the random states with which an epoch begins."""

@@ -103,7 +103,7 @@ class FitSaver:
         with telling_lack_of_memory(self._run, step=step):
             tensors, rest = take()
             tensors = state.capture_model(learner.learn) | tensors
-            meta = self._meta(learner, rest, complete=complete)
+            meta = self._meta(learner, rest, complete=complete) | {"drawn": learner.data_drawn(tensors)}
             self._run.submit(Snapshot(step=step, tensors=tensors, meta=meta))
         self.clock.saved_step = step
         if wait:

@@ -285,15 +285,15 @@ def _digest(dataset: Any) -> str | None:
     digest = hashlib.sha256()
     if hasattr(items, "to_csv"):
         digest.update(items.to_csv().encode())
-    elif not isinstance(items, list | L | np.ndarray) or not all(_feed(digest, item) for item in items):
+    elif not isinstance(items, list | L | np.ndarray) or not all(feed(digest, item) for item in items):
         return None
     return digest.hexdigest()[:16]
 
 
-def _feed(digest: Any, item: Any) -> bool:
+def feed(digest: Any, item: Any) -> bool:
     """Hash one item: a file by its name without the folders above, numbers, texts, arrays and tuples of these."""
     if isinstance(item, tuple):
-        return all(_feed(digest, part) for part in item)
+        return all(feed(digest, part) for part in item)
     if isinstance(item, np.ndarray | np.generic) and not item.dtype.hasobject:
         digest.update(np.ascontiguousarray(item).tobytes())
     elif isinstance(item, str | int | float | PurePath):

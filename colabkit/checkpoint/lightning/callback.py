@@ -160,11 +160,16 @@ class ResumeLightning(Resumable):
 
     # ---- the life of a fit ----
 
+    def _identity(self) -> dict[str, Any]:
+        return self._loaders.identity() | {"accumulation": self._trainer.accumulate_grad_batches}
+
+    def _loaders_read(self) -> list[Any]:
+        return list(self._trainer.fit_loop._combined_loader.flattened)
+
     def _start(self, trainer: Any, module: Any) -> None:
         self._trainer = trainer
         self._parts = Parts(_parts_of(trainer, module, self), run=self._run.name)
         self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)
-        self._data = self._loaders.identity() | {"accumulation": trainer.accumulate_grad_batches}
         self._time.start()
         self._resume, self._phase = None, FitPhase.BETWEEN
         for note in self._loaders.notes():

@@ -13,6 +13,7 @@ from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
 from colabkit.checkpoint.loop.carried.pieces import words_of
 from colabkit.checkpoint.loop.data.rows import check_samples
+from colabkit.checkpoint.loop.data.splits import Splits
 from colabkit.checkpoint.loop.drawn import DrawnBefore
 from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
@@ -70,6 +71,7 @@ class Resumable:
         self._parts: Parts | None = None
         self._gradients = PendingGradients([])
         self._data: dict[str, Any] = {}
+        self._splits = Splits()
         self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
         self._resume: SavedState | None = None
         self._structure = BuiltStructure()
@@ -94,6 +96,14 @@ class Resumable:
 
     def _save_state(self, *, complete: bool) -> None:
         """Take the state and submit it."""
+        raise NotImplementedError
+
+    def _identity(self) -> dict[str, Any]:
+        """Describe the data, so that other data is noticed."""
+        raise NotImplementedError
+
+    def _loaders_read(self) -> list[Any]:
+        """List what gives the batches."""
         raise NotImplementedError
 
     def _measured(self) -> dict[str, float]:
@@ -222,6 +232,7 @@ class Resumable:
             "saved_at": time.time(),
             "seconds": self._time.seconds,
             "data": self._data,
+            "splits": self._splits.describe(tensors),
             "settings": self._parts.settings(),
             "versions": self._versions(),
             "state": state,
@@ -241,9 +252,14 @@ class Resumable:
     def _newest(self) -> SavedState | None:
         """Read the newest state, see that it fits this training, and give back what the script draws before it."""
         checkpoint = self._workers.newest(self.kind.name)
+        self._data, self._splits = self._identity(), Splits(self._loaders_read())
         if checkpoint is None:
+            self._splits.tell_of_those_drawn_again(self._run.name)
             return None
         saved = SavedState(checkpoint, self.kind, run=self._run.name, workers=self._workers)
+        if self._alone and self._check_data:
+            is_other = self._splits.give(self._run.name, saved.meta.get("splits", {}), saved.tensors)
+            self._data = self._identity() if is_other else self._data
         self._check(saved)
         if saved.is_resized:
             self._check_resized(saved)

@@ -94,6 +94,12 @@ class LoopState(Resumable):
         """The data."""
         return self._batches.source
 
+    def _identity(self) -> dict[str, Any]:
+        return self.source.identity()
+
+    def _loaders_read(self) -> list[Any]:
+        return [self.source.data]
+
     # ---- restoring ----
 
     def _continue_or_begin(self) -> None:
@@ -101,7 +107,6 @@ class LoopState(Resumable):
         self._is_begun_again = begun_again.note(self._run.dir, epochs=self.place.epochs)
         data = [self.source.data, *self.source.generators().values()]
         self._drawn.find(self._parts.given.values(), data)
-        self._data = self.source.identity()
         accumulates = getattr(getattr(self.source.data, "gradient_state", None), "num_steps", 1) > 1
         if accumulates and not self._parts.has_accelerator:
             raise CheckpointError(

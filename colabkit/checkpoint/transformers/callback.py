@@ -159,17 +159,23 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     # ---- the life of a training ----
 
+    def _identity(self) -> dict[str, Any]:
+        [loader] = self._loaders_read()
+        return LoaderSource(loader).identity() | {"accumulation": self._trainer.args.gradient_accumulation_steps}
+
+    def _loaders_read(self) -> list[Any]:
+        loader = self._trainer.callback_handler.train_dataloader
+        return [getattr(loader, "base_dataloader", loader)]
+
     def _start(self, trainer: Any, args: Any, state: Any) -> None:
         self._trainer = trainer
         self._parts = Parts(trainer_state.parts_of(trainer), run=self._run.name)
         self._state = trainer_state.TrainerState(trainer)
-        loader = trainer.callback_handler.train_dataloader
-        source = LoaderSource(getattr(loader, "base_dataloader", loader))
-        self._data = source.identity() | {"accumulation": args.gradient_accumulation_steps}
+        [loader] = self._loaders_read()
         self._time.start()
         is_begun_again = begun_again.note(self._given_run.dir, epochs=max(1, state.max_steps))
         self._epoch, self._place, self._done, self._resume = 0, Place(), False, None
-        for note in [*trainer_state.notes(trainer), *source.notes()]:
+        for note in [*trainer_state.notes(trainer), *LoaderSource(loader).notes()]:
             self._warn("%s: %s", note)
         self._drawn.find(self._parts.given.values(), [loader, trainer.train_dataset], more={"trainer": trainer})
         saved = self._newest()

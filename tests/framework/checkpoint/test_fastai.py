@@ -24,7 +24,7 @@ from colabkit.errors import UnsupportedError
 DOUBLE = Path(__file__).parents[2] / "support" / "doubles" / "fastai_training.py"
 WHOLE = (
     *("plain", "torch", "accumulation", "stopped", "fine_tune", "workers", "mixed", "notebook", "two fits"),
-    *("cycles", "mixup", "saves", "finder", "fine_tune augmented"),
+    *("cycles", "mixup", "saves", "finder", "fine_tune augmented", "defaults"),
 )
 KILLED = (
     "plain:after_batch/4,after_batch/10",  # in an epoch, and again in the epoch that was resumed
@@ -38,6 +38,7 @@ KILLED = (
     "fine_tune:after_batch/5,after_batch/15",  # in the first of its two fits, and in the second
     "fine_tune augmented:after_batch/5,after_batch/15",
     "workers:after_batch/15",
+    "defaults:after_batch/4,after_batch/15",  # a split without a seed, figures of the first batch
     "mixed:after_batch/18",  # the scaler has grown by then, and counts
     "cycles:after_batch/6,after_batch/14",  # a phase each
     "mixup:after_batch/14",  # pictures are mixed by torch's numbers

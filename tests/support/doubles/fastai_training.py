@@ -34,9 +34,11 @@ from fastai.vision.all import (
     ItemGetter,
     Learner,
     MixedPrecision,
+    Normalize,
     OptimWrapper,
     PILImageBW,
     RandTransform,
+    RandomSplitter,
     ReduceLROnPlateau,
     SaveModelCallback,
     accuracy,
@@ -94,6 +96,9 @@ class KilledAt(Callback):
             os.kill(os.getpid(), self.number)
 
 
+BATCH_TRANSFORMS = {"fine_tune augmented": aug_transforms, "defaults": Normalize}  # which measures a batch
+
+
 def learner(case, digits, folder):
     """Build a learner that draws from every generator: pictures are moved and flipped, features dropped."""
     rows = list(zip(digits.x_train[:120], map(str, digits.y_train[:120]), strict=True))
@@ -102,9 +107,9 @@ def learner(case, digits, folder):
         (ImageBlock(PILImageBW), CategoryBlock(vocab=list("0123456789"))),
         get_x=ItemGetter(0),
         get_y=ItemGetter(1),
-        splitter=IndexSplitter(range(len(rows) - 20, len(rows))),
+        splitter=RandomSplitter() if case == "defaults" else IndexSplitter(range(len(rows) - 20, len(rows))),
         item_tfms=Shift(),
-        batch_tfms=aug_transforms() if case == "fine_tune augmented" else Flip(),
+        batch_tfms=BATCH_TRANSFORMS.get(case, Flip)(),
     )
     workers = 2 if case == "workers" else 0
     dls = block.dataloaders(rows, bs=10, num_workers=workers)
