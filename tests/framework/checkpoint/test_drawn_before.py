@@ -22,7 +22,7 @@ SAID = {
     "seeded:4/a": "second, weights",  # set by the user, as all that is drawn is the same again
 }
 KEPT = 'kept as the run has them: %s. Drawn or set otherwise, they make a training of its own: run.phase("NAME")'
-REFUSED = "rows:4/a"
+ROWS = "rows:4/a"
 CHANGING = "target_network:4/a,4/b"
 AGAIN = ("a_cell_run_again_after_an_error", "made_anew_in_the_process")
 
@@ -44,7 +44,7 @@ def fast(request, tmp_path_factory):
 @pytest.fixture(scope="module", params=WAYS)
 def told(request, tmp_path_factory):
     """Train the others."""
-    return trained(request.param, tmp_path_factory.mktemp("runs"), (*EXACT, CHANGING, *SAID, REFUSED, *AGAIN))
+    return trained(request.param, tmp_path_factory.mktemp("runs"), (*EXACT, CHANGING, *SAID, ROWS, *AGAIN))
 
 
 def check(killed, names):
@@ -88,10 +88,14 @@ def test_what_is_not_put_back_is_told_by_name(told, case):
 
 
 @pytest.mark.slow
-def test_other_rows_of_the_training_itself_are_refused(told):
+def test_rows_of_the_training_itself_are_given_back_or_refused(told):
     """A split without a seed."""
-    assert told[REFUSED]["ends"] == [-9]
-    assert "was trained on other samples" in told[REFUSED]["result"]
+    assert told[ROWS]["ends"] == [-9]
+    refused = isinstance(told[ROWS]["result"], str)
+    if refused:
+        assert "was trained on other samples" in told[ROWS]["result"]
+    else:
+        assert told[ROWS]["result"]["result"] == told[ROWS]["whole"]["result"]
 
 
 @pytest.mark.slow
