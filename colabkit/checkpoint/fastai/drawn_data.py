@@ -38,6 +38,7 @@ class DataParts:
         is_plain = all(type(loader).__name__ == "TfmdDL" for loader in loaders)
         self._parts = parts if is_plain and all(hasattr(part, "tls") for part in parts) else []
         self._classes = repr(getattr(dls, "vocab", None))
+        self._marks = [_marks_of(part.items) for part in self._parts]  # once: each save tells them
 
     def describe(self, tensors: dict[str, Any]) -> dict[str, Any]:
         """Tell which samples the parts hold.
@@ -45,9 +46,8 @@ class DataParts:
         Args:
             tensors: A number for each of them is added here, under names that begin with `split/`.
         """
-        marks = [_marks_of(part.items) for part in self._parts]
-        hashed = [each for each in marks if each is not None]
-        if not hashed or len(hashed) < len(marks) or sum(each.nbytes for each in hashed) > _MOST_BYTES:
+        hashed = [each for each in self._marks if each is not None]
+        if not hashed or len(hashed) < len(self._marks) or sum(each.nbytes for each in hashed) > _MOST_BYTES:
             return {}
         tensors |= {f"split/{at}": each for at, each in enumerate(hashed)}
         return {"parts": len(hashed), "classes": self._classes}
@@ -63,9 +63,8 @@ class DataParts:
         if described.get("parts") != len(self._parts) or described["classes"] != self._classes:
             return False
         at_begin = [tensors[f"split/{at}"] for at in range(len(self._parts))]
-        hashes = [_marks_of(part.items) for part in self._parts]
-        marks = [each for each in hashes if each is not None]
-        if len(marks) < len(hashes) or all(map(np.array_equal, marks, at_begin)):
+        marks = [each for each in self._marks if each is not None]
+        if len(marks) < len(self._marks) or all(map(np.array_equal, marks, at_begin)):
             return False
         if [len(each) for each in marks] != [len(each) for each in at_begin]:
             return False
@@ -76,6 +75,7 @@ class DataParts:
         together = _joined([part.items for part in self._parts])
         for part, of_part in zip(self._parts, at_begin, strict=True):
             part.items = _chosen(together, [place[int(mark)] for mark in of_part])
+        self._marks = list(at_begin)
         text = "%s: goes on with the samples that it was begun with, as they were split without a seed: %s in training"
         notify(text, run, len(at_begin[0]))
         return True

@@ -11,7 +11,6 @@ import argparse
 import collections
 import copy
 import dataclasses
-import logging
 import random
 import types
 import warnings
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch_habits import step
-from torch_killed import Killed, main
+from torch_killed import Killed, Lines, main
 from torch_loops import CASES, EPOCHS, case, evaluate, loader, net
 
 import colabkit as ck
@@ -420,17 +419,6 @@ def more_epochs(run, kill):
     return first, seen
 
 
-class Lines(logging.Handler):
-    """Collects what is said."""
-
-    def __init__(self):
-        super().__init__()
-        self.lines = []
-
-    def emit(self, record):
-        self.lines.append(record.getMessage())
-
-
 def shown(value):
     """Bring what a case gives into what JSON holds."""
     if hasattr(value, "state_dict"):
@@ -447,8 +435,6 @@ def shown(value):
 def train(folder, name, where):
     """Train to the end or to the kill; what the case gives, and what was said of names."""
     lines = Lines()
-    logging.getLogger("colabkit").addHandler(lines)
-    logging.getLogger("colabkit").setLevel(logging.INFO)
     with ck.open_run(folder, every="1 steps") as run:
         result = CASES[name](run, Killed(where, folder))
     said = [line.partition(": ")[2] for line in lines.lines]

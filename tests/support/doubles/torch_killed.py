@@ -9,6 +9,7 @@ same random states, all later ones with others.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import signal
@@ -41,6 +42,19 @@ class Killed:
             while self.states and step > 2 and not any(self.states.rglob("step-*")) and time.monotonic() < until:
                 time.sleep(0.005)
             os.kill(os.getpid(), self.number)
+
+
+class Lines(logging.Handler):
+    """Collects what colabkit says from now on."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+        logging.getLogger("colabkit").addHandler(self)
+        logging.getLogger("colabkit").setLevel(logging.INFO)
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
 
 
 def in_a_child(train, folder, name, where=None, *, again=False):

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils import data
-from torch_killed import Killed, main
+from torch_killed import Killed, Lines, main
 
 import colabkit as ck
 
@@ -315,17 +315,6 @@ result = bool((before == second[0].weight).all())
 }
 
 
-class Lines(logging.Handler):
-    """Collects what is said."""
-
-    def __init__(self):
-        super().__init__()
-        self.lines = []
-
-    def emit(self, record):
-        self.lines.append(record.getMessage())
-
-
 def shown(value):
     """Bring what a script gives into what JSON holds: of arrays a hash."""
     if hasattr(value, "state_dict"):
@@ -338,8 +327,6 @@ def shown(value):
 def train(folder, name, where):
     """Run a script to its end or to the kill."""
     lines = Lines()
-    logging.getLogger("colabkit").addHandler(lines)
-    logging.getLogger("colabkit").setLevel(logging.INFO)
     way, _, script = name.partition(" ")
     by, killed = globals()[f"by_{way}"], Killed(where, folder)
     with ck.open_run(folder, every="1 steps") as run:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset, SubsetRandomSampler, TensorDataset, random_split
 from torch_habits import step
-from torch_killed import Killed, main
+from torch_killed import Killed, Lines, main
 
 import colabkit as ck
 
@@ -179,17 +179,6 @@ def folds(run, kill):
 # ---- what is told ----
 
 
-class Lines(logging.Handler):
-    """Collects what is said."""
-
-    def __init__(self):
-        super().__init__()
-        self.lines = []
-
-    def emit(self, record):
-        self.lines.append(record.getMessage())
-
-
 def shown(value):
     """Bring what a case gives into what JSON holds."""
     if isinstance(value, nn.Module):
@@ -202,8 +191,6 @@ def shown(value):
 def train(folder, name, where):
     """Train to the end or to the kill; what the case gives, and what was said."""
     lines = Lines()
-    logging.getLogger("colabkit").addHandler(lines)
-    logging.getLogger("colabkit").setLevel(logging.INFO)
     with ck.open_run(folder, every="1 steps") as run:
         result = CASES[name](run, Killed(where, folder))
     return {"result": shown(result), "said": lines.lines}

@@ -22,10 +22,12 @@ import numpy as np
 from colabkit._internal.display.few import few
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.loop.carried.inside import attributes_of
-from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user, is_user_code
+from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
+from colabkit.checkpoint.state import user_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from types import FrameType
 
     Array = np.ndarray[Any, Any]
 
@@ -85,11 +87,13 @@ class Splits:
     """The parts that a program's variables hold of its data, as a training begins.
 
     Args:
-        loaders: Those that the training reads.
+        loaders: Those that the training reads; None before it begins, when nothing is looked for.
     """
 
-    def __init__(self, loaders: Iterable[Any] = ()) -> None:
-        self._parts = dict(_parts_in(sys._getframe(1), list(loaders))) if "torch.utils.data" in sys.modules else {}
+    def __init__(self, loaders: Iterable[Any] | None = None) -> None:
+        is_sought = loaders is not None and "torch.utils.data" in sys.modules
+        self._parts = _parts_in(sys._getframe(1), loaders or ()) if is_sought else {}
+        self._samples = {name: part.samples for name, part in self._parts.items()}  # once: each save tells them
 
     def describe(self, tensors: dict[str, Any]) -> dict[str, int]:
         """Give how many samples each whole has, by the names of its parts.
@@ -99,11 +103,10 @@ class Splits:
         """
         described: dict[str, int] = {}
         left = _MOST_BYTES
-        for name, part in self._parts.items():
-            samples = part.samples
+        for name, samples in self._samples.items():
             if samples is not None and (left := left - samples.nbytes) >= 0:
                 tensors[f"split/{name}"] = samples
-                described[name] = part.of
+                described[name] = self._parts[name].of
         return described
 
     def give(self, run: str, described: Mapping[str, int], tensors: Mapping[str, Array]) -> bool:
@@ -122,6 +125,7 @@ class Splits:
             return False
         for name, part in parts.items():
             part.put(saved[name])
+            self._samples[name] = saved[name]
             _given_back[name] = weakref.ref(part.holder)
             _restored.add(part.holder)
         text = "%s: goes on with the samples that it was begun with, as they were chosen without a seed: %s"
@@ -140,7 +144,7 @@ class Splits:
             warn(text, run, few(sorted(drawn), 5, between=", "), "Split with a seed, as KFold(…, random_state=0)")
 
     def _differs(self, name: str, saved: Mapping[str, Array]) -> bool:
-        samples = self._parts[name].samples
+        samples = self._samples[name]
         return samples is not None and name in saved and not np.array_equal(samples, saved[name])
 
 
@@ -174,7 +178,7 @@ def _size_of_whole(dataset: Any) -> int:
 
 def _lists_of_samples(count: int, held: set[int]) -> bool:
     """Say whether a variable of the user's holds numbers of samples that belong to no part."""
-    for _, value in _variables(sys._getframe(1)):
+    for _, value in user_variables.of_callers(sys._getframe(1), _itself):
         is_list = type(value) is list and len(value) >= _FEWEST and all(type(each) is int for each in value[:_FEWEST])
         if id(value) in held or not (is_list or isinstance(value, np.ndarray) or hasattr(value, "detach")):
             continue
@@ -189,27 +193,19 @@ def _lists_of_samples(count: int, held: set[int]) -> bool:
 # ---- in the variables of the user's functions ----
 
 
-def _parts_in(frame: Any, loaders: list[Any]) -> Iterator[tuple[str, Part]]:
-    seen: set[int] = set()
-    names: dict[str, int] = {}
-    for key, value in [*_variables(frame), *((f"loader {at}", each) for at, each in enumerate(loaders))]:
-        for name, part in _inside(value, key, seen, _DEPTH):
-            names[name] = count = names.get(name, 0) + 1
-            yield name if count == 1 else f"{name} ({count})", part
+def _parts_in(frame: FrameType | None, loaders: Iterable[Any]) -> dict[str, Part]:
+    parts = dict(user_variables.of_callers(frame, _inside))
+    seen = {id(part.holder) for part in parts.values()}
+    for at, loader in enumerate(loaders):
+        parts |= dict(_inside(loader, f"loader {at}", seen))
+    return parts
 
 
-def _variables(frame: Any) -> Iterator[tuple[str, Any]]:
-    seen: set[int] = set()
-    while frame is not None:
-        if is_user_code(frame.f_code.co_filename, frame.f_globals):
-            for variables in (frame.f_locals, frame.f_globals):
-                if id(variables) not in seen:
-                    seen.add(id(variables))
-                    yield from ((name, each) for name, each in list(variables.items()) if not name.startswith("_"))
-        frame = frame.f_back
+def _itself(value: Any, name: str, _: set[int]) -> Iterator[tuple[str, Any]]:
+    yield name, value
 
 
-def _inside(value: Any, place: str, seen: set[int], depth: int) -> Iterator[tuple[str, Part]]:
+def _inside(value: Any, place: str, seen: set[int], depth: int = _DEPTH) -> Iterator[tuple[str, Part]]:
     torch_data = sys.modules["torch.utils.data"]
     if isinstance(value, torch_data.Subset):
         if id(value) not in seen:
