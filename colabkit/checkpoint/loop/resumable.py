@@ -257,9 +257,10 @@ class Resumable:
             self._splits.tell_of_those_drawn_again(self._run.name)
             return None
         saved = SavedState(checkpoint, self.kind, run=self._run.name, workers=self._workers)
-        if self._alone and self._check_data:
-            is_other = self._splits.give(self._run.name, saved.meta.get("splits", {}), saved.tensors)
-            self._data = self._identity() if is_other else self._data
+        splits = saved.meta.get("splits", {}) if self._alone and self._check_data else {}
+        if self._splits.give(self._run.name, splits, saved.tensors):
+            self._data = self._identity()
+            self._drawn.mark_again()
         self._check(saved)
         if saved.is_resized:
             self._check_resized(saved)

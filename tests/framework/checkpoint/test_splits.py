@@ -33,6 +33,8 @@ def check(told):
     assert set(told["ends"]) == {-9}
     assert told["result"]["result"] == told["whole"]["result"]
     assert any("goes on with the samples that it was begun with" in line for line in told["result"]["said"])
+    others = [line for line in told["result"]["said"] if "another one than" in line]
+    assert not any(name in line for line in others for name in ("indices", "chosen", "held_out"))  # they are back
     assert not any("samples" in line for line in told["whole"]["said"])
 
 

@@ -113,6 +113,10 @@ class DrawnBefore:
             else:
                 self._marks[place] = _mark_of(candidate)
 
+    def mark_again(self) -> None:
+        """Note what is there now: a split has got its samples back since."""
+        self._marks = {place: _mark_of(self._candidates[place]) for place in self._marks}
+
     # ---- saving ----
 
     def take(self, *, is_cut: bool, besides: Iterable[str] = ()) -> dict[str, Any]:
