@@ -244,7 +244,7 @@ train_rows, rest = data.random_split(range(40), [24, 16])
 first, second = make(), make()
 fit("a", first)
 fit("b", second, rows=order[:32])
-result = first
+result = [first, list(rest.indices), list(train_rows.indices)]
 """,
     "rows": """
 chosen, rest = data.random_split(range(40), [24, 16])
