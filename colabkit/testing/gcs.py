@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Operation = Literal["bucket", "metadata", "list", "download", "insert", "start", "upload", "query", "delete", "token"]
-Kind = Literal["status", "reset", "truncate", "stall", "flip", "hash", "expire", "replace", "lose"]
+Kind = Literal["status", "reset", "truncate", "stall", "flip", "hash", "expire", "replace", "vanish", "lose"]
 
 
 @dataclass(kw_only=True)
@@ -32,8 +32,8 @@ class GcsFault:
         kind: `status` answers with `status`; `reset` and `truncate` end the connection at byte `at` of the object,
             with an error or in peace; `stall` pauses there for `seconds`; `flip` changes byte `at` on its way;
             `hash` tells a wrong checksum; `expire` forgets the upload session and answers with `status`; `replace`
-            puts `data` in place of the object first, as another writer would; `lose` does the work and resets the
-            connection before the answer.
+            puts `data` in place of the object first, as another writer would; `vanish` deletes it first; `lose` does
+            the work and resets the connection before the answer.
         at: A byte position in the object.
         times: How many requests it strikes; requests that do not cover `at` pass.
         after: How many requests are left alone first.

@@ -79,7 +79,7 @@ class Requests(BaseHTTPRequestHandler):
         if early:
             self._strike(0, 1 << 62)
 
-    def _due(self, start: int, stop: int, *, replacing: bool = False) -> None:
+    def _due(self, start: int, stop: int, *, others: bool = False) -> None:
         """Pick the faults that strike this request, one of each kind, and count them down."""
         placed = ("reset", "truncate", "stall", "flip")
         with self.gcs.lock:
@@ -88,7 +88,7 @@ class Requests(BaseHTTPRequestHandler):
                     continue
                 if fault.name not in ("", self._seen.name) or (fault.kind in placed and not start <= fault.at < stop):
                     continue
-                if (fault.kind == "replace") != replacing:
+                if (fault.kind in ("replace", "vanish")) != others:
                     continue
                 if fault.after > 0:
                     fault.after -= 1
@@ -98,9 +98,11 @@ class Requests(BaseHTTPRequestHandler):
 
     def _let_others_write(self, bucket: str, name: str) -> None:
         """Let another writer put its own object in place, if that is due now."""
-        self._due(0, 0, replacing=True)
+        self._due(0, 0, others=True)
         if fault := self._faults.pop("replace", None):
             self.gcs.put(bucket, name, fault.data)
+        if self._faults.pop("vanish", None):
+            self.gcs.bucket(bucket).objects.pop(name, None)
 
     def _strike(self, start: int, stop: int) -> None:
         self._due(start, stop)

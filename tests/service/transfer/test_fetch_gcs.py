@@ -92,17 +92,13 @@ def test_an_object_that_is_replaced_on_the_way_is_never_spliced(gcs, blob, tmp_p
     assert fetch("gs://bucket/a.bin", tmp_path / "a.bin").read_bytes() == new
 
 
-def test_an_object_that_is_deleted_on_the_way_is_told(gcs, blob, tmp_path):
+@pytest.mark.parametrize("after", [0, 3])
+def test_an_object_that_is_deleted_on_the_way_is_told(gcs, blob, tmp_path, after):
     """No object is left: NotFoundError, and no file."""
     gcs.put("bucket", "a.bin", blob(SIZE))
-
-    def delete_late(done, total):
-        if done > MIB:
-            gcs.bucket("bucket").objects.clear()
-
-    gcs.rate = 4 * MIB
+    gcs.fail("download", "vanish", after=after)
     with pytest.raises(NotFoundError):
-        fetch("gs://bucket/a.bin", tmp_path / "a.bin", progress=delete_late)
+        fetch("gs://bucket/a.bin", tmp_path / "a.bin")
     assert names(tmp_path) == []
 
 

@@ -63,6 +63,8 @@ for name, verb in verbs.items():
     except ColabKitError as error:
         told[name] = error.to_json()
 print(json.dumps(told))
+for each in kept:
+    os.close(each)  # a thread of a library that ends now loads a file of glibc's, and would end the process without it
 """
 
 
