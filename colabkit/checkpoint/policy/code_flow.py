@@ -31,6 +31,8 @@ _STORES = {"STORE_NAME", "STORE_FAST", "STORE_GLOBAL", "STORE_DEREF", "STORE_FAS
 _DELETES = {"DELETE_NAME", "DELETE_FAST", "DELETE_GLOBAL", "DELETE_DEREF"}
 _STORE_AND_LOAD = "STORE_FAST_LOAD_FAST"
 _LEAVES = {"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"}
+_CLOCKS = {"perf_counter", "monotonic", "process_time", "thread_time"}
+_CLOCKS |= {f"{clock}_ns" for clock in _CLOCKS}
 _LEADS_ELSEWHERE = ("JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_ABSOLUTE")
 
 
@@ -77,6 +79,38 @@ class CodeFlow:
     def stored(self) -> frozenset[str]:
         """The names that it assigns."""
         return frozenset().union(*self._writes)
+
+    @functools.cached_property
+    def clocks(self) -> frozenset[str]:
+        """The names that it gives moments of a clock of this process alone, as in `start = time.perf_counter()`.
+
+        Example:
+            >>> import time
+            >>> def steps(items):
+            ...     last = first = time.perf_counter()
+            ...     for item in items:
+            ...         took = time.perf_counter() - last
+            ...         last = time.perf_counter()
+            ...     return took, last - first
+            >>> sorted(CodeFlow(steps.__code__).clocks)
+            ['first', 'last']
+        """
+        kinds: dict[str, set[str]] = {}
+        for number, names in enumerate(self._writes):
+            for name in names:
+                kinds.setdefault(name, set()).add(self._stores_what(number))
+        return frozenset(name for name, each in kinds.items() if "clock" in each and each <= {"clock", "nothing"})
+
+    def _stores_what(self, number: int) -> str:
+        before = [step for step in self._steps[:number][-_CALL:] if step.opname not in ("PRECALL", "PUSH_NULL")]
+        while len(before) > 1 and before[-1].opname in _STORES and before[-2].opname in {"COPY", *_STORES}:
+            before.pop()  # start = last = ...
+        if len(before) > 1 and before[-1].opname == "COPY":
+            before.pop()
+        if before and before[-1].opname == "LOAD_CONST" and before[-1].argval in (None, 0):
+            return "nothing"
+        is_call = len(before) > 1 and before[-1].opname == "CALL" and not before[-1].arg
+        return "clock" if is_call and before[-2].argval in _CLOCKS else "another"
 
     def needed_at(self, offset: int, *, at_least_once: bool = False) -> frozenset[str]:
         """Name what is read from a place on, before it is assigned.

@@ -24,6 +24,7 @@ EXACT = (
     "a_function_within:4",
     "a_class_that_trains:8",
     "others_that_change:4",
+    "times_of_steps:4",
     "modules_functions_and_slots:4,8",
 )
 SLOW = (

@@ -90,7 +90,7 @@ def _add_functions(roots: Roots, value: Any, own: Variables) -> None:
         names = Variables(function.__globals__)
         for name in sorted((flow.loaded | flow.stored) - {*code.co_varnames, *code.co_cellvars}):
             variables = own if name in code.co_freevars and own.may_hold(name) else names
-            if name not in variables:
+            if name not in variables or name in flow.clocks:
                 continue
             root = _root_of(roots, variables, name)
             root.is_assigned |= name in flow.stored

@@ -38,8 +38,8 @@ class UserLoop:
 
     Attributes:
         frame: Where it runs.
-        loaded: The names that it reads.
-        stored: The names that it assigns.
+        loaded: The names that it reads, without those of moments of this process's clocks.
+        stored: The names that it assigns, without the same.
         carried: Those of the assigned ones that a step has from an earlier one.
         needed: The names that are read from its head on, also behind it.
     """
@@ -47,7 +47,7 @@ class UserLoop:
     def __init__(self, frame: FrameType, head: int, body: list[int], entry: int) -> None:
         flow = flow_of(frame.f_code)
         self.frame = frame
-        self.loaded, self.stored = flow.names_in(body)
+        self.loaded, self.stored = (names - flow.clocks for names in flow.names_in(body))
         self.carried = flow.needed_at(entry, at_least_once=True) & self.stored
         self.needed = flow.needed_at(head)
 
