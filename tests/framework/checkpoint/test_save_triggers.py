@@ -144,8 +144,9 @@ def test_the_best_stays_however_old(tmp_path):
 
 
 TRAIN = """
-import hashlib, json, sys
+import hashlib, json, sys, time
 import numpy as np, keras, colabkit as ck
+from colabkit.checkpoint.policy.save_triggers import SaveTriggers
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(320, 8)).astype("float32")
@@ -225,9 +226,19 @@ found["kept"] = [entry.step for entry in run.checkpoints()]
 found["best"] = run.load_best(model)
 found["maes"] = whole[1]["mae"]
 import colabkit.checkpoint.keras.callback as callback
-callback.session_left = lambda: 300.1
+
+class Later(Failing):
+    ahead = 0.0  # seconds by which the clock of the session is put forward
+
+    def on_train_batch_end(self, batch, logs=None):
+        Later.ahead = 3600.0 if batch == 4 else Later.ahead
+
+def triggers_of(folder, session_left):
+    return SaveTriggers(folder, session_left=3900.0, clock=lambda: time.monotonic() + Later.ahead)
+
+callback.SaveTriggers, Failing = triggers_of, Later
 train("ending", epochs=1)
-callback.session_left = lambda: None
+callback.SaveTriggers = SaveTriggers
 found["values"] = []
 for epochs in (1, 4):
     train("first", epochs=epochs)
