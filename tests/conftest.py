@@ -61,6 +61,28 @@ def pytest_addoption(parser):
     parser.addoption("--colabtools-python", metavar="PATH", help="the Python of a kernel that can import it")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Tell each failure when it happens, too; a session that never ends has no summary."""
+    if not hasattr(config, "workerinput"):  # under xdist, in the process that prints
+        config.pluginmanager.register(FailuresAtOnce(config))
+
+
+class FailuresAtOnce:
+    """Prints which test failed, and why, as soon as it has."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report):
+        """Print the name of a failed test, and the last line of what it raised."""
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = crash.message if crash is not None else str(report.longrepr)
+            terminal.write_line(f"\n{report.when} failed: {report.nodeid} - {message[:2000]}", flush=True)
+
+
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path_factory):
     """No test reads a developer's keys, settings or cache, or takes this machine for a notebook host."""
