@@ -51,7 +51,7 @@ class LearnerState:
             warn=lambda text, *values: warn(text, run.name, *values),
         )
         more = {"loss_func": learn.loss_func, "callbacks": self.others}
-        self._drawn.find([learn.model, learn], [learn.dls, *learn.dls.loaders], more=more)
+        self._drawn.find({"model": learn.model, "learn": learn}, [learn.dls, *learn.dls.loaders], more=more)
 
     def release(self) -> None:
         """Hold nothing of the user's variables any longer."""

@@ -175,7 +175,7 @@ class ResumeLightning(Resumable):
         for note in self._loaders.notes():
             self._warn("%s: %s", note)
         data = list(trainer.fit_loop._combined_loader.flattened)
-        self._drawn.find(self._parts.given.values(), data, more={"callbacks": trainer.callbacks})
+        self._drawn.find(self._parts.given, data, more={"callbacks": trainer.callbacks})
         saved = self._newest()
         if saved is not None:
             self._restore(saved)

@@ -106,7 +106,7 @@ class LoopState(Resumable):
         self._time.start()
         self._is_begun_again = begun_again.note(self._run.dir, epochs=self.place.epochs)
         data = [self.source.data, *self.source.generators().values()]
-        self._drawn.find(self._parts.given.values(), data)
+        self._drawn.find(self._parts.given, data)
         accumulates = getattr(getattr(self.source.data, "gradient_state", None), "num_steps", 1) > 1
         if accumulates and not self._parts.has_accelerator:
             raise CheckpointError(

@@ -136,6 +136,13 @@ def is_of_the_user(value: Any) -> bool:
     return is_in_user_code(kind)
 
 
+def is_array_or_some(value: Any) -> bool:
+    """Say whether it is a tensor or an array, or a container of plain values with some, which are saved as they are."""
+    import torch
+
+    return _is_value(value, torch) and _holds_array(value)
+
+
 def is_in_user_code(kind: type) -> bool:
     """Say whether a class is of no package that is installed."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None)

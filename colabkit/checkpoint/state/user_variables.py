@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 _OF_OTHERS = (sysconfig.get_path("stdlib"), "<frozen")
 _PACKAGES = ("site-packages", "dist-packages")
-_IN_A_NOTEBOOK = ("In", "Out")  # what it has shown
+_IN_A_NOTEBOOK = re.compile(r"In|Out|__.*|_+|_\d+|_i+\d*|_[iod]h|_exit_code")  # what it has shown
 
 
 def of_callers(
@@ -35,7 +36,7 @@ def of_callers(
                     continue
                 seen.add(id(variables))
                 for key, value in list(variables.items()):
-                    if key.startswith("_") or key in _IN_A_NOTEBOOK:
+                    if _IN_A_NOTEBOOK.fullmatch(key):
                         continue
                     for place, item in inside(value, key, seen):
                         names[place] = count = names.get(place, 0) + 1

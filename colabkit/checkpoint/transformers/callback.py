@@ -177,7 +177,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         self._epoch, self._place, self._done, self._resume = 0, Place(), False, None
         for note in [*trainer_state.notes(trainer), *LoaderSource(loader).notes()]:
             self._warn("%s: %s", note)
-        self._drawn.find(self._parts.given.values(), [loader, trainer.train_dataset], more={"trainer": trainer})
+        self._drawn.find(self._parts.given, [loader, trainer.train_dataset], more={"trainer": trainer})
         saved = self._newest()
         if saved is None:
             self._save()

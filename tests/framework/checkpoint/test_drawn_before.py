@@ -7,17 +7,29 @@ a way to train, each in a fork that is killed.
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import pytest
 
 from tests.support.killed_trainings import train
 
 WAYS = {"loop": "torch", "lightning": "lightning", "trainer": "transformers", "fastai": "fastai"}
-FAST = {"later_model:4/a,4/b": "second", "teacher_and_noise:4/a": "basis, noise, teacher"}
+FAST = {
+    "later_model:4/a,4/b": "second",
+    "teacher_and_noise:4/a": "basis, noise, teacher",
+    "kept_anywhere:4/a": "Project.basis, _private, args.noise, judge.c.b.a.net, model.teacher[0], "
+    "nets['x']['y'][0]['z'], second, second.0.hook 0.scale and 2 more",
+}
+CHANGES = (
+    "6}, count: N -> N, kind: tanh -> sin, model: Sequential(power=N) -> Sequential(power=N), "
+    "model.1: Dropout(p=N, inplace=False) -> Dropout(p=N, inplace=False), words: 'a' -> 'ab'"
+)
+VALUES = "values_that_code_uses:4/a"
 EXACT = {"objects_and_closures:4/a": "critic.judge, self.nets[1], self.rng"}
 SAID = {
     "rows_of_a_later_phase:4/a": "order",
     "numbers:4/a": "alpha, sums",
+    "frames_and_estimators:4/a": "projection, spread, table",
     "large:4/a": "large",
     "seeded:4/a": "second, weights",  # set by the user, as all that is drawn is the same again
 }
@@ -38,7 +50,7 @@ def trained(way, folder, cases):
 @pytest.fixture(scope="module", params=WAYS)
 def fast(request, tmp_path_factory):
     """Train the cases of the quick suite."""
-    return trained(request.param, tmp_path_factory.mktemp("runs"), FAST)
+    return trained(request.param, tmp_path_factory.mktemp("runs"), (*FAST, VALUES))
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -52,13 +64,25 @@ def check(killed, names):
     assert set(killed["ends"]) == {-9}
     assert killed["result"]["result"] == killed["whole"]["result"]
     assert killed["whole"]["said"] == []
-    assert [line.partition(": ")[2] for line in killed["result"]["said"]] == [KEPT % names]
+    said = [line.partition(": ")[2].replace("model.model", "model") for line in killed["result"]["said"]]
+    assert said == [KEPT % names]
 
 
 @pytest.mark.parametrize("case", FAST)
 def test_what_is_drawn_at_the_start_is_that_of_the_run(fast, case):
     """Models of later phases, a teacher, noise and a projection of a loss."""
     check(fast[case], FAST[case])
+
+
+def test_values_that_code_uses_are_told(fast):
+    """Numbers anywhere, tables, words, sets, which function was chosen, how the layers are set."""
+    killed = fast[VALUES]
+    assert killed["ends"] == [-9]
+    assert killed["whole"]["said"] == []
+    drawn, changed = killed["result"]["said"]
+    assert "run was begun: Settings.margin, scale, settings['weight'], table. Set a seed" in drawn
+    changes = changed.partition("in effect from now on: ")[2].replace("model.model", "model")
+    assert re.sub(r"[\d.]{3,}", "N", changes).split(", ", 2) == ["chosen: {3", "5} -> {3", CHANGES]
 
 
 @pytest.mark.slow

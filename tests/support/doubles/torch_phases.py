@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import sys
+import types
 import warnings
 
 warnings.simplefilter("ignore")
@@ -180,6 +181,7 @@ if "fastai" in WAYS:
                 learn.fit(epochs, rate, cbs=[Seen(), resume or run.resume_fastai(), kills])
 
 
+TOLD = "kept as the run", "another one than", "in effect from now on"
 SCRIPTS = {
     "later_model": """
 first, second = make(), make()
@@ -217,6 +219,82 @@ def a_critic():
     return lambda model, x, y: (judge(x) * (model(x) - y) ** 2).abs().mean()
 
 result = Experiment().go(a_critic())
+""",
+    "kept_anywhere": """
+class Slots:
+    __slots__ = ("net",)
+
+class Project(nn.Module):
+    basis = torch.randn(6, 6)
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.teacher = make(), [make().requires_grad_(False)]
+
+    def forward(self, x):
+        return self.net(x @ self.basis)
+
+def scaled(net):
+    scale = torch.rand(1)
+    net[0].register_forward_hook(lambda module, given, out: out * scale)
+    return net
+
+def stream():
+    shift = torch.rand(6)
+    while True:
+        yield shift
+
+def judged():
+    net = make()
+    def a(x): return net(x)
+    def b(x): return a(x)
+    def c(x): return b(x)
+    return lambda x: c(x)
+
+args, slots, judge, shifts = types.SimpleNamespace(noise=torch.randn(6)), Slots(), judged(), stream()
+nets = {"x": {"y": [{"z": make()}]}}
+_private, slots.net, first, second = torch.rand(6), make(), Project(), scaled(make())
+next(shifts)
+
+def loss(model, x, y):
+    aim = first.teacher[0](x) + judge(x) + args.noise.mean() * _private.mean() + next(shifts).mean()
+    return ((model(x) - aim.detach()) ** 2).mean()
+
+fit("a", first, loss)
+fit("b", second, loss)
+fit("c", slots.net, loss)
+result = first, second, slots.net, nets["x"]["y"][0]["z"]
+""",
+    "values_that_code_uses": """
+class Settings:
+    margin = random.random()
+
+count, kind, words, chosen = random.randrange(10**6), [torch.tanh, torch.sin][is_again], "abc"[: 1 + is_again], {3, 5 + is_again}
+table, scale, settings = [[random.random()] for _ in range(20)], np.float32(np.random.rand()), {"weight": random.random()}
+first = nn.Sequential(nn.Linear(6, 8), nn.Dropout(random.uniform(0.1, 0.6)), nn.Linear(8, 1))
+first.power = random.random()
+
+def loss(model, x, y):
+    weight = settings["weight"] * float(scale) * table[3][0] * Settings.margin * model.power
+    return ((kind(model(x) + count % 7 + len(words) + sum(chosen)) - y) ** 2).mean() * weight
+
+fit("a", first, loss)
+result = first
+""",
+    "frames_and_estimators": """
+import pandas
+from sklearn.random_projection import GaussianRandomProjection
+
+table, first = pandas.DataFrame({"weight": np.random.rand(6)}), make()
+projection = GaussianRandomProjection(6).fit(np.zeros((3, 6)))
+spread = torch.distributions.Normal(torch.zeros(6), torch.rand(6) + 1)
+
+def loss(model, x, y):
+    weights = torch.tensor(projection.components_ * table.weight.to_numpy()).float()
+    return ((model(x @ weights) - y) ** 2).mean() - spread.log_prob(x).mean()
+
+fit("a", first, loss)
+result = first
 """,
     "target_network": """
 first, second, target = make(), make(), make()
@@ -336,9 +414,9 @@ def train(folder, name, where):
             by(where, model, loss, lambda step: killed.at(step, phase or "end"), rate, epochs, rows, times)
 
         names = {"__name__": "__main__", "fit": fit, "make": make, "is_again": "AGAIN" in os.environ}
-        names |= {"torch": torch, "nn": nn, "np": np, "data": data, "random": random}
+        names |= {"types": types, "torch": torch, "nn": nn, "np": np, "data": data, "random": random}
         exec(compile(SCRIPTS[script], "script", "exec"), names)  # noqa: S102 - as a notebook does
-    said = [line for line in lines.lines if "kept as the run" in line or "another one than" in line]
+    said = [line for line in lines.lines if any(map(line.__contains__, TOLD))]
     return {"result": shown(names["result"]), "said": said}
 
 

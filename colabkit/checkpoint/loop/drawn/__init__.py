@@ -7,7 +7,8 @@ of the notebook or script, and are not what the training is given.
 |--------------------------------------------------|----------------|-------------------------------------------------|
 | module, random generator                         | as it is       | gets the saved values                           |
 | array or tensor of numbers as generators give    | as it is       | the same                                        |
-| another array, a list of numbers, rows of data   | what tells it  | is left, and told                               |
+| another array, a list, a table, a frame, data    | what tells it  | is left, and told                               |
+| a value that code uses, how a module is set      | as text        | is left, and told with both values              |
 | all that is beyond 64 MiB                        | what tells it  | is left, and told                               |
 
 In the process that has trained the run so far all is left as it is. Only where the training was cut off there, and a
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit._internal.display.few import few
+from colabkit.checkpoint.loop.drawn.plain import digest_of_all
 from colabkit.checkpoint.loop.drawn.search import Candidate, Search
 from colabkit.checkpoint.loop.drawn.values import digest_of, is_same, looks_drawn, version_of, write
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
@@ -76,19 +78,22 @@ class DrawnBefore:
         self._kept: set[str] = set()  # the places of what is saved as it is
         self._marks: dict[str, str] = {}  # what tells the others
         self._versions: dict[str, list[int]] = {}  # how often the tensors were written to
+        self._texts: dict[str, str] = {}  # plain values, and how modules are set
         self._begun: dict[str, Any] = {}  # what tells whether something changes while it trains
         self._random = _digest_of_random()  # a Trainer sets a seed of its own, later
 
-    def find(self, given: Iterable[Any], data: Iterable[Any], *, more: Mapping[str, Any] | None = None) -> None:
+    def find(self, given: Mapping[str, Any], data: Iterable[Any], *, more: Mapping[str, Any] | None = None) -> None:
         """Find it, before a state is put back.
 
         Args:
-            given: Modules, optimizers and all else that the training saves by itself.
+            given: Modules, optimizers and all else that the training saves by itself, by name.
             data: Its data.
             more: What to look into beside the variables.
         """
         try:
-            self._find(Search(given, data).of_callers(sys._getframe(1), more or {}))
+            search = Search(given, data)
+            self._find(search.of_callers(sys._getframe(1), more or {}))
+            self._texts = search.texts
         except Exception as error:  # noqa: BLE001 - raised by code of the user's
             text = "%s: what the script has drawn before cannot be looked at, and is not kept: %s"
             self._warn(text, f"{type(error).__name__}: {error}")
@@ -137,13 +142,14 @@ class DrawnBefore:
                 values.pop(place, None)
                 self._kept.discard(place)
         _trained_here[self._key] = _Past(self._candidates, is_cut=is_cut)
-        if not values and not self._marks:
+        if not values and not self._marks and not self._texts:
             return {}
         return {
             "values": values,
             "versions": {place: self._versions[place] for place in values},
             "changed": [place for place in values if _state_of(self._candidates[place]) != self._begun[place]],
             "marks": dict(self._marks),
+            "texts": dict(self._texts),
             "random": self._random,
         }
 
@@ -179,6 +185,12 @@ class DrawnBefore:
         if others:
             text = "%s: another one than when the run was begun: %s. Set a seed before it is drawn%s"
             self._warn(text, few(sorted(others), _SHOWN), or_else)
+        if past is None and (changes := self._changes(saved.get("texts", {}))):
+            self._warn("%s: changed since the state was saved, and in effect from now on: %s", few(changes, _SHOWN))
+
+    def _changes(self, before: Mapping[str, str]) -> list[str]:
+        pairs = [(place, before[place], text) for place, text in sorted(self._texts.items()) if place in before]
+        return [f"{place}: {then} -> {now}" for place, then, now in pairs if then != now]
 
     def _outcome(self, candidate: Candidate, saved: Any, *, may_give: bool) -> str:
         """Give one thing its saved values: says "same", "given" or "left"."""
@@ -242,8 +254,8 @@ def _is_of_another_form(saved: Any, now: Any) -> bool:
 def _mark_of(candidate: Candidate) -> str:
     """Tell what was found from another thing; of a list its length comes first, as it may have grown since."""
     if candidate.kind == "list":
-        digest = hashlib.blake2b(repr(list(candidate.value)).encode(), digest_size=12)
-        return f"{len(candidate.value)} {digest.hexdigest()}"
+        length = len(candidate.value) if hasattr(candidate.value, "__len__") else 1
+        return f"{length} {digest_of_all(candidate.value)}"
     return " ".join(digest_of(each) for each in candidate.members.values())
 
 

@@ -18,7 +18,7 @@ def names_used(frame: FrameType | None) -> set[str]:
         frame: Where to begin.
     """
     loop = running(frame)
-    used = set(loop.loaded) if loop is not None else set()
+    used = set(loop.loaded - loop.stored) if loop is not None else set()
     seen: set[int] = set()
     while frame is not None:
         if is_user_code(frame.f_code.co_filename, frame.f_globals):

@@ -1,0 +1,125 @@
+"""Plain values that code of the user's uses, and how modules are set: numbers, words, flags, chosen functions.
+
+They may be drawn (`k = random.randint(1, 9)`, `nn.Dropout(random.uniform(0.1, 0.5))`) or be settings that the user has
+changed. Either way they take effect, and are told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import types
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
+from colabkit.checkpoint.loop.drawn.reach import own_attributes
+from colabkit.checkpoint.loop.drawn.values import digest_of, is_array
+from colabkit.checkpoint.state.moments import is_a_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FRESH = 100.0  # seconds; any smaller number may be the age of a young process
+_SHOWN = 40  # characters of a value
+_MOST = 400  # modules in a module that are told one by one
+_SAMPLED = 512  # items of a list that tell it from another
+_DEPTH = 4
+_OF_A_PROCESS = re.compile(r"[\d/\\]")  # a path, a date, a random name
+_CALLABLE = (types.FunctionType, types.BuiltinFunctionType, type, np.ufunc)
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+def text_of(value: Any) -> str | None:
+    """Write a plain value so that it tells it from another one; None for what is none, or is of one process.
+
+    Example:
+        >>> text_of(3), text_of("cat"), text_of(len), text_of("runs/7"), text_of([1, 2]), text_of({3, 1})
+        ('3', "'cat'", 'len', None, '[1, 2]', '{1, 3}')
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int | float | complex | None):
+        is_late = isinstance(value, float) and value > _FRESH
+        return None if is_a_moment(value, of_any_clock=is_late) else repr(value)
+    if isinstance(value, str):
+        return None if _OF_A_PROCESS.search(value) else _shortened(repr(value))
+    if isinstance(value, _CALLABLE):
+        return str(value.__name__)
+    if isinstance(value, list | tuple | set | frozenset | dict) and value and _is_plain(value):
+        is_set = isinstance(value, set | frozenset)
+        return _shortened("{" + ", ".join(sorted(map(repr, value))) + "}" if is_set else repr(value))
+    return None
+
+
+def texts_of_module(module: Any) -> Iterator[tuple[str, str]]:
+    """Write how a module, and each of those in it, is set: its class, and what its attributes hold.
+
+    Args:
+        module: It.
+
+    Returns:
+        Pairs of the place in the module and the text.
+    """
+    rest = hashlib.blake2b(digest_size=6)
+    for at, (name, each) in enumerate(module.named_modules()):
+        attributes = own_attributes(each)
+        if is_of_the_user(type(each)):  # whose containers are looked into
+            attributes = {key: item for key, item in attributes.items() if not isinstance(item, list | tuple | dict)}
+        texts = {key: text_of(item) for key, item in attributes.items()}
+        words = ", ".join(f"{key}={text}" for key, text in texts.items() if text is not None)
+        text = _shortened(f"{type(each).__name__}({words})", 2 * _SHOWN)
+        if at < _MOST:
+            yield (f".{name}" if name else ""), text
+        else:
+            rest.update(f"{name} {text}".encode())
+    yield " and what is in it", rest.hexdigest()
+
+
+def digest_of_all(value: Any) -> str:
+    """Tell a list, a table or an object from another one by what it holds; of a long one by a part of it.
+
+    Example:
+        >>> digest_of_all([[1, 2], [3]]) == digest_of_all([[1, 2], [3]]), digest_of_all([1]) == digest_of_all([2])
+        (True, False)
+    """
+    digest = hashlib.blake2b(digest_size=12)
+    for text in _texts_in(value, _DEPTH):
+        digest.update(f"{text}\n".encode())
+    return digest.hexdigest()
+
+
+def _texts_in(value: Any, depth: int) -> Iterator[str]:
+    if is_array(value):
+        yield digest_of(value)
+    elif isinstance(value, (_PLAIN, np.generic)):
+        yield repr(value)
+    elif hasattr(value, "iloc"):  # of pandas
+        some = value.iloc[:: max(1, len(value) // _SAMPLED)]
+        yield repr([some.index.tolist(), some.to_numpy().tolist(), list(getattr(value, "columns", ()))])
+    elif hasattr(value, "__array__") and hasattr(value, "shape"):  # of JAX or TensorFlow
+        yield digest_of(np.asarray(value))
+    elif depth and isinstance(value, list | tuple | dict):
+        yield str(len(value))
+        items = [[key, item] for key, item in value.items()] if isinstance(value, dict) else value
+        for item in list(items)[:: max(1, len(value) // _SAMPLED)]:
+            yield from _texts_in(item, depth - 1)
+    elif depth and hasattr(value, "__dict__") and not callable(value):
+        for key, item in sorted(vars(value).items()):
+            yield key
+            yield from _texts_in(item, depth - 1)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return len(value) <= _SAMPLED and all(map(_is_plain, [*value.keys(), *value.values()]))
+    if isinstance(value, list | tuple | set | frozenset):
+        return len(value) <= _SAMPLED and all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)
+
+
+def _shortened(text: str, most: int = _SHOWN) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 14]}… {hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
