@@ -160,6 +160,83 @@ numbers = []""",
     scheduler.step()""",
         f"{ENDS}\nprint(numbers[-1], scheduler.get_last_lr())",
     ],
+    "gan": [
+        f"{DIES}\n{KERAS}\nfrom keras import layers, ops\nimport tensorflow as tf",
+        """class GAN(keras.Model):
+    def __init__(self, discriminator, generator, latent_dim):
+        super().__init__()
+        self.discriminator = discriminator
+        self.generator = generator
+        self.latent_dim = latent_dim
+        self.seed_generator = keras.random.SeedGenerator(1337)
+
+    def compile(self, d_optimizer, g_optimizer, loss_fn):
+        super().compile()
+        self.d_optimizer = d_optimizer
+        self.g_optimizer = g_optimizer
+        self.loss_fn = loss_fn
+        self.d_loss_metric = keras.metrics.Mean(name="d_loss")
+        self.g_loss_metric = keras.metrics.Mean(name="g_loss")
+
+    @property
+    def metrics(self):
+        return [self.d_loss_metric, self.g_loss_metric]
+
+    def train_step(self, real):
+        size = tf.shape(real)[0]
+        noise = keras.random.normal((size, self.latent_dim), seed=self.seed_generator)
+        mixed = tf.concat([self.generator(noise), real], axis=0)
+        labels = tf.concat([tf.ones((size, 1)), tf.zeros((size, 1))], axis=0)
+        with tf.GradientTape() as tape:
+            d_loss = self.loss_fn(labels, self.discriminator(mixed))
+        grads = tape.gradient(d_loss, self.discriminator.trainable_weights)
+        self.d_optimizer.apply_gradients(zip(grads, self.discriminator.trainable_weights))
+        noise = keras.random.normal((size, self.latent_dim), seed=self.seed_generator)
+        with tf.GradientTape() as tape:
+            g_loss = self.loss_fn(tf.zeros((size, 1)), self.discriminator(self.generator(noise)))
+        grads = tape.gradient(g_loss, self.generator.trainable_weights)
+        self.g_optimizer.apply_gradients(zip(grads, self.generator.trainable_weights))
+        self.d_loss_metric.update_state(d_loss)
+        self.g_loss_metric.update_state(g_loss)
+        return {"d_loss": self.d_loss_metric.result(), "g_loss": self.g_loss_metric.result()}""",
+        """discriminator = keras.Sequential([keras.Input((12,)), layers.Dense(8), layers.LeakyReLU(), layers.Dense(1)])
+generator = keras.Sequential([keras.Input((4,)), layers.Dense(8, activation="relu"), layers.Dense(12)])
+numbers = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
+dataset = tf.data.Dataset.from_tensor_slices(numbers).shuffle(buffer_size=64).batch(16)""",
+        """model = GAN(discriminator=discriminator, generator=generator, latent_dim=4)
+model.compile(
+    d_optimizer=keras.optimizers.Adam(learning_rate=0.0003),
+    g_optimizer=keras.optimizers.Adam(learning_rate=0.0003),
+    loss_fn=keras.losses.BinaryCrossentropy(from_logits=True),
+)
+history = model.fit(dataset, epochs=3, callbacks=[Dies()])""",
+        KERAS_ENDS.replace('["loss"]', '["g_loss"]'),
+    ],
+    "series": [
+        f"{DIES}\n{KERAS}\nimport tensorflow as tf",
+        """open("weather.csv", "w").write("\\n".join(f"{day},{day % 7 + day / 50}" for day in range(120)))
+series = np.genfromtxt("weather.csv", delimiter=",", dtype="float32")[:, 1]
+window_size, batch_size = 6, 16
+
+def windowed_dataset(series, window_size, batch_size, shuffle_buffer):
+    dataset = tf.data.Dataset.from_tensor_slices(series)
+    dataset = dataset.window(window_size + 1, shift=1, drop_remainder=True)
+    dataset = dataset.flat_map(lambda window: window.batch(window_size + 1))
+    dataset = dataset.shuffle(shuffle_buffer)
+    dataset = dataset.map(lambda window: (window[:-1], window[-1]))
+    return dataset.batch(batch_size).prefetch(1)""",
+        """dataset = windowed_dataset(series[:100], window_size, batch_size, 50)
+model = keras.Sequential([
+    keras.Input((window_size,)),
+    keras.layers.Dense(8, activation="relu"),
+    keras.layers.Dropout(0.2),
+    keras.layers.Dense(1),
+])
+model.compile(loss=keras.losses.Huber(), optimizer=keras.optimizers.SGD(learning_rate=1e-3, momentum=0.9))
+lr_schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4 * 10 ** (epoch / 20))
+history = model.fit(dataset, epochs=3, callbacks=[lr_schedule, Dies()], verbose=0)""",
+        KERAS_ENDS,
+    ],
     "whole": [
         DIES,
         DATA,

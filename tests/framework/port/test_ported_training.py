@@ -11,6 +11,7 @@ import pytest
 
 from colabkit.port import port
 from tests.support.notebooks import write_notebook
+from tests.support.ported_notebooks import ends as printed
 
 CELLS = [
     "!pip install -q packaging",
@@ -55,3 +56,11 @@ def test_a_ported_training_goes_on_after_a_kill(tmp_path):
         ends.append("".join(cells[-1]["outputs"][0]["text"]))
     assert ends[0] == ends[1]
     assert ends[0].startswith("4 ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gan", "series"])
+def test_ported_trainings_with_a_step_or_a_series_of_their_own_go_on_after_a_kill(tmp_path, name):
+    """A GAN with `train_step`, and windows of a series that are shuffled without a seed: killed and never end alike."""
+    killed, never = (printed(tmp_path / str(die), name, die=die) for die in (True, False))
+    assert killed == never
