@@ -180,6 +180,7 @@ class FakeColab:
 
         Raises:
             TimeoutError: It did not end in time; the message has what it printed.
+            RuntimeError: The kernel died, as where memory ends; `restart_kernel` begins another one.
         """
         self._page.runs_scripts = self.frontend == "browser"
         return self._kernel.run(code, answer=answer, timeout=timeout, may_ask=self.frontend != "headless")

@@ -75,6 +75,7 @@ class Kernel:
 
         Raises:
             TimeoutError: It did not end in time.
+            RuntimeError: The kernel died.
         """
         until = time.monotonic() + timeout
         self._running = self._client.execute(code, allow_stdin=may_ask)
@@ -123,6 +124,8 @@ class Kernel:
             try:
                 message = self._client.get_iopub_msg(timeout=0.1)
             except queue.Empty:
+                if not self._manager.is_alive():
+                    raise RuntimeError(f"the kernel died: {output.text}") from None
                 continue
             kind, content = message["msg_type"], message["content"]
             if kind == "colab_request":

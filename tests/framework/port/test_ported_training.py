@@ -1,66 +1,61 @@
-"""A notebook that trains, as people write it, ported, killed in the middle, and run again: the weights are the same."""
+"""Notebooks that train, as people write them, ported, killed in the middle, and run again: the weights are the same."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from colabkit.port import port
+from colabkit.testing import FakeColab
+from colabkit.testing.drive_folder import DriveFolder
 from tests.support.notebooks import write_notebook
-from tests.support.ported_notebooks import ends as printed
+from tests.support.ported_notebooks import NOTEBOOKS, ends
 
-CELLS = [
-    "!pip install -q packaging",
-    """import os, signal
-import keras
-import numpy as np
-
-x = np.linspace(0, 1, 640, dtype="float32").reshape(64, 10)
-y = x.sum(axis=1)""",
-    """class Dies(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 2 and die and not os.path.exists("died"):
-            open("died", "w").close()
-            os.kill(os.getpid(), signal.SIGKILL)""",
-    """keras.utils.set_random_seed(7)
-model = keras.Sequential([keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
-model.compile("adam", "mse")""",
-    "history = model.fit(x, y, epochs=4, batch_size=8, verbose=0, callbacks=[Dies()])",
-    """import hashlib
-weights = b"".join(weight.tobytes() for weight in model.get_weights())
-print(len(history.history["loss"]), hashlib.sha256(weights).hexdigest())""",
-]
+SHOWS = {"images": "3 ", "loop": "(2, 7)"}  # the length of the history, the numbers of the last batch
 
 
 @pytest.mark.slow
-def test_a_ported_training_goes_on_after_a_kill(tmp_path):
-    """Killed once between two epochs, and never: both end with the same history and the same weights, bit for bit."""
-    ends = []
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_ported_training_goes_on_after_a_kill(tmp_path, name):
+    """Killed once, and never, away from Colab: both print the same weights and the same of their loops, bit for bit."""
+    killed, never = (ends(tmp_path / str(die), name, die=die) for die in (True, False))
+    assert killed == never
+    assert SHOWS.get(name, "") in never
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(DriveFolder.missing() != "", reason=str(DriveFolder.missing()))
+@pytest.mark.parametrize("name", ["drive", "loop"])
+def test_a_ported_training_goes_on_in_a_kernel_of_colab_that_died(tmp_path, name):
+    """All cells are run again in the new kernel, as a user does who sees that the session crashed."""
+    printed = []
     for die in (True, False):
         folder = tmp_path / str(die)
         folder.mkdir()
-        notebook = port(write_notebook(folder / "n.ipynb", CELLS)).output
-        done = subprocess.run(
-            [sys.executable, "-m", "colabkit", "run", notebook, "-p", f"die={die}", "--json"],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["attempts"] == 1 + die
-        cells = json.loads((folder / "n.ported.out.ipynb").read_text())["cells"]
-        ends.append("".join(cells[-1]["outputs"][0]["text"]))
-    assert ends[0] == ends[1]
-    assert ends[0].startswith("4 ")
+        with FakeColab(folder / "colab") as colab:
+            cells = [cell.replace("/content/drive", str(colab.mountpoint)) for cell in NOTEBOOKS[name]]
+            ported = json.loads(port(write_notebook(folder / "n.ipynb", cells)).output.read_text())
+            cells = [f"import os; os.chdir({str(folder)!r}); die = {die}", *map("".join, _sources(ported))]
+            for kills in range(die, -1, -1):
+                said = _run_all(colab, cells, dies=kills == 1)
+        printed.append(said.splitlines()[-1])
+    assert printed[0] == printed[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["gan", "series"])
-def test_ported_trainings_with_a_step_or_a_series_of_their_own_go_on_after_a_kill(tmp_path, name):
-    """A GAN with `train_step`, and windows of a series that are shuffled without a seed: killed and never end alike."""
-    killed, never = (printed(tmp_path / str(die), name, die=die) for die in (True, False))
-    assert killed == never
+def _sources(notebook):
+    return [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def _run_all(colab, cells, *, dies):
+    """Run the cells in their order; give what the last one printed, or begin a new kernel where one died."""
+    for cell in cells:
+        try:
+            said = colab.run(cell)
+        except RuntimeError:  # the kernel died
+            assert dies
+            colab.restart_kernel()
+            return ""
+        assert "Error" not in said, said
+    assert not dies
+    return said

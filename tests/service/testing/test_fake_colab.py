@@ -166,6 +166,15 @@ def test_a_cell_that_never_ends_is_given_up(colab):
     assert said(colab, "1 + 1") == "2"
 
 
+def test_a_kernel_that_dies_is_told_at_once(colab):
+    """As by the kill for want of memory: run() says so long before its time is over, and another kernel can begin."""
+    with pytest.raises(RuntimeError, match="the kernel died: so far"):
+        colab.run("import os, time; print('so far', flush=True); time.sleep(0.5); os.kill(os.getpid(), 9)", timeout=600)
+    colab.restart_kernel()
+    assert said(colab, "1 + 1") == "2"
+    colab.run(f"from google.colab import auth, drive, output, userdata\nMP = {str(colab.mountpoint)!r}\n%xmode Minimal")
+
+
 def test_a_kernel_that_cannot_start_is_told(tmp_path):
     """The reason comes out, not a failure to clean up after it; nothing runs."""
     with (

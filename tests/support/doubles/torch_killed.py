@@ -26,31 +26,22 @@ from colabkit.errors import ColabKitError
 
 
 class Killed:
-    """Ends the process at a step, from the third one on with a state of the run on the disk where it is named.
-
-    Where that is stands in the environment, as it is no value of the script that is compared in the next process.
-    """
+    """Ends the process at a step, from the third one on with a state of the run on the disk where it is named."""
 
     def __init__(self, where, folder=None):
         self.states = None if folder is None else Path(folder)
-        os.environ["KILL"] = where or "0"
+        step, _, place = (where or "0").partition("/")
+        self.step = 0 if step.startswith("t") else int(step)
+        self.number = int(place) if place.isdigit() else signal.SIGKILL
+        self.place = "end" if place.isdigit() else place or "end"
 
     def at(self, step, place="end"):
         """Come by a place."""
-        at, _, there = os.environ["KILL"].partition("/")
-        number = int(there) if there.isdigit() else signal.SIGKILL
-        there = "end" if there.isdigit() else there or "end"
-        if str(step) == at and place == there:
+        if step == self.step and place == self.place:
             until = time.monotonic() + 60
             while self.states and step > 2 and not any(self.states.rglob("step-*")) and time.monotonic() < until:
                 time.sleep(0.005)
-            os.kill(os.getpid(), number)
-
-
-def _seed(*, again):
-    """Begin with random states of a process: the first ones alike, later ones with others."""
-    seed = int.from_bytes(os.urandom(4), "little") if again else 1  # Python and NumPy seed forks anew
-    random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+            os.kill(os.getpid(), self.number)
 
 
 class Lines(logging.Handler):
@@ -75,7 +66,8 @@ def in_a_child(train, folder, name, where=None, *, again=False):
         os.dup2(2, 1)
         try:
             torch.set_num_threads(1)
-            _seed(again=again)
+            seed = int.from_bytes(os.urandom(4), "little") if again else 1  # Python and NumPy seed forks anew
+            random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
             if again:
                 os.environ["AGAIN"] = "1"
             try:

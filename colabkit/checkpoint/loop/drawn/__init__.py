@@ -8,7 +8,7 @@ of the notebook or script, and are not what the training is given.
 | module, random generator                         | as it is       | gets the saved values                           |
 | array or tensor of numbers as generators give    | as it is       | the same                                        |
 | another array, a list, a table, a frame, data    | what tells it  | is left, and told                               |
-| a value that code uses, how a module is set      | as text        | is left, and told with both values              |
+| how a module is set                              | as text        | is left, and told with both values              |
 | all that is beyond 64 MiB                        | what tells it  | is left, and told                               |
 
 In the process that has trained the run so far all is left as it is. Only where the training was cut off there, and a
@@ -78,7 +78,7 @@ class DrawnBefore:
         self._kept: set[str] = set()  # the places of what is saved as it is
         self._marks: dict[str, str] = {}  # what tells the others
         self._versions: dict[str, list[int]] = {}  # how often the tensors were written to
-        self._texts: dict[str, str] = {}  # plain values, and how modules are set
+        self._texts: dict[str, str] = {}  # how modules are set
         self._begun: dict[str, Any] = {}  # what tells whether something changes while it trains
         self._random = _digest_of_random()  # a Trainer sets a seed of its own, later
 

@@ -1,7 +1,8 @@
-"""Plain values that code of the user's uses, and how modules are set: numbers, words, flags, chosen functions.
+"""How modules are set, as text, and what tells lists and tables from others.
 
-They may be drawn (`k = random.randint(1, 9)`, `nn.Dropout(random.uniform(0.1, 0.5))`) or be settings that the user has
-changed. Either way they take effect, and are told.
+How layers are set may be drawn (`nn.Dropout(random.uniform(0.1, 0.5))`) or be a setting that the user has changed.
+Either way it takes effect, and is told. Plain numbers and words in variables are not: a loop around a training
+(`for fold in range(5)`) gives them other values.
 """
 
 from __future__ import annotations
@@ -31,13 +32,8 @@ _CALLABLE = (types.FunctionType, types.BuiltinFunctionType, type, np.ufunc)
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
-def text_of(value: Any) -> str | None:
-    """Write a plain value so that it tells it from another one; None for what is none, or is of one process.
-
-    Example:
-        >>> text_of(3), text_of("cat"), text_of(len), text_of("runs/7"), text_of([1, 2]), text_of({3, 1})
-        ('3', "'cat'", 'len', None, '[1, 2]', '{1, 3}')
-    """
+def _text_of(value: Any) -> str | None:
+    """Write a plain value so that it tells it from another one; None for what is none, or is of one process."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool | int | float | complex | None):
@@ -47,9 +43,8 @@ def text_of(value: Any) -> str | None:
         return None if _OF_A_PROCESS.search(value) else _shortened(repr(value))
     if isinstance(value, _CALLABLE):
         return str(value.__name__)
-    if isinstance(value, list | tuple | set | frozenset | dict) and value and _is_plain(value):
-        is_set = isinstance(value, set | frozenset)
-        return _shortened("{" + ", ".join(sorted(map(repr, value))) + "}" if is_set else repr(value))
+    if isinstance(value, list | tuple) and 0 < len(value) <= _SAMPLED and {*map(type, value)} <= {*_PLAIN}:
+        return _shortened(repr(value))  # as a kernel's size
     return None
 
 
@@ -67,7 +62,7 @@ def texts_of_module(module: Any) -> Iterator[tuple[str, str]]:
         attributes = own_attributes(each)
         if is_of_the_user(type(each)):  # whose containers are looked into
             attributes = {key: item for key, item in attributes.items() if not isinstance(item, list | tuple | dict)}
-        texts = {key: text_of(item) for key, item in attributes.items()}
+        texts = {key: _text_of(item) for key, item in attributes.items()}
         words = ", ".join(f"{key}={text}" for key, text in texts.items() if text is not None)
         text = _shortened(f"{type(each).__name__}({words})", 2 * _SHOWN)
         if at < _MOST:
@@ -109,14 +104,6 @@ def _texts_in(value: Any, depth: int) -> Iterator[str]:
         for key, item in sorted(vars(value).items()):
             yield key
             yield from _texts_in(item, depth - 1)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return len(value) <= _SAMPLED and all(map(_is_plain, [*value.keys(), *value.values()]))
-    if isinstance(value, list | tuple | set | frozenset):
-        return len(value) <= _SAMPLED and all(map(_is_plain, value))
-    return isinstance(value, _PLAIN)
 
 
 def _shortened(text: str, most: int = _SHOWN) -> str:

@@ -66,7 +66,7 @@ class Search:
         data: Its data, which is compared elsewhere.
 
     Attributes:
-        texts: Plain values that the user's code uses, and how modules are set, by place.
+        texts: How modules are set, by place.
     """
 
     def __init__(self, given: Mapping[str, Any], data: Iterable[Any]) -> None:
@@ -135,8 +135,8 @@ class Search:
         self._left -= 1
         value = value.item() if isinstance(value, np.generic) else value
         is_used = not (of_framework or self._used.isdisjoint(_NAMES.findall(place)))
-        if is_used:
-            yield from self._plain_value(value, place)
+        if is_used and type(value) is float and is_drawn_number(value):
+            yield place, Candidate("list", [value], {})
         if not self._is_new(value, seen):
             return
         if is_module(value):
@@ -174,14 +174,6 @@ class Search:
         for step, item in held_by_module(module):
             if depth and not isinstance(item, np.generic | str | bytes | int | float | None):
                 yield from self._inside(item, place + step, seen, depth - 1)
-
-    def _plain_value(self, value: Any, place: str) -> Iterator[tuple[str, Candidate]]:
-        if type(value) is float and is_drawn_number(value):
-            yield place, Candidate("list", [value], {})
-        elif not isinstance(value, _CONTAINERS):
-            text = plain.text_of(value)
-            if text not in (None, place.rpartition(".")[2]):  # as a function or class that has its own name
-                self.texts[place] = text
 
     def _members_of(self, module: Any, seen: set[int]) -> dict[str, Any]:
         """Name the tensors of a module: parameters, buffers, and those in plain attributes."""
