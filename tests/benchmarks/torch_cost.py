@@ -4,6 +4,7 @@
     python tests/benchmarks/torch_cost.py overhead           seconds of an epoch with the loop and without
     python tests/benchmarks/torch_cost.py state [MEGABYTES]  how long training waits for a save, until it is on disk
     python tests/benchmarks/torch_cost.py adapters           bytes of an adapter's checkpoint
+    python tests/benchmarks/torch_cost.py beside             what names beside a loop, and other models, cost
 
 The figures of docs/benchmarks.md are for 1200 megabytes; 48 when none are given.
 """
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 warnings.simplefilter("ignore")
@@ -165,6 +167,68 @@ def overhead():
     print(f"a step of the CNN takes {a_step * 1e3:.2f} ms: {empty / a_step:.2%}; measured in turn {share:+.2%}")
 
 
+# ---- what stands beside the loop ----
+
+
+def alone(loop, loader, model, optimizer):
+    """Nothing beside it."""
+    for images, labels in loop(loader, epochs=3, model=model, optimizer=optimizer):
+        step(model, optimizer, images, labels)
+
+
+def with_names(loop, loader, model, optimizer):
+    """Sums, the best loss, a history and the best weights, which are none of its arguments."""
+    history, running, best, seen, best_weights = [], 0.0, float("inf"), 0, None
+    for images, labels in loop(loader, epochs=3, model=model, optimizer=optimizer):
+        loss = step(model, optimizer, images, labels).item()
+        history.append(loss)
+        running += loss
+        seen += len(images)
+        if loss < best:
+            best, best_weights = loss, {name: value.clone() for name, value in model.state_dict().items()}
+    return history, running, best, seen, best_weights
+
+
+def with_a_model(loop, loader, model, optimizer):
+    """A model of 8 MB of a later phase, drawn before."""
+    later = nn.Linear(1000, 2000)
+    alone(loop, loader, model, optimizer)
+    return later
+
+
+def bare(loader, *, epochs, model, optimizer):
+    """Give the batches of all epochs, as two `for` do."""
+    for _ in range(epochs):
+        yield from loader
+
+
+def beside(rounds=5):
+    """Measure trainings with nothing, names and another model beside their loop, with a run and without, in turn."""
+    torch.set_num_threads(1)
+    x, y = digits(2560)
+    seconds, sizes = {}, {}
+    for number in range(rounds + 1):  # the first warms up
+        for train_with in (alone, with_names, with_a_model):
+            for is_run in (False, True):
+                model = cnn()
+                loader = DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)
+                optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+                with tempfile.TemporaryDirectory() as folder:
+                    start = time.process_time()
+                    with ck.open_run(folder, every="40 steps") if is_run else nullcontext() as run:
+                        train_with(run.loop if is_run else bare, loader, model, optimizer)
+                    if number:
+                        seconds.setdefault((train_with, is_run), []).append(time.process_time() - start)
+                    if is_run:
+                        sizes[train_with] = max(each.size for each in run.checkpoints())
+    print(f"240 steps, a state every 40, median of {rounds}\n")
+    print("| beside the loop | processor time, s | with a run, s | ratio | a state, kB |\n|---|---|---|---|---|")
+    for train_with, size in sizes.items():
+        without, with_run = (statistics.median(seconds[train_with, is_run]) for is_run in (False, True))
+        row = f"{without:.2f} | {with_run:.2f} | {with_run / without:.3f} | {size / 1e3:.0f}"
+        print(f"| {train_with.__doc__} | {row} |")
+
+
 # ---- a large state ----
 
 
@@ -308,5 +372,6 @@ def adapters():
 
 
 if __name__ == "__main__":
+    verbs = {"kills": kills, "overhead": overhead, "state": state, "adapters": adapters, "beside": beside}
     verb, *numbers = sys.argv[1:]
-    sys.exit({"kills": kills, "overhead": overhead, "state": state, "adapters": adapters}[verb](*map(int, numbers)))
+    sys.exit(verbs[verb](*map(int, numbers)))
