@@ -37,7 +37,7 @@ DEFAULT = colab.DRIVE
 # google.colab writes the path into shell commands and into a list that is split at commas and colons.
 _SAFE = re.compile(r"[\w./@%+=~-]+", re.ASCII)
 
-stand_ins: list[Callable[[Path], Path]] = []
+stand_ins: list[Callable[..., Path]] = []
 """What makes a folder where Drive cannot be mounted, and says which; `colab_shim` puts it here."""
 
 
@@ -99,7 +99,7 @@ def mount(
     except UnsupportedError:
         if not stand_ins:
             raise
-        return stand_ins[-1](target)
+        return stand_ins[-1](target, readonly=readonly)
     _check_asker(target)
     _check_others(target)
     if state == "dead":

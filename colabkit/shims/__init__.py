@@ -53,5 +53,5 @@ def restore(state: dict[str, Any]) -> None:
     from colabkit.shims.google_colab import drive
 
     colab_shim(content=state["content"], quiet=True)
-    for mountpoint in state["mounted"]:
-        drive.make_folder(Path(mountpoint), quiet=True)
+    for mountpoint, readonly in state["mounted"].items():
+        drive.make_folder(Path(mountpoint), quiet=True, readonly=readonly)

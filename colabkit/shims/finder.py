@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
-import inspect
-import linecache
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -14,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from colabkit._internal.process.guarded import guarded
 from colabkit.drive import mounting
+from colabkit.shims import callers
 from colabkit.shims.google_colab.drive import make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import FrameType, ModuleType
+    from collections.abc import Sequence
+    from types import ModuleType
 
 _INSIDE = "colabkit.shims.google_colab"
 _PARTS = ("auth", "data_table", "drive", "errors", "files", "output", "patches", "runtime", "userdata")
@@ -97,8 +96,8 @@ class _Copy(Loader):
 
 def _is_wanted() -> bool:
     """Say whether the line that imports is an import statement outside of a `try` that catches its failure."""
-    for frame in _frames(inspect.currentframe()):
-        tree = _parsed(frame.f_code.co_filename)
+    for frame in callers.frames():
+        tree = callers.parsed(frame.f_code.co_filename)
         statements = [
             node
             for node in ast.walk(tree)
@@ -108,22 +107,3 @@ def _is_wanted() -> bool:
         asking = guarded(tree)
         return bool(statements) and not any(id(node) in asking for node in statements)
     return False
-
-
-def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """The frames outside of the import system, from the inside."""
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name != __file__ and not name.startswith("<frozen importlib") and "/importlib/" not in name:
-            yield frame
-        frame = frame.f_back
-
-
-def _parsed(filename: str) -> ast.Module:
-    lines = linecache.getlines(filename)
-    if not lines and filename == "<string>" and sys.argv[:1] == ["-c"]:  # whose text Python keeps since 3.13
-        lines = [sys.orig_argv[-len(sys.argv)]]
-    try:
-        return ast.parse("".join(lines))
-    except (SyntaxError, ValueError, RecursionError):
-        return ast.Module(body=[], type_ignores=[])

@@ -92,7 +92,7 @@ def test_a_content_folder_that_a_script_was_given_is_not_colabs(tmp_path, monkey
     monkeypatch.setattr(paths, "_places", {})
     monkeypatch.setattr(paths, "home", [])
     monkeypatch.setattr(my_drive, "stand_ins", [])
-    monkeypatch.setattr(drive, "_mounted", [])
+    monkeypatch.setattr(drive, "_mounted", {})
     monkeypatch.setattr(paths, "_shell", lambda: shell)
     content.mkdir()
     assert not any(line.startswith("/content") for line in paths.install(tmp_path))  # Colab's own
