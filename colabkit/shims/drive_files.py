@@ -86,12 +86,14 @@ class DriveFiles:
         }
         self._looked_up: set[str] = set()
         self._failed: dict[str, Status] = {}
+        self._paths: dict[tuple[str, ...], Sequence[About]] = {}
 
     # ---- from Drive ----
 
     def bring(self, places: Iterable[str]) -> None:
         """Fetch what is at these places of Drive, each once; what cannot be had is said, and the code goes on."""
         missing = []
+        self._paths.clear()
         for place in sorted(set(places) - self._looked_up):
             try:
                 if not place:
@@ -153,15 +155,26 @@ class DriveFiles:
     def _lookup(self, place: str) -> list[About]:
         """Return what is at a place; the folders above it are made here where Drive has them."""
         *above, last = place.split("/")
-        folders, here = [_ROOT], self.top
-        for name in above:
-            here /= name
-            folders = [about for about in self._children(folders, name) if _is_folder(about)]
-            if not folders:
+        for end in range(1, len(above) + 1):
+            if not self._folders(tuple(above[:end])):
                 return []
-            with map_os_errors(here):
-                here.mkdir(parents=True, exist_ok=True)
-        return self._children(folders, last)
+            folder = self.top.joinpath(*above[:end])
+            with map_os_errors(folder):
+                folder.mkdir(exist_ok=True)
+        return self._children(self._folders(tuple(above)), last)
+
+    def _folders(self, names: tuple[str, ...], *, make: bool = False) -> Sequence[About]:
+        """Return the folders that a path on Drive may mean; none where there is none, unless it is to be made."""
+        if names and names not in self._paths:
+            above = self._folders(names[:-1], make=make)
+            inside = [about for about in self._children(above, names[-1]) if _is_folder(about)]
+            if not inside and make:
+                made = self._writer().make_folder(names[-1], str(above[0]["id"]), f"drive:{'/'.join(names)}")
+                inside = [{"id": made, "mimeType": gdrive.FOLDER}]
+            if not inside:
+                return []
+            self._paths[names] = inside
+        return self._paths[names] if names else [_ROOT]
 
     def _tree(self, place: str, entries: Sequence[About]) -> tuple[dict[str, About], list[str], dict[str, list[str]]]:
         """List what is at a place: files and folders by their paths here, and what is left out, by the reason."""
@@ -245,6 +258,7 @@ class DriveFiles:
         """
         waiting = {place: was for place, was in self.waiting().items() if again or self._failed.get(place) != was}
         self._failed.update(waiting)
+        self._paths.clear()
         sent: list[str] = []
         error: ColabKitError | None = None
         try:
@@ -279,7 +293,7 @@ class DriveFiles:
         above, _, name = place.rpartition("/")
         record = self._records.get(place, {})
         name = str(record.get("name") or name)
-        folders = self._own_folders(tuple(above.split("/")) if above else ())
+        folders = self._folders(tuple(above.split("/")) if above else (), make=True)
         theirs = [about for about in self._children(folders, name) if not _is_folder(about)]
         with map_os_errors(self.top / place), contextlib.closing(open_file(self.top / place)) as content:
             md5 = md5_of(content)
@@ -311,17 +325,6 @@ class DriveFiles:
                 ).run()
         self._remember(place, status, {**made, "name": name})
         return display.removeprefix("drive:")
-
-    def _own_folders(self, names: tuple[str, ...]) -> list[About]:
-        """Return the folders of a path, made where they are missing."""
-        folders = [_ROOT]
-        for end, name in enumerate(names, 1):
-            inside = [about for about in self._children(folders, name) if _is_folder(about)]
-            if not inside:
-                display = f"drive:{'/'.join(names[:end])}"
-                inside = [{"id": self._writer().make_folder(name, str(folders[0]["id"]), display)}]
-            folders = inside
-        return folders
 
     def _free_name(self, folders: Sequence[About], name: str) -> str:
         stem, ending, number = PurePosixPath(name).stem, PurePosixPath(name).suffix, 2

@@ -13,7 +13,7 @@ from colabkit._clients import gdrive
 from colabkit._internal.disk.files import map_os_errors
 from colabkit._internal.log import notify
 from colabkit._internal.process.threads import start_thread
-from colabkit.errors import ColabKitError, TransferError
+from colabkit.errors import BusyError, ColabKitError, TransferError
 from colabkit.runtime import frontend, my_drive
 from colabkit.shims import callers, named_places, paths
 
@@ -127,7 +127,8 @@ def _signed_in(seconds: float) -> tuple[DriveAccount | None, str]:
         try:
             account = gdrive.account()
             if account is not None:
-                account.child("root", "MyDrive")  # any question: whether it is answered is what counts
+                with contextlib.suppress(BusyError):  # which passes
+                    account.child("root", "MyDrive")  # any question: whether it is answered is what counts
             answers.append((account, ""))
         except ColabKitError as error:
             answers.append((None, " - ".join(filter(None, (error.what, error.why)))))

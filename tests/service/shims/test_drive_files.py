@@ -148,6 +148,26 @@ def test_a_drive_that_does_not_answer_is_not_waited_for_longer_than_asked(shared
     assert "(Drive does not answer within 0.2 s)" in capsys.readouterr().out
 
 
+def test_a_drive_that_is_busy_is_asked_again(shared, mount):
+    """Rate limits pass: while mounting, while fetching and while sending."""
+    shared.limited = 3
+    top = mount("data/x.csv")
+    assert (top / "data" / "x.csv").exists()
+    (top / "out").mkdir()
+    (top / "out" / "a.txt").write_text("a")
+    shared.limited = 2
+    drive.flush_and_unmount()
+    assert at(shared, "out/a.txt") == [b"a"]
+
+
+def test_a_cell_asks_drive_once_for_a_folder_of_many_files(shared, mount):
+    """Of fifty files in one folder each is asked for by its name alone."""
+    names = [f"data/{number}.csv" for number in range(50)]
+    before = len(shared.interface.seen)
+    mount(*names)
+    assert len(shared.interface.seen) - before <= 50 + 5
+
+
 def test_what_is_not_on_drive_is_said_and_not_made_up(shared, mount, said):
     """A missing file stays missing; the folder that Drive has is here, so that it can be written into."""
     top = mount("out/new.txt", "none/x.csv", "data/z.csv", "../../x", "..")
