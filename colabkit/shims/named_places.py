@@ -20,7 +20,7 @@ _PATHS = frozenset({"Path", "PurePath", "PosixPath", "PurePosixPath"})
 _SAME = frozenset({"str", "fspath", "as_posix", "expanduser", "resolve", "absolute"})
 _SHELLS = frozenset({"bash", "sh", "system", "sx"})
 _VARIABLE = re.compile(r"\$?\{(\w+)\}|\$(\w+)")
-_PATTERN = re.compile(r"[*?\[]")
+_PATTERN = re.compile(r"[^*?\[]*(?=[*?]|\[.*[*?])", re.DOTALL)
 _ENDS = re.compile(r"[;|&<>()`\n]")
 _LONGEST = 4096
 
@@ -73,8 +73,8 @@ class _Reader(ast.NodeVisitor):
         if not (text == self._top or text.startswith(f"{self._top}/")) or len(text) > _LONGEST:
             return False
         place = text[len(self._top) :]
-        if (pattern := _PATTERN.search(place)) is not None:
-            place, is_whole = place[: pattern.start()], False
+        if (before := _PATTERN.match(place)) is not None:
+            place, is_whole = before[0], False
         place = posixpath.normpath((place if is_whole else place.rpartition("/")[0]).strip("/") or ".")
         if place.isprintable() and not place.startswith(".."):
             self.places.add("" if place == "." else place)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -391,3 +392,56 @@ def test_a_file_that_comes_is_resumed_by_the_next_mount(shared, mount, said):
     shared.files[key].faults = []
     mount("big.bin")
     assert (top / "big.bin").read_bytes() == data
+
+
+def test_ctrl_c_while_a_file_comes_ends_the_cell_and_keeps_what_came(shared, tmp_path):
+    """The cell that names it does not run; the next run of the notebook goes on where the file stands."""
+    data = os.urandom(9_000_000)
+    key = shared.put("big.bin", data, public=False)
+    shared.files[key].rate = 400_000
+    write_notebook(tmp_path / "n.ipynb", [MOUNT, "print(len(open('/content/drive/MyDrive/big.bin', 'rb').read()))"])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "colabkit", "run", "n.ipynb"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not any(
+        "alt=media" in seen.path and seen.sent > 1 << 20 for seen in shared.interface.seen
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130, log
+    assert texts(tmp_path / "n.out.ipynb")[1].endswith("KeyboardInterrupt")
+    shared.files[key].rate = 0
+    before = sum(seen.sent for seen in shared.interface.seen if "alt=media" in seen.path)
+    colabkit_run("n.ipynb", folder=tmp_path)
+    assert texts(tmp_path / "n.out.ipynb")[1].endswith("9000000\n")
+    came = sum(seen.sent for seen in shared.interface.seen if "alt=media" in seen.path) - before
+    assert came < len(data) - (1 << 19)
+
+
+def test_a_token_that_is_taken_back_meanwhile_is_renewed(shared, mount):
+    """A session of hours outlives its first token."""
+    top = mount("data/x.csv")
+    shared.expire()
+    (top / "data" / "x.csv").write_text("later")
+    drive.flush_and_unmount()
+    assert at(shared, "data/x.csv") == [b"later"]
+
+
+def test_a_network_that_is_gone_keeps_the_files_here(shared, mount, monkeypatch, said):
+    """It is said once, no later cell waits for it, and flushing fails in words until the network is back."""
+    top = mount("data/x.csv")
+    (top / "a.txt").write_text("a")
+    (top / "b.txt").write_text("b")
+    monkeypatch.setenv("COLABKIT_OFFLINE", "1")
+    drive._send()
+    assert "not on your Drive yet: a.txt, b.txt (" in said()
+    asked = len(shared.interface.seen)
+    drive._send()
+    assert (said(), len(shared.interface.seen)) == ("", asked)
+    with pytest.raises(TransferError, match="not all files"):
+        drive.flush_and_unmount()
+    monkeypatch.delenv("COLABKIT_OFFLINE")
+    drive.flush_and_unmount()
+    assert (at(shared, "a.txt"), at(shared, "b.txt")) == ([b"a"], [b"b"])
