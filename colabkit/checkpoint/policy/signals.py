@@ -25,7 +25,8 @@ TIME_OVER = 1000
 class StopSignals:
     """Remembers the first signal; a second one acts at once, as it always did.
 
-    So does a SIGTERM in a process that was forked from the training: it is its `terminate()`, and has nothing to save.
+    A process forked from the training takes SIGTERM as before: it is its `terminate()`, and has nothing to save. There
+    a handler of Python's would wait for the end of the C function that is running, or of a wait that never ends.
     Ctrl-C comes to the workers of a training too, which are needed until its step has ended.
 
     Args:
@@ -39,7 +40,6 @@ class StopSignals:
         self._limit = limit
         self._is_running = is_running
         self._before: dict[int, Any] = {}
-        self._process = 0  # the one that trains
 
     @property
     def received(self) -> int | None:
@@ -55,7 +55,6 @@ class StopSignals:
     def install(self) -> None:
         """Begin to watch; only possible in the main thread, elsewhere signals never arrive anyway."""
         self.received = None
-        self._process = os.getpid()
         if threading.current_thread() is threading.main_thread():
             for number in _HANDLED:
                 self._before[number] = signal.signal(number, self._handle)
@@ -66,6 +65,10 @@ class StopSignals:
             with contextlib.suppress(ValueError, TypeError):  # not ours to set from here, or set outside Python
                 signal.signal(number, handler)
         self._before.clear()
+
+    def before(self, number: int) -> Any:
+        """Return who handled a signal before."""
+        return self._before.get(number)
 
     def deliver(self, message: str) -> None:
         """Do now what the signal would have done at once; where the time is over, only say so.
@@ -83,9 +86,20 @@ class StopSignals:
             os.kill(os.getpid(), number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        forked = number == signal.SIGTERM and os.getpid() != self._process
-        if not forked and self._received is None and self._is_running(frame):
+        if self._received is None and self._is_running(frame):
             self._received = number
             return
         self.restore()
         os.kill(os.getpid(), number)
+
+
+def _after_fork() -> None:
+    handler = ours = signal.getsignal(signal.SIGTERM)
+    while isinstance(owner := getattr(handler, "__self__", None), StopSignals):
+        handler = owner.before(signal.SIGTERM)
+    if handler is not ours:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

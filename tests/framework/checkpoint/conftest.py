@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ ROOT = str(Path(__file__).parents[3])
 
 @pytest.fixture
 def start():
-    """Start Python scripts in processes; what is still alive at the end of the test is ended."""
+    """Start Python scripts in processes; what is still alive at the end of the test is ended, with their workers."""
     running = []
 
     def begin(script, *arguments, **environment):
@@ -25,15 +27,16 @@ def start():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # so that its workers can be ended: an orphan would keep the pipes open for ever
         )
         running.append(process)
         return process
 
     yield begin
     for process in running:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def mounted(tmp_path):
         folder.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         except FileNotFoundError:
             pytest.skip("this system has no mount command")
         if done.returncode:
@@ -68,4 +71,4 @@ def mounted(tmp_path):
 
     yield mount
     for folder in folders:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=300)

@@ -57,12 +57,14 @@ run.close()
 """
 
 TERMINATED = """
-import multiprocessing, sys, time
+import hashlib, multiprocessing, sys, time
 import colabkit as ck
 
 def work(begun):
     begun.set()
-    time.sleep(600)
+    if sys.argv[2] == "sleeps":
+        time.sleep(600)
+    hashlib.pbkdf2_hmac("sha512", b"", b"", 2**31 - 1)  # minutes in C, as a decoder of videos
 
 run, worker, forks = ck.open_run(sys.argv[1]), None, multiprocessing.get_context("fork")
 for x in run.loop([1, 2, 3], model={"n": 1}):
@@ -89,7 +91,8 @@ def test_a_fork_in_the_middle_of_a_save_writes_nothing(python, tmp_path):
     assert [max(steps) for steps in whole_states(folder, tmp_path / "copies")] == [3, 3]
 
 
-def test_a_worker_forked_while_training_can_be_terminated(python, tmp_path):
+@pytest.mark.parametrize("work", ["sleeps", "computes"])
+def test_a_worker_forked_while_training_can_be_terminated(python, tmp_path, work):
     """The training's handler of SIGTERM is the parent's: `terminate()`, and the end of the program, end its workers."""
-    code, out, err = python(TERMINATED, tmp_path / "run")
+    code, out, err = python(TERMINATED, tmp_path / "run", work)
     assert (code, out) == (0, "3\n"), err
