@@ -61,7 +61,7 @@ def mounted(tmp_path):
         folder.mkdir()
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         except FileNotFoundError:
             pytest.skip("this system has no mount command")
         if done.returncode:
@@ -71,4 +71,4 @@ def mounted(tmp_path):
 
     yield mount
     for folder in folders:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=300)
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=30)

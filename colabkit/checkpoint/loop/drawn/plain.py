@@ -51,6 +51,8 @@ def _text_of(value: Any) -> str | None:
 def texts_of_module(module: Any) -> Iterator[tuple[str, str]]:
     """Write how a module, and each of those in it, is set: its class, and what its attributes hold.
 
+    Those with a fraction, as a dropout's, are written one by one; the others are told together, by a hash.
+
     Args:
         module: It.
 
@@ -65,7 +67,7 @@ def texts_of_module(module: Any) -> Iterator[tuple[str, str]]:
         texts = {key: _text_of(item) for key, item in attributes.items()}
         words = ", ".join(f"{key}={text}" for key, text in texts.items() if text is not None)
         text = _shortened(f"{type(each).__name__}({words})", 2 * _SHOWN)
-        if at < _MOST:
+        if at < _MOST and any(isinstance(item, float) for item in attributes.values()):
             yield (f".{name}" if name else ""), text
         else:
             rest.update(f"{name} {text}".encode())
