@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
 _OPENED = re.compile(r"^(\w+)[ \t]*=[ \t]*[\w.]*\bopen_run\(", re.MULTILINE)
 _BRACES = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """An assignment to a name outside functions and classes.
+
+    Attributes:
+        place: The number of its cell, and its line there.
+        name: The name.
+        maker: The full name of the call that makes the value; "" where that is not seen.
+        parameters_of: The models whose `.parameters()` the call takes.
+    """
+
+    place: tuple[int, int]
+    name: str
+    maker: str = ""
+    parameters_of: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -36,6 +53,8 @@ class Context:
         made_by: The full name of the call that a name, or a list with that call in it, was assigned from.
         continued: What trains on from a checkpoint of its own: the receiver, and the argument that says so.
         parameters_of: The models whose `.parameters()` a name was made from, as an optimizer is.
+        bindings: What is assigned outside functions and classes, in order.
+        order: The numbers of the cells, by their places in memory.
         commands: All lines of the notebook's own language.
         text: The whole text of its cells.
     """
@@ -55,6 +74,8 @@ class Context:
     continued: dict[str, str] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
     parameters_of: dict[str, list[str]] = field(default_factory=dict)
+    bindings: list[Binding] = field(default_factory=list)
+    order: dict[int, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     text: str = ""
 
@@ -67,6 +88,16 @@ class Context:
         if not isinstance(node, ast.Name):
             return ""
         return ".".join([self.imports.get(node.id, node.id), *reversed(parts)])
+
+    def before(self, cell: Cell, statement: ast.stmt) -> Context:
+        """Return the context with what made the names as they are when a statement is reached, cell by cell."""
+        made_by: dict[str, str] = {}
+        parameters_of: dict[str, list[str]] = {}
+        for binding in self.bindings:
+            if binding.place >= (self.order[id(cell)], statement.lineno):
+                break
+            made_by[binding.name], parameters_of[binding.name] = binding.maker, list(binding.parameters_of)
+        return replace(self, made_by=made_by, parameters_of=parameters_of)
 
     @property
     def keeping(self) -> str:
@@ -107,6 +138,7 @@ def read(cells: Collection[Cell], *, stem: str, keep: str | None) -> Context:
             if isinstance(node, ast.ClassDef):
                 context.classes[node.name] = context.dotted(node.bases[0]) if node.bases else ""
         context.made_by.update(_makers(cell, context))
+    _read_bindings(cells, context)
     context.bound |= set(context.imports)
     context.strings = {
         name: values[0] for name, values in assigned.items() if len(values) == 1 and values[0] is not None
@@ -123,6 +155,37 @@ def _makers(cell: Cell, context: Context) -> Iterator[tuple[str, str]]:
             if isinstance(one, ast.Call) and (name := context.dotted(one.func)):
                 context.parameters_of[node.targets[0].id] = list(_parameters(one))
                 yield node.targets[0].id, name
+
+
+def _read_bindings(cells: Iterable[Cell], context: Context) -> None:
+    for number, cell in enumerate(cells):
+        context.order[id(cell)] = number
+        bindings = _bindings(cell.tree, number, context) if cell.tree is not None else ()
+        context.bindings += sorted(bindings, key=lambda binding: binding.place)
+
+
+def _bindings(tree: ast.AST, number: int, context: Context) -> Iterator[Binding]:
+    """Give what is assigned; `model, optimizer = prepare(model, optimizer)` leaves the names what they are."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            continue
+        yield from _bindings(node, number, context)
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        place = (number, node.end_lineno or node.lineno)
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        values = [node.value, *(node.value.elts if isinstance(node.value, ast.List) else ())]
+        calls = [value for value in values if isinstance(value, ast.Call) and context.dotted(value.func)]
+        names_read = {name.id for name in ast.walk(node.value) if isinstance(name, ast.Name)}
+        for target in targets:
+            if isinstance(target, ast.Name):
+                maker = context.dotted(calls[-1].func) if calls else ""
+                models = tuple(_parameters(calls[-1])) if calls else ()
+                yield Binding(place=place, name=target.id, maker=maker, parameters_of=models)
+                continue
+            nodes = [part for part in ast.walk(target) if isinstance(part, ast.Name)]
+            names = {part.id for part in nodes if isinstance(part.ctx, ast.Store)}
+            yield from (Binding(place=place, name=name) for name in sorted(names - names_read))
 
 
 def _read_lists(cells: Iterable[Cell], context: Context) -> None:

@@ -63,7 +63,7 @@ def find(cell: Cell, context: Context) -> Iterator[TorchLoop | ast.stmt]:
     for statement in cell.tree.body:
         if not _trains(statement) or "run.loop(" in cell.text(statement) or ".each_epoch()" in cell.text(statement):
             continue
-        yield _read(statement, cell, context) or statement
+        yield _read(statement, cell, context.before(cell, statement)) or statement
 
 
 def _trains(statement: ast.stmt) -> bool:

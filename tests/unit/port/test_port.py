@@ -397,6 +397,28 @@ def test_a_plain_loop_of_torch_is_rewritten_where_it_is_unmistakable(tmp_path):
         assert "run.loop(" in report.kept[0].reason
 
 
+def test_a_loop_gets_the_model_that_its_optimizer_has_at_that_place(tmp_path):
+    """A later cell gives the optimizer's name to another model's: `model_2` does not exist at the first loop."""
+    other = TORCH[TORCH.index("model = ") :].replace("model", "model_2")
+    cells, _ = ported(tmp_path, TORCH, LOOP, other, LOOP.replace("model", "model_2"))
+    assert 'run.phase("fit-1").loop(loader, epochs=3, model=model, optimizer=optimizer)' in cells[1]
+    assert 'run.phase("fit-2").loop(loader, epochs=3, model_2=model_2, optimizer=optimizer)' in cells[3]
+    cells, _ = ported(tmp_path, f"{TORCH}\n{LOOP}\n{other}", LOOP.replace("model", "model_2"))
+    assert 'run.phase("fit-1").loop(loader, epochs=3, model=model, optimizer=optimizer)' in cells[0]
+    assert 'run.phase("fit-2").loop(loader, epochs=3, model_2=model_2, optimizer=optimizer)' in cells[1]
+
+
+@pytest.mark.parametrize("between", ["optimizer = sgd(model)", "model_2, optimizer = made()"])
+def test_a_loop_whose_optimizer_is_not_seen_there_stays(tmp_path, between):
+    """What a later cell makes says nothing of it, and what a function names for itself nothing either."""
+    other = TORCH[TORCH.index("model = ") :].replace("model", "model_2")
+    _, report = ported(tmp_path, TORCH, between, LOOP, other)
+    assert [kept.reason.partition(":")[0] for kept in report.kept] == ["a training loop of your own"]
+    inside = "def make():\n    optimizer = torch.optim.SGD(model_2.parameters())\n    return optimizer"
+    cells, _ = ported(tmp_path, TORCH, inside, LOOP)
+    assert "run.loop(loader, epochs=3, model=model, optimizer=optimizer)" in cells[2]
+
+
 def test_a_loop_of_torch_without_a_loader_is_rewritten(tmp_path):
     """An epoch of one step becomes a loop of one step; slices keep their `range`, which the run counts."""
     head = TORCH.replace("loader = DataLoader(data)\n", "losses = []\n")
