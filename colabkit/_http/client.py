@@ -93,16 +93,15 @@ class Response:
     def gather(self, most: int, seconds: float) -> bytes:
         """Return the body without taking it: all of it, or what came before it broke or the time was over."""
         end = time.monotonic() + seconds
-        with contextlib.suppress(TransientError):
-            while len(self._head) < most and time.monotonic() < end:
-                try:
-                    data = self._read_raw(_BLOCK)
-                except TransientError as error:
-                    self._broken = error
-                    raise
-                if not data:
-                    break
-                self._head += data
+        while len(self._head) < most and time.monotonic() < end:
+            try:
+                data = self._read_raw(_BLOCK)
+            except TransientError as error:
+                self._broken = error
+                break
+            if not data:
+                break
+            self._head = self._head + data if self._head else data
         return self._head
 
     def read(self, most: int = _BLOCK) -> bytes:
@@ -114,8 +113,6 @@ class Response:
         if self._head:
             head, self._head = self._head, b""
             return head
-        if self._broken is not None:
-            raise self._broken
         if self._decoded is None:
             return self._read_raw(most)
         try:
@@ -142,22 +139,31 @@ class Response:
         self.stop = self.total = self.checksum = None
 
     def _read_raw(self, most: int) -> bytes:
+        if self._broken is not None:
+            raise self._broken
         left = None if self._length is None or self.partial else self._length - self._got
+        if left == 0:
+            return b""
         with map_transport_errors(self.shown):
-            if left == 1 and self._more_than_promised():
-                raise TransientError(f"the server sends more than the {self._length:,} bytes that it promised")
-            # The last byte is read alone, after a look at what follows it.
-            data: bytes = self._response.read1(most if left is None else max(1, min(most, left - 1)))
+            data: bytes
+            if left is None or left > most:
+                data = self._response.read1(most)
+            else:
+                data = self._response.read_beyond(left + 1)
+                if len(data) > left or (len(data) == left and self._more_follows()):
+                    # A cut file must not pass for a whole one: its last byte is kept back.
+                    why = f"the server sends more than the {self._length:,} bytes that it promised"
+                    self._broken = TransientError(why)
+                    data = data[: left - 1]
+                    if not data:
+                        raise self._broken
         self._got += len(data)
         if not data and self._length is not None and self._got != self._length:
             raise TransientError(f"the connection ended after {self._got:,} of {self._length:,} bytes")
-        small = left is not None and (self._length or 0) <= _BLOCK
-        return data + self._read_raw(1) if small and data and self._length == self._got + 1 else data
+        return data
 
-    def _more_than_promised(self) -> bool:
+    def _more_follows(self) -> bool:
         """Look for bytes behind the promised end: http.client would drop them and call a cut file whole."""
-        if len(self._response.peek(2)) > 1:
-            return True
         if (plain := self._response.plain_socket) is None:
             return False  # a TLS socket cannot be looked into
         grace = _GRACE if (self._length or 0) > _BLOCK else 0.0  # a small file came in one piece, and so would these

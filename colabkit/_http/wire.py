@@ -192,6 +192,14 @@ class Answer(http.client.HTTPResponse):
         """Return the bytes that are there."""
         return super().read1(n)
 
+    def read_beyond(self, n: int) -> bytes:
+        """Return the bytes that are there, those behind the promised end too."""
+        stream: Any = self.fp
+        data: bytes = b"" if stream is None else stream.read1(n)
+        if self.length is not None:
+            self.length -= len(data)
+        return data
+
     def release_conn(self) -> None:
         """Give the connection back, if it can be used again."""
         if not self._released:

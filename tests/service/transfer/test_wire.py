@@ -111,6 +111,39 @@ def test_a_connection_that_comes_back_behind_the_end_is_closed():
         assert answer._response._wire.socket.fileno() == -1
 
 
+def bytes_before_it_breaks(response):
+    """Read an answer until it breaks; return how much came and why."""
+    got = 0
+    try:
+        while data := response.read():
+            got += len(data)
+    except TransientError as error:
+        return got, error.why
+    return got, ""
+
+
+@pytest.mark.parametrize("size", [1, 5, 30_000, 300_000])
+@pytest.mark.parametrize("gathered", [True, False])
+@pytest.mark.parametrize("proxied", [True, False])
+def test_an_answer_that_is_longer_than_it_says_is_never_whole(size, gathered, proxied, monkeypatch):
+    """A server that tells too small a length has cut the file: its last byte is kept back, the connection not used."""
+    told = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
+    with host(lambda *_: told + b"7" * (size + 1)) as (url, seen):
+        if proxied:
+            monkeypatch.setenv("HTTP_PROXY", url)
+            monkeypatch.setenv("http_proxy", url)
+        asked = "http://files.example/a.csv" if proxied else f"{url}/a.csv"
+        client = HTTPClient()
+        for _ in range(2):
+            response, _ = client.get(RequestSpec(url=asked, headers={}))
+            if gathered:
+                response.gather(size, 5.0)
+            why = f"the server sends more than the {size:,} bytes that it promised"
+            assert bytes_before_it_breaks(response) == (size - 1, why)
+            response.close()
+        assert [number for number, _ in seen] == [0, 1] or proxied
+
+
 def test_a_connection_that_was_closed_meanwhile_is_replaced_at_once_but_nothing_is_posted_twice():
     """The host hangs up on the second request of a connection: a question is asked again, an order is not."""
     asked = {}
