@@ -156,8 +156,9 @@ class FetchTask:
             )
         from colabkit._engine.partial_file import PartialFile
 
-        with map_os_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        if not os.path.isdir(self._folder):  # noqa: PTH112 - asked for each file of a list
+            with map_os_errors(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
         begun = time.time_ns()
         continued = key(getattr(self._source, "continued", self._source.identity))
         part = wait_for_lock(lambda: PartialFile(self._part_path(), continued), self._source.shown)
@@ -238,7 +239,8 @@ class FetchTask:
             raise
         part.close(keep=False)
         _warn_of_pointer(path, received.size, self._source.shown)
-        return self._fetched(path, checksum, from_cache=False)
+        size = None if received.packed or received.gzipped else received.size
+        return self._fetched(path, checksum, from_cache=False, size=size)
 
     def _refuse_if_taken(self, name: str) -> None:
         """Look at the place of the file as soon as its name is known: before it is downloaded."""
@@ -250,14 +252,14 @@ class FetchTask:
     def _publish(self, part: PartialFile, received: DownloadResult, checksum: Checksum | None) -> Path:
         name = self._source.name if received.packed else received.name
         path = self._file or self._folder / (name or self._source.name or FALLBACK_NAME)
-        local.refuse_special(path)
+        exists = local.refuse_special(path)
         packed = self._file is not None or self._options.unpack is False
         small = received.size <= content_check.LONGEST_ANSWER and self._wanted is None
         if small and content_check.is_binary_name(path.name, packed=packed):
             error = content_check.answer_instead(part.path.read_bytes(), path.name, self._source.shown)
             if error is not None:
                 raise error
-        if path.exists() and (path.is_dir() or not (self._options.overwrite or self._to is None)):
+        if exists and (path.is_dir() or not (self._options.overwrite or self._to is None)):
             if self._accepted(path) is None:
                 raise local.taken(path, folder=path.is_dir())
             self._note(path, checksum)
@@ -283,13 +285,13 @@ class FetchTask:
             place = self._receipt
             cache.note(self._source.identity, self._to, path, self._source.shown, checksum, status, place)
 
-    def _fetched(self, path: Path, checksum: Checksum | None, *, from_cache: bool) -> Fetched:
+    def _fetched(self, path: Path, checksum: Checksum | None, *, from_cache: bool, size: int | None = None) -> Fetched:
         return Fetched(
             path=path,
             source=self._source.shown,
             from_cache=from_cache,
             checksum=str(checksum or ""),
-            size=path.stat().st_size,
+            size=path.stat().st_size if size is None else size,
             kept=self._kept,
         )
 

@@ -151,8 +151,11 @@ def refuse_changed(path: StrPath, before: os.stat_result, after: os.stat_result)
         )
 
 
-def refuse_special(path: Path) -> None:
+def refuse_special(path: Path) -> bool:
     """Refuse to replace what is neither a file nor a folder: a device, a pipe, a socket.
+
+    Returns:
+        Whether something is there.
 
     Raises:
         ExistsError: It is such a thing.
@@ -160,11 +163,12 @@ def refuse_special(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError:
-        return
+        return False
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise ExistsError(
             f"{path} is a device or a pipe", why="a file would replace it for good", hint="choose another name"
         )
+    return True
 
 
 def taken(target: Path, *, folder: bool = False) -> ExistsError:

@@ -171,9 +171,12 @@ def write_quickly(path: StrPath, data: bytes, *, by: StrPath) -> None:
     with map_os_errors(path):
         # Opened without following a link that somebody put there.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        with open(os.open(by, flags, 0o666), "wb", buffering=0) as file:
+        descriptor = os.open(by, flags, 0o666)
+        try:
             while data:
-                data = data[file.write(data) :]
+                data = data[os.write(descriptor, data) :]
+        finally:
+            os.close(descriptor)
         os.replace(by, path)
 
 
