@@ -25,11 +25,17 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AT_FIRST = 4
-"""Threads that a list begins with: more of them only stand in one another's way, unless they wait for a server."""
+_WHERE_IDLE = 2
+_FOR_A_DISK = 4
+"""Threads where the first one often waits, and where each item waits for a disk; one that computes needs no other."""
+_BUSY = 0.75
+"""The share of its time in which a thread computes, from which on another one would only stand in its way."""
 _LOOK = 0.05
-_QUICK = 0.02
-"""Seconds between two looks at the rate, and those for an item from which on it is slow."""
+_SURE = 0.2
+"""Seconds between two looks at the rate, and those after which the time of the first items no longer blurs it."""
+_QUICK = 0.004
+_SLOW = 0.02
+"""Seconds that an item may take until it seems that a disk, or a server, is waited for."""
 _TOLD = 5
 """Failures beside the first that are told in words; of a list of thousands nobody reads more."""
 AT_ONCE = 16
@@ -70,17 +76,34 @@ class AggregateProgress:
 class _Rate:
     """How fast items are done, over the last second at the most."""
 
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = clock()
         self._before = 0
+        self._computed = 0.0
 
-    def is_slow(self, done: int, threads: int) -> bool:
-        """Say whether an item takes so long that a server is waited for, or that it is a large file."""
-        seconds = time.monotonic() - self._begun
-        slow = seconds > _LOOK and threads * seconds > _QUICK * (done - self._before)
+    def threads_wanted(self, done: int, computed: float, threads: int, most: int) -> int:
+        """Say how many threads are worth it: all where an item waits for a server, or is a large file.
+
+        Args:
+            done: How many items are done.
+            computed: The seconds of the processor that they took.
+            threads: How many threads there are.
+            most: How many there may be.
+        """
+        seconds, items = self._clock() - self._begun, done - self._before
+        if seconds <= _LOOK:
+            return threads
+        goal = 0
+        if threads * seconds > _SLOW * items:
+            goal = most
+        elif seconds > _SURE and threads * seconds > _QUICK * items:
+            goal = _FOR_A_DISK
+        elif computed - self._computed < _BUSY * seconds:
+            goal = _WHERE_IDLE
         if seconds > 1.0:
-            self._begun, self._before = self._begun + seconds, done
-        return slow
+            self._begun, self._before, self._computed = self._begun + seconds, done, computed
+        return max(threads, min(goal, most))
 
 
 def fetch_many(
@@ -149,6 +172,7 @@ def parallel_map(
     errors: dict[int, BaseException] = {}
     numbers = itertools.count()  # next() of it is atomic
     amounts = AggregateProgress()
+    computed: dict[int, float] = {}
 
     def work() -> None:
         with worker() as do:
@@ -160,21 +184,24 @@ def parallel_map(
                         amounts.stopped.wait(pause)
                 except BaseException as error:  # noqa: BLE001 - a thread's error must reach the caller
                     errors[number] = error
+                computed[threading.get_ident()] = time.thread_time()
 
     threads: list[threading.Thread] = []
     with open_progress(f"{len(items)} files", show=show) as bar:
         try:
             most, rate = min(at_once, len(items)), _Rate()
-            threads += start_threads(work, min(AT_FIRST, most), name="colabkit-many")
+            threads += start_threads(work, min(1, most), name="colabkit-many")
             if not threads:
                 work()  # where no thread can be started, one after the other
             for thread in threads:  # those that join are at its end
                 while thread.is_alive():
                     thread.join(_LOOK if len(threads) < most else 0.1)
                     bar.update(*amounts.now())
-                    if len(threads) < most and rate.is_slow(len(results) + len(errors), len(threads)):
-                        threads += start_threads(work, most - len(threads), name="colabkit-many")
-                        most = len(threads)
+                    seconds = sum(list(computed.values()))
+                    goal = rate.threads_wanted(len(results) + len(errors), seconds, len(threads), most)
+                    if len(threads) < goal:
+                        threads += start_threads(work, goal - len(threads), name="colabkit-many")
+                        most = most if len(threads) == goal else len(threads)  # no more can be started
         except BaseException:
             amounts.stopped.set()
             for thread in threads:

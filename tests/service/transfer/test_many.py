@@ -164,23 +164,39 @@ def test_ctrl_c_stops_all_and_the_next_run_goes_on(server, blob, tmp_path):
     assert [path.read_bytes() == data for path in fetch(urls, tmp_path)] == [True] * 3
 
 
-def test_few_threads_fetch_what_comes_at_once_and_many_what_is_waited_for():
-    """Sixteen threads of Python stand in one another's way where no server is waited for."""
+@pytest.mark.parametrize(
+    ("threads", "seconds", "computed", "wanted"),
+    [
+        (1, 0.0006, 0.0005, 1),
+        (1, 0.0006, 0.0003, 2),
+        (2, 0.0006, 0.0003, 2),
+        (1, 0.005, 0.0005, 4),
+        (4, 0.005, 0.0005, 4),
+        (16, 0.005, 0.0005, 16),
+        (1, 0.03, 0.0005, 16),
+        (4, 0.03, 0.0005, 16),
+    ],
+)
+def test_threads_that_are_worth_it_follow_what_an_item_waits_for(threads, seconds, computed, wanted):
+    """Python's threads stand in one another's way, so more come only where a disk, or a server, is waited for."""
+    now = iter([0.0, 0.6])
+    rate = parallel._Rate(clock=lambda: next(now))
+    done = round(0.6 * threads / seconds)
+    assert rate.threads_wanted(done, done * computed, threads, 16) == wanted
 
-    def threads_for(seconds, count):
-        used = set()
 
-        def do(number, _):
-            used.add(threading.get_ident())
-            time.sleep(seconds)
-            return number
+def test_many_threads_fetch_what_is_waited_for():
+    """A list begins with one thread, and has all of them where each item takes its time."""
+    used = set()
 
-        worker = lambda: contextlib.nullcontext(do)  # noqa: E731
-        assert parallel.parallel_map(range(count), worker, False, at_once=16) == list(range(count))
-        return len(used)
+    def do(number, _):
+        used.add(threading.get_ident())
+        time.sleep(0.2)
+        return number
 
-    assert threads_for(0.0002, 600) == parallel.AT_FIRST
-    assert threads_for(0.2, 64) == 16
+    worker = lambda: contextlib.nullcontext(do)  # noqa: E731
+    assert parallel.parallel_map(range(64), worker, False, at_once=16) == list(range(64))
+    assert len(used) == 16
 
 
 def test_a_kill_in_the_middle_of_small_files_leaves_each_whole_or_absent(server, tmp_path):
