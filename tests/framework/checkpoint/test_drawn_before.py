@@ -20,10 +20,7 @@ FAST = {
     "kept_anywhere:4/a": "Project.basis, _private, args.noise, judge.c.b.a.net, model.teacher[0], "
     "nets['x']['y'][0]['z'], second, second.0.hook 0.scale and 2 more",
 }
-CHANGES = (
-    "model: Sequential(power=N) -> Sequential(power=N), "
-    "model.1: Dropout(p=N, inplace=False) -> Dropout(p=N, inplace=False)"
-)
+CHANGES = "model: Sequential(power=N) -> Sequential(power=N), model.1: Dropout(p=N) -> Dropout(p=N)"
 VALUES = "values_that_code_uses:4/a"
 EXACT = {"objects_and_closures:4/a": "critic.judge, self.nets[1], self.rng"}
 SAID = {

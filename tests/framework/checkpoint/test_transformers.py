@@ -79,6 +79,6 @@ def test_a_best_model_that_stayed_on_another_machine_does_not_end_the_training(s
 @needs_transformers
 @pytest.mark.slow
 def test_of_a_model_with_adapters_only_these_travel(slow):
-    """A checkpoint holds the adapter, twice that in the optimizer, and some kilobytes of random states."""
+    """A checkpoint holds the adapter, twice that in the optimizer, and some kilobytes of random states and settings."""
     told = slow["lora:3,8"]["result"]
-    assert told["size"] < 3 * told["adapter"] + 40_000
+    assert told["size"] < 3 * told["adapter"] + 42_000

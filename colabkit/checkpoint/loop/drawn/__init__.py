@@ -142,15 +142,16 @@ class DrawnBefore:
                 values.pop(place, None)
                 self._kept.discard(place)
         _trained_here[self._key] = _Past(self._candidates, is_cut=is_cut)
-        if not values and not self._marks and not self._texts:
-            return {}
+        texts = {"texts": dict(self._texts)} if self._texts else {}
+        if not values and not self._marks:
+            return texts
         return {
             "values": values,
             "versions": {place: self._versions[place] for place in values},
             "changed": [place for place in values if _state_of(self._candidates[place]) != self._begun[place]],
             "marks": dict(self._marks),
-            "texts": dict(self._texts),
             "random": self._random,
+            **texts,
         }
 
     # ---- restoring ----
@@ -166,6 +167,7 @@ class DrawnBefore:
         if not saved or (past is not None and not past.is_cut):
             return
         given, others = [], []
+        saved = {"values": {}, "marks": {}, "random": None, **saved}
         is_seeded = saved["random"] == self._random  # so what is another one at the start was set by the user
         for place, candidate in self._candidates.items():
             if past is not None and (candidate.kind != "module" or past.holds(place, candidate.value)):

@@ -51,7 +51,7 @@ def _text_of(value: Any) -> str | None:
 def texts_of_module(module: Any) -> Iterator[tuple[str, str]]:
     """Write how a module, and each of those in it, is set: its class, and what its attributes hold.
 
-    Those with a fraction, as a dropout's, are written one by one; the others are told together, by a hash.
+    Fractions of the user's modules and of torch's, as a dropout's, are written; all else is told together, by a hash.
 
     Args:
         module: It.
@@ -61,16 +61,15 @@ def texts_of_module(module: Any) -> Iterator[tuple[str, str]]:
     """
     rest = hashlib.blake2b(digest_size=6)
     for at, (name, each) in enumerate(module.named_modules()):
-        attributes = own_attributes(each)
-        if is_of_the_user(type(each)):  # whose containers are looked into
+        kind, attributes = type(each), own_attributes(each)
+        if is_of_the_user(kind):  # whose containers are looked into
             attributes = {key: item for key, item in attributes.items() if not isinstance(item, list | tuple | dict)}
-        texts = {key: _text_of(item) for key, item in attributes.items()}
-        words = ", ".join(f"{key}={text}" for key, text in texts.items() if text is not None)
-        text = _shortened(f"{type(each).__name__}({words})", 2 * _SHOWN)
-        if at < _MOST and any(isinstance(item, float) for item in attributes.values()):
-            yield (f".{name}" if name else ""), text
-        else:
-            rest.update(f"{name} {text}".encode())
+        texts = {key: text for key, item in attributes.items() if (text := _text_of(item)) is not None}
+        fractions = ", ".join(f"{key}={texts[key]}" for key in texts if isinstance(attributes[key], float))
+        if fractions and at < _MOST and (is_of_the_user(kind) or kind.__module__.startswith("torch.")):
+            yield (f".{name}" if name else ""), _shortened(f"{kind.__name__}({fractions})", 2 * _SHOWN)
+            texts = {key: text for key, text in texts.items() if not isinstance(attributes[key], float)}
+        rest.update(f"{name} {kind.__name__} {texts}".encode())
     yield " and what is in it", rest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import os
 import sys
 import types
 from collections import deque
@@ -89,8 +90,9 @@ def own_attributes(module: Any) -> dict[str, Any]:
 def held_by_modules() -> Iterator[tuple[str, Any]]:
     """Give the variables of the user's modules that are imported."""
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name not in ("__main__", "__mp_main__") and isinstance(file, str) and is_user_code(file, vars(module)):
+        file = str(getattr(module, "__file__", ""))
+        is_file = os.path.isabs(file)  # torch.ops says "_ops.py"
+        if is_file and name not in ("__main__", "__mp_main__") and is_user_code(file, vars(module)):
             yield from ((f"{name}.{key}", item) for key, item in list(vars(module).items()) if not key.startswith("__"))
 
 
