@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import os
 import sys
 import types
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.loop.attached import is_module
@@ -91,7 +91,7 @@ def held_by_modules() -> Iterator[tuple[str, Any]]:
     """Give the variables of the user's modules that are imported."""
     for name, module in list(sys.modules.items()):
         file = str(getattr(module, "__file__", ""))
-        is_file = os.path.isabs(file)  # torch.ops says "_ops.py"
+        is_file = Path(file).is_absolute()  # torch.ops says "_ops.py"
         if is_file and name not in ("__main__", "__mp_main__") and is_user_code(file, vars(module)):
             yield from ((f"{name}.{key}", item) for key, item in list(vars(module).items()) if not key.startswith("__"))
 
