@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit.errors import ColabKitError, NotFoundError
+from colabkit.packages.alternatives import MEANT
 from colabkit.packages.request import pasted
 from colabkit.packages.request import requirements_file as requirements
 
@@ -29,6 +30,9 @@ _IGNORED_WITH_VALUE = frozenset(
 )
 _ONE = {"-i": "index_url", "--index-url": "index_url"}
 _MANY = {"--extra-index-url": "extra_index_urls", "-f": "find_links", "--find-links": "find_links"}
+_NEVER_INSTALLED = frozenset(("cv2", "pil", "pytorch", "skimage", "sklearn"))
+"""Names that pip only refuses in a line of output, behind which a notebook goes on, where `install` raises."""
+
 _FILLER = "colabkitvariable"
 
 
@@ -148,7 +152,7 @@ class _Asked:
         elif word.startswith("-"):
             raise NoWay(f"{word.partition('=')[0]} has no counterpart")
         else:
-            self.wanted.append(word)
+            self.wanted.append(MEANT[word.lower()] if word.lower() in _NEVER_INSTALLED else word)
 
     def _take_file(self, name: str) -> None:
         if not requirements.is_file(name) or "://" in name:

@@ -58,6 +58,9 @@ def ported(tmp_path, *cells, name="train.ipynb", **options):
         ("! pip install -U --quiet 'keras>=3' polars  # new", 'ck.install("keras>=3", "polars", upgrade=True)  # new'),
         ("%pip install -qU six", 'ck.install("six", upgrade=True)'),
         ("pip install six", 'ck.install("six")'),
+        ("!pip install -q sklearn six", 'ck.install("scikit-learn", "six")'),
+        ("!pip install -U PIL pytorch", 'ck.install("pillow", "torch", upgrade=True)'),
+        ("!pip install bs4 scikit-learn sklearn-crfsuite", 'ck.install("bs4", "scikit-learn", "sklearn-crfsuite")'),
         ("!pip3 install six &> /dev/null", 'ck.install("six")'),
         (
             "!pip install -q --no-deps git+https://example.org/x",
