@@ -405,7 +405,7 @@ def _local_name(name: str) -> str | None:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return ", ".join(name if name.isprintable() else repr(name) for name in names[:_NAMED]) + more
 
 
 def _in_a_line(error: ColabKitError) -> str:

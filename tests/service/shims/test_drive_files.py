@@ -379,7 +379,8 @@ def test_a_name_that_is_no_text_keeps_no_other_file_here(shared, mount, said):
     with pytest.raises(TransferError, match="not all files"):
         drive.flush_and_unmount()
     assert at(shared, "b.txt") == [b"plain"]
-    assert "is no name for Drive" in said()
+    assert "not on your Drive yet: 'a\\udcff\\nb'" in (told := said())
+    assert "is no name for Drive" in told
 
 
 def test_a_file_that_comes_is_resumed_by_the_next_mount(shared, mount, said):
