@@ -151,10 +151,13 @@ def _makers(cell: Cell, context: Context) -> Iterator[tuple[str, str]]:
     for node in ast.walk(cell.tree or ast.Module(body=[], type_ignores=[])):
         if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
             continue
-        for one in [node.value, *(node.value.elts if isinstance(node.value, ast.List) else ())]:
-            if isinstance(one, ast.Call) and (name := context.dotted(one.func)):
-                context.parameters_of[node.targets[0].id] = list(_parameters(one))
-                yield node.targets[0].id, name
+        yield from ((node.targets[0].id, context.dotted(call.func)) for call in _calls_in(node.value, context))
+
+
+def _calls_in(value: ast.expr, context: Context) -> list[ast.Call]:
+    """Return the call that a value is, or those in its list, where the function has a name."""
+    values = [value, *(value.elts if isinstance(value, ast.List) else ())]
+    return [one for one in values if isinstance(one, ast.Call) and context.dotted(one.func)]
 
 
 def _read_bindings(cells: Iterable[Cell], context: Context) -> None:
@@ -174,8 +177,7 @@ def _bindings(tree: ast.AST, number: int, context: Context) -> Iterator[Binding]
             continue
         place = (number, node.end_lineno or node.lineno)
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        values = [node.value, *(node.value.elts if isinstance(node.value, ast.List) else ())]
-        calls = [value for value in values if isinstance(value, ast.Call) and context.dotted(value.func)]
+        calls = _calls_in(node.value, context)
         names_read = {name.id for name in ast.walk(node.value) if isinstance(name, ast.Name)}
         for target in targets:
             if isinstance(target, ast.Name):
