@@ -156,8 +156,7 @@ class ColabKitError(Exception):
     exit_code = 3
 
     def __init__(self, what: str, *, why: str = "", hint: str = "", do: str = "") -> None:
-        # A name of a file or a line of a page may hold halves of letters, which no terminal, log or JSON takes.
-        texts = (safe_text(text.encode(errors="replace").decode()) for text in (what, why, hint or do))
+        texts = map(safe_text, (what, why, hint or do))
         what, why, hint = map(masked, texts)  # whoever wrote the message: a password is nobody's to see
         super().__init__(what)
         self.what = what

@@ -84,7 +84,7 @@ def _safe(value: object) -> object:
     if not isinstance(value, str | PurePath | BaseException):
         return value
     text = str(value)
-    shown = safe_text(text.encode(errors="replace").decode())  # a name of a file may be no text
+    shown = safe_text(text)
     return value if shown == text else shown
 
 
