@@ -24,6 +24,7 @@ from colabkit._engine.uploads.gdrive import DriveService, DriveUpload, md5_of
 from colabkit._engine.uploads.journal import UploadJournal, file_fingerprint
 from colabkit._engine.uploads.resumable import ONE_REQUEST
 from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors, read_note, write_json
+from colabkit._internal.display.few import few
 from colabkit._internal.display.progress import amount
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.log import notify, warn
@@ -257,6 +258,8 @@ class DriveFiles:
             Why files are left; None when all are there.
         """
         waiting = {place: was for place, was in self.waiting().items() if again or self._failed.get(place) != was}
+        if not waiting:
+            return None
         self._failed.update(waiting)
         self._paths.clear()
         sent: list[str] = []
@@ -404,8 +407,7 @@ def _local_name(name: str) -> str | None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(name if name.isprintable() else repr(name) for name in names[:_NAMED]) + more
+    return few([name if name.isprintable() else repr(name) for name in names], _NAMED)
 
 
 def _in_a_line(error: ColabKitError) -> str:
