@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit._internal.display.few import few
-from colabkit.checkpoint.loop.drawn.plain import digest_of_all
 from colabkit.checkpoint.loop.drawn.search import Candidate, Search
-from colabkit.checkpoint.loop.drawn.values import digest_of, is_same, looks_drawn, version_of, write
+from colabkit.checkpoint.loop.drawn.values import digest_of, digest_of_all, is_same, looks_drawn, version_of, write
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
 from colabkit.checkpoint.loop.values import decode, encode
 from colabkit.checkpoint.state import pytree, rng

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colabkit.checkpoint.loop.attached import flat, is_module, is_optimizer
-from colabkit.checkpoint.loop.drawn import plain
 from colabkit.checkpoint.loop.drawn.names import names_used
 from colabkit.checkpoint.loop.drawn.reach import (
     held_by,
@@ -21,6 +20,7 @@ from colabkit.checkpoint.loop.drawn.reach import (
     is_table,
     own_attributes,
 )
+from colabkit.checkpoint.loop.drawn.settings import texts_of_module
 from colabkit.checkpoint.loop.drawn.values import is_array, is_drawn_number, memory_of
 from colabkit.checkpoint.state import loose, rng, user_variables
 
@@ -170,7 +170,7 @@ class Search:
         return True
 
     def _inside_module(self, module: Any, place: str, seen: set[int], depth: int) -> Iterator[tuple[str, Candidate]]:
-        self.texts |= {place + step: text for step, text in plain.texts_of_module(module)}
+        self.texts |= {place + step: text for step, text in texts_of_module(module)}
         for step, item in held_by_module(module):
             if depth and not isinstance(item, np.generic | str | bytes | int | float | None):
                 yield from self._inside(item, place + step, seen, depth - 1)

@@ -1,19 +1,25 @@
-"""Arrays and tensors that a script may have drawn: whether they look so, what tells them from others, their memory."""
+"""What a script may have drawn: whether it looks so, what tells it from another; the memory of arrays and tensors."""
 
 from __future__ import annotations
 
 import hashlib
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from colabkit.checkpoint.state.moments import is_a_moment
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _SAMPLED = 1 << 16  # numbers that tell an array from another
 _LOOKED_AT = 64
 _FRESH = 100.0  # seconds; any smaller number may be the age of a young process
 _DIGITS = 5  # that a person writes of a number
+_ITEMS = 512  # of a list, that tell it from another
+_DEPTH = 4
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _written: dict[int, tuple[weakref.ref[Any], int]] = {}  # how often `write` has written to a tensor
 
 
@@ -50,6 +56,40 @@ def digest_of(value: Any) -> str:
     return hashlib.blake2b(form.encode() + some.tobytes(), digest_size=12).hexdigest()
 
 
+def digest_of_all(value: Any) -> str:
+    """Tell a list, a table or an object from another one by what it holds; of a long one by a part of it.
+
+    Example:
+        >>> digest_of_all([[1, 2], [3]]) == digest_of_all([[1, 2], [3]]), digest_of_all([1]) == digest_of_all([2])
+        (True, False)
+    """
+    digest = hashlib.blake2b(digest_size=12)
+    for text in _texts_in(value, _DEPTH):
+        digest.update(f"{text}\n".encode())
+    return digest.hexdigest()
+
+
+def _texts_in(value: Any, depth: int) -> Iterator[str]:
+    if is_array(value):
+        yield digest_of(value)
+    elif isinstance(value, (PLAIN, np.generic)):
+        yield repr(value)
+    elif hasattr(value, "iloc"):  # of pandas
+        some = value.iloc[:: max(1, len(value) // _ITEMS)]
+        yield repr([some.index.tolist(), some.to_numpy().tolist(), list(getattr(value, "columns", ()))])
+    elif hasattr(value, "__array__") and hasattr(value, "shape"):  # of JAX or TensorFlow
+        yield digest_of(np.asarray(value))
+    elif depth and isinstance(value, list | tuple | dict):
+        yield str(len(value))
+        items = [[key, item] for key, item in value.items()] if isinstance(value, dict) else value
+        for item in list(items)[:: max(1, len(value) // _ITEMS)]:
+            yield from _texts_in(item, depth - 1)
+    elif depth and hasattr(value, "__dict__") and not callable(value):
+        for key, item in sorted(vars(value).items()):
+            yield key
+            yield from _texts_in(item, depth - 1)
+
+
 def looks_drawn(value: Any) -> bool:
     """Say whether the numbers of an array or tensor are such as a random generator gives, and nobody writes.
 
@@ -72,7 +112,12 @@ def is_drawn_number(value: float) -> bool:
         >>> is_drawn_number(0.13436424411240122), is_drawn_number(1e-3)
         (True, False)
     """
-    return looks_drawn(np.array([value])) and not is_a_moment(value, of_any_clock=value > _FRESH)
+    return looks_drawn(np.array([value])) and not is_of_a_clock(value)
+
+
+def is_of_a_clock(value: Any) -> bool:
+    """Say whether a number may be a moment of a clock, also of one that counts from the start of a process."""
+    return is_a_moment(value, of_any_clock=isinstance(value, float) and value > _FRESH)
 
 
 def memory_of(value: Any) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""How modules are set, as text, and what tells lists and tables from others.
+"""How modules are set, as text.
 
 How layers are set may be drawn (`nn.Dropout(random.uniform(0.1, 0.5))`) or be a setting that the user has changed.
 Either way it takes effect, and is told. Plain numbers and words in variables are not: a loop around a training
@@ -16,20 +16,16 @@ import numpy as np
 
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
 from colabkit.checkpoint.loop.drawn.reach import own_attributes
-from colabkit.checkpoint.loop.drawn.values import digest_of, is_array
-from colabkit.checkpoint.state.moments import is_a_moment
+from colabkit.checkpoint.loop.drawn.values import PLAIN, is_of_a_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FRESH = 100.0  # seconds; any smaller number may be the age of a young process
 _SHOWN = 40  # characters of a value
 _MOST = 400  # modules in a module that are told one by one
-_SAMPLED = 512  # items of a list that tell it from another
-_DEPTH = 4
+_LONGEST = 512  # items of a list that is written
 _OF_A_PROCESS = re.compile(r"[\d/\\]")  # a path, a date, a random name
 _CALLABLE = (types.FunctionType, types.BuiltinFunctionType, type, np.ufunc)
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 def _text_of(value: Any) -> str | None:
@@ -37,13 +33,12 @@ def _text_of(value: Any) -> str | None:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool | int | float | complex | None):
-        is_late = isinstance(value, float) and value > _FRESH
-        return None if is_a_moment(value, of_any_clock=is_late) else repr(value)
+        return None if is_of_a_clock(value) else repr(value)
     if isinstance(value, str):
         return None if _OF_A_PROCESS.search(value) else _shortened(repr(value))
     if isinstance(value, _CALLABLE):
         return str(value.__name__)
-    if isinstance(value, list | tuple) and 0 < len(value) <= _SAMPLED and {*map(type, value)} <= {*_PLAIN}:
+    if isinstance(value, list | tuple) and 0 < len(value) <= _LONGEST and {*map(type, value)} <= {*PLAIN}:
         return _shortened(repr(value))  # as a kernel's size
     return None
 
@@ -71,40 +66,6 @@ def texts_of_module(module: Any) -> Iterator[tuple[str, str]]:
             texts = {key: text for key, text in texts.items() if not isinstance(attributes[key], float)}
         rest.update(f"{name} {kind.__name__} {texts}".encode())
     yield " and what is in it", rest.hexdigest()
-
-
-def digest_of_all(value: Any) -> str:
-    """Tell a list, a table or an object from another one by what it holds; of a long one by a part of it.
-
-    Example:
-        >>> digest_of_all([[1, 2], [3]]) == digest_of_all([[1, 2], [3]]), digest_of_all([1]) == digest_of_all([2])
-        (True, False)
-    """
-    digest = hashlib.blake2b(digest_size=12)
-    for text in _texts_in(value, _DEPTH):
-        digest.update(f"{text}\n".encode())
-    return digest.hexdigest()
-
-
-def _texts_in(value: Any, depth: int) -> Iterator[str]:
-    if is_array(value):
-        yield digest_of(value)
-    elif isinstance(value, (_PLAIN, np.generic)):
-        yield repr(value)
-    elif hasattr(value, "iloc"):  # of pandas
-        some = value.iloc[:: max(1, len(value) // _SAMPLED)]
-        yield repr([some.index.tolist(), some.to_numpy().tolist(), list(getattr(value, "columns", ()))])
-    elif hasattr(value, "__array__") and hasattr(value, "shape"):  # of JAX or TensorFlow
-        yield digest_of(np.asarray(value))
-    elif depth and isinstance(value, list | tuple | dict):
-        yield str(len(value))
-        items = [[key, item] for key, item in value.items()] if isinstance(value, dict) else value
-        for item in list(items)[:: max(1, len(value) // _SAMPLED)]:
-            yield from _texts_in(item, depth - 1)
-    elif depth and hasattr(value, "__dict__") and not callable(value):
-        for key, item in sorted(vars(value).items()):
-            yield key
-            yield from _texts_in(item, depth - 1)
 
 
 def _shortened(text: str, most: int = _SHOWN) -> str:
