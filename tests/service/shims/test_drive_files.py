@@ -279,6 +279,18 @@ def test_a_file_that_changed_on_both_sides_is_kept_twice(shared, mount, said):
     assert "data/x (2).csv (drive:data/x.csv is another one by now; both are kept)" in said()
 
 
+def test_what_was_written_here_and_not_sent_is_not_overwritten(shared, mount):
+    """Nothing goes back from a mount that is read only, so the file here is the only one of its kind."""
+    top = mount("data/x.csv", readonly=True)
+    key = next(key for key, item in shared.items.items() if item.name == "x.csv")
+    shared.items[key].data, shared.items[key].revision = b"newer", "rev-9"
+    shared.files[key].replace(b"newer")
+    (top / "data" / "x.csv").write_text("mine")
+    mount("data/x.csv", readonly=True)
+    assert (top / "data" / "x.csv").read_text() == "mine"
+    assert at(shared, "data/x.csv") == [b"newer"]
+
+
 def test_what_changed_on_drive_alone_comes_anew(shared, mount):
     """And only that: the other file is not fetched again."""
     top = mount("data")
