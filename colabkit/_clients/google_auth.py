@@ -11,9 +11,10 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.log import warn
 from colabkit._internal.optional import require
 from colabkit._patches import global_random
-from colabkit.errors import AccessError, OfflineError
+from colabkit.errors import AccessError, OfflineError, SecretAccessError, SecretError, SecretTimeoutError
 from colabkit.runtime.secrets import secret
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
 SECRET = "GOOGLE_CREDENTIALS"  # noqa: S105 - the name of one
 """A notebook's secret, or a variable, for sessions where nobody is there to sign in."""
+
+_read_before = ""
+"""What the notebook's secret held when a cell read it: Colab's page answers to no other thread."""
 
 _TOKEN = re.compile(r"[\w.~+/=-]{16,4096}", re.ASCII)
 
@@ -55,9 +59,40 @@ def find(scope: str, env: Mapping[str, str], *, extra: str, do: str) -> Any | No
                 why=short(error),
                 hint=f"set {CREDENTIALS} to the path of a key file, or unset it; {do}",
             ) from None
-        given = str(secret(SECRET, "", prompt=False, env=env) or "").strip()
+        given = _kept(env)
         return _read(given, scope) if given else None
     return credentials
+
+
+def read_secret_here(env: Mapping[str, str]) -> None:
+    """Read the notebook's secret for the threads that cannot; where there is none nothing is said.
+
+    Args:
+        env: The environment; what it names itself is found without asking the page.
+    """
+    global _read_before  # noqa: PLW0603 - one page a process
+    if env.get(SECRET) or env.get(CREDENTIALS):
+        return
+    try:
+        _read_before = str(secret(SECRET, prompt=False, env=env)).strip()
+    except SecretAccessError as error:  # it is there
+        warn("%s is treated as missing: %s", SECRET, error.what)
+    except SecretError:
+        pass
+
+
+def _kept(env: Mapping[str, str]) -> str:
+    """Return what the host's secrets have, "" for nothing.
+
+    Most users have never heard of this one: that it cannot be asked for here is told to nobody.
+    """
+    try:
+        return str(secret(SECRET, prompt=False, env=env)).strip()
+    except (SecretAccessError, SecretTimeoutError) as error:  # it is there, or nobody knows
+        warn("%s is treated as missing: %s", SECRET, error.what)
+    except SecretError:
+        return _read_before
+    return ""
 
 
 def _read(text: str, scope: str) -> Any:

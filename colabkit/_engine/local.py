@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import urllib.parse
@@ -16,12 +17,14 @@ from colabkit._internal.disk.paths import expand
 from colabkit._internal.disk.staging import staging_folder
 from colabkit._internal.log import notify
 from colabkit.errors import AddressError, ExistsError, IntegrityError, NotFoundError, StorageError
+from colabkit.runtime import my_drive
 
 if TYPE_CHECKING:
     from colabkit._internal.display.progress import Progress
     from colabkit._types import StrPath
 
 _BLOCK = 4 << 20
+_HOST = re.compile(r"(?:[\w-]+\.)+(?:[a-z]{2,3}|info|cloud)")
 
 
 def open_source(text: str) -> ParsedSource:
@@ -69,7 +72,7 @@ def check(path: Path, checksum: Checksum | None) -> None:
     with map_os_errors(path):
         exists = path.exists()
     if not exists:
-        raise NotFoundError(f"there is no file at {path}", hint="check the path; web addresses begin with https://")
+        raise NotFoundError(f"there is no file at {path}", hint=_meant(path))
     if not path.is_file() and not path.is_dir():
         raise AddressError(f"{path} is a device or a pipe", why="it may have no end", hint="pass a file or a folder")
     if checksum is None:
@@ -83,6 +86,19 @@ def check(path: Path, checksum: Checksum | None) -> None:
             why=f"you said {checksum}, the file has {actual}",
             hint="check the path and the checksum",
         )
+
+
+def _meant(path: Path) -> str:
+    """Say what a path that leads nowhere may have been meant as."""
+    text = path.as_posix()
+    host = text.partition("/")[0]
+    if my_drive.is_unmounted(path):
+        return f"Google Drive is not mounted; {my_drive.MOUNT}"
+    if _HOST.fullmatch(host) and "/" in text:
+        return f"if it is a web address: https://{text}"
+    if text.count("/") == 1 and "." not in text and not path.parent.exists():
+        return f'check the path; a dataset is "kaggle:{text}" or "hf:datasets/{text}"'
+    return "check the path; web addresses begin with https://"
 
 
 def copy(path: Path, target: Path, bar: Progress, *, overwrite: bool) -> None:

@@ -202,6 +202,7 @@ def parallel_map(
                     if len(threads) < goal:
                         threads += start_threads(work, goal - len(threads), name="colabkit-many")
                         most = most if len(threads) == goal else len(threads)  # no more can be started
+            bar.update(*amounts.now())  # what came while nobody looked
         except BaseException:
             amounts.stopped.set()
             for thread in threads:

@@ -30,7 +30,7 @@ from colabkit.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _MAX_REDIRECTS = 10
 REDIRECTS = (300, 301, 302, 303, 307, 308)
@@ -276,12 +276,25 @@ class HTTPClient:
             TransientError: No answer came.
             TransferError: It cannot be asked.
         """
-        response, _, told = self._follow(target, "HEAD", {}, 15.0)
+        status, headers, redirects = self._head(target, 15.0)
+        if status != http.HTTPStatus.OK:
+            return _headers.Validator(), None
+        return _headers.validator(headers), redirects.checksum or promised(headers, is_complete=True)
+
+    def head(self, target: RequestSpec, *, read_timeout: float = 20.0) -> tuple[int, Mapping[str, str]]:
+        """Ask for the headers alone: the status of the answer, and its headers.
+
+        Raises:
+            TransientError: No answer came.
+            TransferError: It cannot be asked.
+        """
+        return self._head(target, read_timeout)[:2]
+
+    def _head(self, target: RequestSpec, read_timeout: float) -> tuple[int, Mapping[str, str], _Told]:
+        response, _, redirects = self._follow(target, "HEAD", {}, read_timeout)
         with contextlib.suppress(Exception):
             response.release_conn()
-        if response.status != http.HTTPStatus.OK:
-            return _headers.Validator(), None
-        return _headers.validator(response.headers), told.checksum or promised(response.headers, is_complete=True)
+        return response.status, response.headers, redirects
 
     def _follow(
         self, target: RequestSpec, method: str, more: dict[str, str], read_timeout: float

@@ -42,7 +42,7 @@ def require(module: str, *, extra: str, why: str) -> Any:
             raise  # the package is there; something of its own is missing, and its message says what
         package = module.partition(".")[0]
         alone = _ALONE.get(package)
-        line = (_requirement(alone) or alone) if alone else " ".join(requirements(extra)) or package
+        line = (_requirement(alone) or alone) if alone else " ".join(requirements(extra, first=package)) or package
         raise MissingDependencyError(
             f"the package {package!r} is not installed", why=why, hint=f"run: pip install {line}"
         ) from error
@@ -69,10 +69,11 @@ def as_missing(error: ModuleNotFoundError, why: str) -> ImportError:
     )
 
 
-def requirements(extra: str) -> list[str]:
-    """List what an extra asks for, quoted for a shell.
+def requirements(extra: str, *, first: str = "") -> list[str]:
+    """List what an extra asks for, quoted for a shell; the package `first` before the others.
 
-    The packages themselves, not "colabkit[extra]": this is right whatever name colabkit was installed by.
+    The packages themselves, not "colabkit[extra]": this is right whatever name colabkit was installed by. A wheel lists
+    them by name, so without `first` a user who lacks Ray would read of aiohttp.
     """
     missing = []
     for requirement in _declared():
@@ -80,8 +81,9 @@ def requirements(extra: str) -> list[str]:
             if requirement.marker.evaluate({"extra": ""}):
                 continue
             requirement.marker = None
-            missing.append(f'"{requirement}"')
-    return missing
+            missing.append(requirement)
+    missing.sort(key=lambda requirement: requirement.name != first)
+    return [f'"{requirement}"' for requirement in missing]
 
 
 def _requirement(package: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colabkit._internal.disk import working_dir
-from colabkit._internal.disk.paths import path_text
+from colabkit._internal.disk.paths import path_text, refuse_slips
 from colabkit._internal.log import warn
 from colabkit.checkpoint import kaggle_run
 from colabkit.config import RUNS_DIR, cache_dir
@@ -62,11 +62,17 @@ def resolve_location(where: StrPath, mirror: StrPath | Storage | None = None) ->
     """
     text = path_text(where)
     if not text.strip():
-        raise AddressError("the run has no address", hint='name a folder, as in open_run("./runs/digits")')
+        raise AddressError(
+            "the run has no address", why="it is empty", hint='name a folder, as in open_run("./runs/digits")'
+        )
+    if isinstance(where, str):
+        refuse_slips(text)
     if isinstance(where, str) and text.startswith(kaggle_run.PREFIX):
         return _on_kaggle(kaggle_run.parse(text), mirror)
     is_address = bool(scheme(where))
     folder = Path(text) if is_address else working_dir.absolute(text)
+    if not is_address:
+        my_drive.refuse_unmounted(folder)
     if not is_address and (inside := _inside_drive(folder)) is not None:
         text, is_address = f"drive:{inside}", True
     if not is_address:

@@ -80,12 +80,7 @@ def open_run(
         >>> open_run(folder).restore()
         Saved(step=10, state={'weights': [1.0, 2.0]})
     """
-    if keep < 2:
-        raise AddressError(
-            f"keep={keep} is too few",
-            why="with one copy, a kill while it is replaced loses everything",
-            hint="use keep=3",
-        )
+    keep = _counted(keep)
     limit = sooner(time, None)
     notice = None if notify is None else Notice(notify)
     place = resolve_location(where, mirror)
@@ -100,10 +95,35 @@ def open_run(
     run = Run(
         folder, name=place.name, every=parse_every(every), keep=keep, storage=place.storage, limit=limit, notice=notice
     )
+    if (read_key := getattr(place.storage, "read_key", None)) is not None:
+        read_key()
     if fresh:
         tell_of_new(where, place)
         run.download_artifacts()
     return run
+
+
+def _counted(keep: int) -> int:
+    """Return how many states stay.
+
+    Raises:
+        AddressError: It is no whole number, or too few.
+    """
+    try:
+        number = operator.index(keep)
+    except TypeError:
+        raise AddressError(
+            f"keep={keep!r:.50} is not a number of states",
+            why="it says how many of the newest states stay",
+            hint="use keep=3, or a larger whole number",
+        ) from None
+    if number < 2:
+        raise AddressError(
+            f"keep={keep} is too few",
+            why="with one copy, a kill while it is replaced loses everything",
+            hint="use keep=3",
+        )
+    return number
 
 
 class Run(Trainers, Shown):
@@ -274,7 +294,7 @@ class Run(Trainers, Shown):
         from colabkit.checkpoint.management.pack import pack
 
         self.flush()
-        return pack(self.dir, to).path
+        return pack(self.dir, to, name=self.name.rpartition("/")[2]).path
 
     # ---- for the parts of this package ----
 

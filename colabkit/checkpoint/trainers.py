@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from colabkit._internal.log import prepare
 from colabkit._internal.optional import require
@@ -13,7 +13,26 @@ from colabkit.checkpoint.run_store import RunStore
 from colabkit.errors import AddressError, UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from colabkit.checkpoint.loop.loop import Loop
+
+Verb = TypeVar("Verb", bound="Callable[..., Any]")
+
+
+def _with_brackets(verb: Verb) -> Verb:
+    """Let a verb refuse to be a callback where its brackets were forgotten: Keras calls one of these first."""
+
+    def refuse(*_: Any) -> None:
+        raise UnsupportedError(
+            f"run.{verb.__name__} is no callback of Keras yet",
+            why="it makes one when it is called, and the brackets are missing",
+            hint=f"write them: fit(..., callbacks=[run.{verb.__name__}()])",
+        )
+
+    # Without `async_safe` Keras would look for more methods before it calls the first one.
+    verb.__dict__.update(set_params=refuse, set_model=refuse, async_safe=True)
+    return verb
 
 
 class Trainers(RunStore):
@@ -29,6 +48,7 @@ class Trainers(RunStore):
 
     set_model = set_params
 
+    @_with_brackets
     def resume(
         self,
         *,

@@ -59,6 +59,8 @@ PIPE_CLOSED = 141  # as the shell tells it of a process that SIGPIPE ends
 
 _EXIT_STATUS = "0 all went well, 2 wrong usage, 130 Ctrl-C;\n  each kind of error has its own, see docs/errors.md"
 _STYLES = {"bold": "1", "red": "31"}
+_DELETIONS = ("delete", "remove", "rm", "del")
+_DELETE_A_RUN = "To delete a run, delete its folder and that of its mirror. `prune` deletes its older states."
 
 
 class Outcome:
@@ -269,6 +271,8 @@ class Parser(argparse.ArgumentParser):
 
         choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message, re.DOTALL)
         unknown = re.search(r"unrecognized arguments: .*?(--[\w-]+)", message)
+        if choice is not None and choice[1] in _DELETIONS and "prune" in choice[2]:
+            return f"\n{_DELETE_A_RUN}"
         if choice is not None:
             nearest_word = nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
         elif unknown is not None:

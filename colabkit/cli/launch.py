@@ -17,6 +17,7 @@ EXAMPLE = "colabkit launch --local 2 train.py --epochs 10"
 MORE_EXAMPLES = (
     "colabkit launch --workers host1:8476,host2:8476 --rank 0 train.py",
     "colabkit launch --on ray --workers 4 --gpus 1 train.py",
+    "colabkit launch --on ray --address http://127.0.0.1:8265 --workers 4 train.py",
 )
 
 
@@ -30,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--on", choices=["ray"], help="let another supervisor run the workers: Ray Train")
     parser.add_argument(
-        "--address", metavar="CLUSTER", help="with --on ray: the cluster, or auto (default: one on this machine)"
+        "--address",
+        metavar="CLUSTER",
+        help="with --on ray: auto on a node of the cluster, http://HEAD:8265 to submit a job from elsewhere "
+        "(default: a cluster on this machine)",
     )
     parser.add_argument("--cpus", type=float, default=1, help="with --on ray: cores for a worker (default: 1)")
     parser.add_argument("--gpus", type=float, default=0, help="with --on ray: GPUs for a worker (default: 0)")
@@ -73,7 +77,8 @@ def _here(args: argparse.Namespace, output: Output) -> Report:
 
 
 def _on_ray(args: argparse.Namespace, output: Output) -> Report:
-    from colabkit.launch.engines.ray import plan_ray, supervise
+    from colabkit.launch.engines.ray import supervise
+    from colabkit.launch.engines.ray_plan import plan_ray
 
     count = args.workers if args.workers is not None else str(args.local or "")
     if not (count.isascii() and count.isdigit()) or args.rank is not None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from colabkit._internal.disk import working_dir
 from colabkit.diagnosis.base import Finding
-from colabkit.runtime import frontend, frontend_rpc
+from colabkit.runtime import frontend
+from colabkit.runtime.frontend import rpc as frontend_rpc
 from colabkit.runtime.hosts import colab, kaggle
 
 if TYPE_CHECKING:

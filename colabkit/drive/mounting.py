@@ -23,7 +23,8 @@ from colabkit.errors import (
     MountPointError,
     UnsupportedError,
 )
-from colabkit.runtime import base, detect, frontend, frontend_rpc, mounts, my_drive
+from colabkit.runtime import base, detect, frontend, mounts, my_drive
+from colabkit.runtime.frontend import rpc as frontend_rpc
 from colabkit.runtime.hosts import colab
 
 if TYPE_CHECKING:
@@ -131,11 +132,11 @@ def point(mountpoint: StrPath) -> Path:
     return Path(os.path.normpath(text))
 
 
-def _unusable(target: StrPath, why: str) -> MountPointError:
+def _unusable(target: StrPath, why: str, hint: str = "") -> MountPointError:
     return MountPointError(
         f"Drive cannot be mounted at {os.fspath(target)!r}",
         why=why,
-        hint="choose an empty folder inside an existing one, such as /content/drive",
+        hint=hint or "choose an empty folder inside an existing one, such as /content/drive",
     )
 
 
@@ -195,7 +196,11 @@ def _check_folder(target: Path) -> None:
     if target.is_dir():
         with os.scandir(target) as entries:
             if (first := next(entries, None)) is not None:
-                raise _unusable(target, f"it holds files ({first.name!r} is one)")
+                raise _unusable(
+                    target,
+                    f"it holds files ({first.name!r} is one), which are on this machine alone",
+                    f"move them away, and mount again: !mv {target} {target}-before",
+                )
     elif target.exists():
         raise _unusable(target, "it is a file")
     if not target.parent.is_dir():

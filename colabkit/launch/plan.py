@@ -93,11 +93,8 @@ def plan_launch(
             f"restarts={restarts}, min_workers={least} and timeout={timeout:g} do not fit {count} workers",
             hint=f"use restarts from 0, min_workers from 1 to {count} and a timeout above 0",
         )
-    path = expand(script).absolute()
-    if not path.is_file():
-        raise NotFoundError(f"there is no script {path}", hint="check the path; it must be the same file on every host")
     return Plan(
-        script=path,
+        script=script_at(script, hint="check the path; it must be the same file on every host"),
         args=args,
         workers=addresses,
         count=count,
@@ -107,6 +104,18 @@ def plan_launch(
         timeout=timeout,
         evidence=evidence,
     )
+
+
+def script_at(script: StrPath, *, hint: str) -> Path:
+    """Return the whole path of a script.
+
+    Raises:
+        NotFoundError: It is not there.
+    """
+    path = expand(script).absolute()
+    if not path.is_file():
+        raise NotFoundError(f"there is no script {path}", hint=hint)
+    return path
 
 
 def _hosts(workers: Sequence[str] | None, rank: int | None, env: Mapping[str, str]) -> tuple[tuple[str, ...], int, str]:

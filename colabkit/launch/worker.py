@@ -22,6 +22,7 @@ _LONGEST_PART = 600  # characters; JSON may make twelve bytes of one, and a pipe
 
 def main() -> None:
     """Run the script as if it were started by its own name."""
+    _hear_interrupts()
     _die_with(os.getppid())
     pipe = int(os.environ.pop(WORKER_REPORT))
     os.set_inheritable(pipe, False)
@@ -34,6 +35,14 @@ def main() -> None:
         last = {name: part[:_LONGEST_PART] for name, part in error.to_json().items()}
         os.write(pipe, json.dumps(last).encode())
         sys.exit(error.exit_code)
+
+
+def _hear_interrupts() -> None:
+    """Let SIGINT reach the script: nodes of Ray block it in what they start, a shell ignores it behind `&`."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _die_with(parent: int) -> None:

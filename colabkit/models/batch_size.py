@@ -25,6 +25,7 @@ AUTO = "auto"
 _START = 32
 _LEAST_STEPS = 16  # of an epoch: fewer updates learn little, whatever fits
 _SECONDS = 12.0
+_SLOWER = 1.5  # times the fastest size's seconds a sample: one step tells them with noise, and twice is the most
 _ROOM = 0.8  # of the memory that is free now: others need some, and a long training more than its first steps
 
 
@@ -109,10 +110,10 @@ def find(
             why = f"{size * 2} would take longer than a search may"
             break
         size *= 2
-    fast = max(rates.values()) / 2
+    fast = max(rates.values()) / _SLOWER
     best = max(each for each, rate in rates.items() if rate >= fast)
     if best < max(rates):
-        why = f"larger ones take twice the time a sample ({why})"
+        why = f"larger ones take more than {_SLOWER:g} times as long a sample ({why})"
     return Found(size=best, why=why)
 
 
@@ -175,11 +176,14 @@ def unseen() -> Iterator[None]:
 
 
 def timed(step: Callable[[], Any]) -> float:
-    """Do a step twice, the first time to compile it; return the seconds of the second one."""
+    """Do a step three times, the first time to compile it; return the seconds of the faster one of the others."""
     step()
-    began = time.perf_counter()
-    step()
-    return time.perf_counter() - began
+    seconds = []
+    for _ in range(2):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def _status(name: str) -> int:

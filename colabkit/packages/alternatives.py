@@ -36,6 +36,8 @@ MEANT = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "tensorflow-gpu": "tensorflow",
+    "tf-nightly-2.0-preview": "tensorflow",
+    "tf-nightly-gpu-2.0-preview": "tensorflow",
     "torch-vision": "torchvision",
     "umap": "umap-learn",
     "usb": "pyusb",

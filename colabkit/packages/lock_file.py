@@ -23,7 +23,7 @@ from colabkit.packages.environment import Environment
 from colabkit.packages.installers.request import Failure
 from colabkit.packages.request.requirement import normal
 from colabkit.packages.request.requirements_file import FILE_SUFFIXES, comments, masked
-from colabkit.runtime import detect
+from colabkit.runtime import detect, my_drive
 from colabkit.storage import open_storage, scheme
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def here(path: StrPath, *, write: bool = False) -> Path:
         StorageError: The storage does not answer.
     """
     if not is_stored(path):
-        return expand(path)
+        target = expand(path)
+        if write:
+            my_drive.refuse_unmounted(target)
+        return target
     folder, name = _parts(str(path))
     target = config.cache_dir() / "locks" / hashlib.sha256(folder.encode()).hexdigest()[:12] / name
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from colabkit._internal.log import in_notebook
+from colabkit.errors import AddressError
 from colabkit.panel.page import Page
 
 if TYPE_CHECKING:
@@ -29,10 +30,19 @@ def setup_panel(run: Run | None = None) -> Page:
     Returns:
         The panel, which a notebook shows when it is the last line of a cell; `print` gives it as text.
 
+    Raises:
+        AddressError: `run` is no run.
+
     Example:
         >>> "ck.install" in str(setup_panel())
         True
     """
+    if run is not None and not hasattr(run, "status"):
+        raise AddressError(
+            f"{run!r:.100} is no run",
+            why=f"it is of the type {type(run).__name__}",
+            hint="pass what open_run gave: ck.setup_panel(run); the tab Run shows any other run by its address",
+        )
     if not in_notebook() or importlib.util.find_spec("ipywidgets") is None:
         return Page()
     from colabkit.panel.widgets import Panel

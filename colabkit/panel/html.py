@@ -104,13 +104,15 @@ def file_link(path: Path, words: str) -> str:
         >>> file_link(Path("a b.zip"), "a b.zip")
         '<p class="ck-hint"><a href="files/a%20b.zip" download>a b.zip</a></p>'
     """
-    from pathlib import Path
     from urllib.parse import quote
 
-    inside = path.absolute().is_relative_to(Path.cwd())
-    if not inside:
+    from colabkit import config
+    from colabkit.runtime import frontend
+
+    folder = frontend.notebook_folder(config.environment())
+    if not path.absolute().is_relative_to(folder):
         return f'<p class="ck-hint">{text(words)}: {text(path)}</p>'
-    place = quote(path.absolute().relative_to(Path.cwd()).as_posix())
+    place = quote(path.absolute().relative_to(folder).as_posix())
     return f'<p class="ck-hint"><a href="files/{place}" download>{text(words)}</a></p>'
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit._internal.display.few import counted
 from colabkit._internal.language import translated
 from colabkit.config import RUNS_DIR
 from colabkit.panel import html
@@ -45,7 +46,7 @@ def steps(diagnosis: Diagnosis, folder: Path | None = None) -> list[Step]:
     data = len(listing())
     runs = sorted((folder or Path(RUNS_DIR)).glob("*/checkpoints"))
     trained = [path for path in (folder or Path(RUNS_DIR)).glob("*/model.*") if path.suffix in (".zip", ".keras")]
-    state = f"{problems} problem{'s' * (problems != 1)}: see below" if problems else "ready"
+    state = f"{counted(problems, 'problem')}: see below" if problems else "ready"
     return [
         Step(
             name="Runtime",
@@ -64,7 +65,7 @@ def steps(diagnosis: Diagnosis, folder: Path | None = None) -> list[Step]:
         Step(
             name="Train",
             done=bool(runs),
-            words=f"{len(runs)} run{'s' * (len(runs) != 1)} begun" if runs else "nothing trained yet",
+            words=f"{counted(len(runs), 'run')} begun" if runs else "nothing trained yet",
             action="Train a model",
             tab="Train",
         ),

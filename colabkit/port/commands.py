@@ -62,7 +62,7 @@ _LOGINS = (
 )
 _IN_A_PROGRAM = "it trains in a program of its own: port its file, or keep its checkpoints on Drive"
 NOT_READ = "it is more than one plain command"
-_COMMENT = re.compile(r"\s+(#(?![{\w]).*)$")
+_COMMENT = re.compile(r"(?:\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"|[^\\'\"\s]|\s+(?!#))*?\s+(?P<said>#.*)")
 _PREFIX = re.compile(r"(?:sudo\s+(?:-H\s+)?|time\s+)")
 
 
@@ -88,24 +88,24 @@ class Found:
 def read(command: Command, context: Context) -> Found | None:
     """Find what a command is, and the calls that say it; None when it sets nothing up."""
     text = _PREFIX.sub("", command.text).strip()
-    comment = _COMMENT.search(text)
-    if comment and "'" not in comment[1] and '"' not in comment[1]:
-        text, said = text[: comment.start()], comment[1]
-    else:
-        said = ""
+    text, said = _without_comment(text)
     if command.sigil == "%":
         return _magic(text, context, said, command)
     reading = _shell(text, context, command)
     return None if reading is None else Found(**{**vars(reading), "comment": said})
 
 
+def _without_comment(text: str) -> tuple[str, str]:
+    """Take a line apart into what a shell reads and the comment at its end; a mark within quotes begins none."""
+    comment = _COMMENT.fullmatch(text)
+    return (text, "") if comment is None else (text[: comment.start("said")].rstrip(), comment["said"])
+
+
 def _magic(text: str, context: Context, comment: str, command: Command) -> Found | None:
     name, _, rest = text.partition(" ")
-    if name == "pip" and re.match(r"\s*install\b", rest):
+    if (name == "pip" and re.match(r"\s*install\b", rest)) or (name == "uv" and re.match(r"\s*pip\s+install\b", rest)):
         reading = _install(text, context, command)
         return Found(**{**vars(reading), "comment": comment})
-    if name == "uv" and re.match(r"\s*pip\s+install\b", rest):
-        return _install(text, context, command)
     if name == "tensorboard":
         return _board(rest.strip(), context)
     if name in ("conda", "mamba"):
@@ -149,7 +149,7 @@ def _install(text: str, context: Context, command: Command) -> Found:
     try:
         return Found(kind="install", calls=tuple(pip_line.calls(text, context)))
     except pip_line.NoWay as error:
-        return Found(kind="install", reason=str(error))
+        return Found(kind="install", reason=str(error), works=error.works)
 
 
 def _fetch(text: str, context: Context) -> Found:

@@ -30,14 +30,33 @@ _IGNORED_WITH_VALUE = frozenset(
 )
 _ONE = {"-i": "index_url", "--index-url": "index_url"}
 _MANY = {"--extra-index-url": "extra_index_urls", "-f": "find_links", "--find-links": "find_links"}
-_NEVER_INSTALLED = frozenset(("cv2", "pil", "pytorch", "skimage", "sklearn"))
+_NEVER_INSTALLED = frozenset(
+    ("cv2", "pil", "pytorch", "skimage", "sklearn", "tf-nightly-2.0-preview", "tf-nightly-gpu-2.0-preview")
+)
 """Names that pip only refuses in a line of output, behind which a notebook goes on, where `install` raises."""
 
+_OF_PYTHON = re.compile(
+    "collections|glob|io|itertools|json|math|os|pickle|random|re|shutil|sqlite3|sys|time|tkinter|warnings",
+    re.IGNORECASE,
+)
+"""Modules that people install, and that no index has."""
+
+_OTHERWISE = re.compile(r"\|\|(?P<then>[^\"]*(?:\"[^\"]*\")*[^\"]*)$")
+_SAYS_ONLY = re.compile(r"\s*(?:true|:|echo|printf|exit\s+0)(?:\s|;|$)")
 _FILLER = "colabkitvariable"
 
 
 class NoWay(Exception):  # noqa: N818 - a reason, told to the user
-    """A line that no call says."""
+    """A line that no call says.
+
+    Args:
+        reason: Why.
+        works: Whether the line does its work as it is.
+    """
+
+    def __init__(self, reason: str, *, works: bool = False) -> None:
+        super().__init__(reason)
+        self.works = works
 
 
 def calls(text: str, context: Context) -> list[str]:
@@ -46,11 +65,16 @@ def calls(text: str, context: Context) -> list[str]:
     Raises:
         NoWay: There is none; the message says why.
     """
+    if otherwise := _OTHERWISE.search(text):
+        if _SAYS_ONLY.match(otherwise["then"]):
+            raise NoWay("it goes on where it fails, and install() raises", works=True)
+        raise NoWay("it is more than one command")
     try:
         if PIP.match(text):
             return _with_arguments(text, context)
-    except NoWay:
-        pass
+    except NoWay as error:
+        if error.works:
+            raise
     return [_with_line(text, context)]
 
 
@@ -77,7 +101,7 @@ def _with_arguments(text: str, context: Context) -> list[str]:
     from colabkit.port import values
 
     line = PIP.sub("", text, count=1).replace("\\\n", " ")
-    line = re.sub(r"\s+(?:2>&1|[\d&]?>+\s*(?!=)\S+|\|\|\s*true|\|\s*(?:grep|tail|head|cat)\b.*)", " ", line)
+    line = re.sub(r"\s+(?:2>&1|[\d&]?>+\s*(?!=)\S+|\|\s*(?:grep|tail|head|cat)\b.*)", " ", line)
     line = re.sub(r"\s#.*$", "", line)
     if re.search(r"&&|;|\||`|\$\(", line):
         raise NoWay("it is more than one command")
@@ -105,6 +129,8 @@ def _with_arguments(text: str, context: Context) -> list[str]:
 def _written(words: list[str], expressions: list[str], context: Context) -> list[str]:
     asked = _Asked(words)
     for one in asked.wanted:
+        if _OF_PYTHON.fullmatch(one):
+            raise NoWay(f"{one} belongs to Python itself, and pip only says that it finds none", works=True)
         _check(one)
     more = ["upgrade=True"] * asked.upgrade
     if "index_url" in asked.options:

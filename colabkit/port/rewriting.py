@@ -8,10 +8,10 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from colabkit._internal.process.guarded import guarded as guarded_nodes
-from colabkit.port import calls, clear_text, commands, context, kaggle_json, shell_cell, torch_loop, training, weights
+from colabkit.port import calls, clear_text, colab_guards, commands, context, kaggle_json, shell_cell, training
 from colabkit.port import cell as cells
 from colabkit.port.report import Change, Kept
+from colabkit.port.training import torch_loop, weights
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +23,6 @@ _FORGETS = re.compile(
     r"google\.colab\.(?:drive|userdata|files)|(?:kagglehub|gdown|opendatasets|wget|kaggle_secrets)\b.*"
 )
 _BAR = re.compile(r"tqdm\.(?:\w+\.)*tqdm")
-_PLACES = re.compile(r"(?<![\w./~}-])/(?:content|kaggle/(?:input|working))(?=[/\s'\"`;:,)\]]|$)", re.MULTILINE)
 _RESUMED = re.compile(r"\.(?:resume(?:_\w+)?|loop)\(")
 _IN_CLEAR = "a secret stands in it in clear: take ck.secret, and have it replaced"
 
@@ -43,6 +42,7 @@ class _PortedRun:
         for cell in read_cells:
             self._trainings += sum(isinstance(one, torch_loop.TorchLoop) for one in torch_loop.find(cell, names))
             self._trainings += sum(not one.reason for one in training.find(cell, names))
+        self._mounts = list(colab_guards.mounts(read_cells, names))
 
     def open_before(self, cell: Cell, statement: ast.stmt) -> list[tuple[int, int, str]] | None:
         """Return the edit that opens the run before a training, if it is the first; None where no line is free."""
@@ -54,7 +54,7 @@ class _PortedRun:
         if self._opened:
             return []
         self._opened = True
-        where = json.dumps(self._where(), ensure_ascii=False)
+        where = self._where((self._names.order[id(cell)], statement.lineno))
         return [(start, start, f"{self._names.run} = {self._names.alias}.open_run({where})\n")]
 
     def next_phase(self) -> str:
@@ -64,12 +64,17 @@ class _PortedRun:
             self._phase += 1
         return f"fit-{self._phase}" if self._trainings > 1 else ""
 
-    def _where(self) -> str:
+    def _where(self, place: tuple[int, int]) -> str:
+        """Return the text of the place of the run: on Drive where the notebook has mounted it by then."""
         name = re.sub(r"[^\w.-]+", "-", self._names.stem).strip("-.") or "notebook"
         if self._names.keep:
-            return f"{self._names.keep.rstrip('/')}/runs/{name}"
-        mounts = any(what.startswith("google.colab.drive") for what in self._names.imports.values())
-        return f"drive:runs/{name}" if mounts else f"runs/{name}"
+            return json.dumps(f"{self._names.keep.rstrip('/')}/runs/{name}", ensure_ascii=False)
+        here = json.dumps(f"runs/{name}", ensure_ascii=False)
+        on_drive = json.dumps(f"drive:runs/{name}", ensure_ascii=False)
+        asks = [asks for mounted, asks in self._mounts if mounted < place]
+        if asks and all(asks):
+            return f'{on_drive} if {self._names.alias}.detect().host == "colab" else {here}'
+        return on_drive if asks else here
 
 
 class Rewriting:
@@ -298,8 +303,12 @@ class Rewriting:
 
     def _open_first(self) -> None:
         now = self._now()
-        has_colab = any(change.kind == "drive" for change in self.changes) or any(
-            _imports_colab(cells.read(text, kind=self.kind)) or (self.kind == "notebook" and _PLACES.search(text))
+        asking = colab_guards.names_that_ask(self.cells.values())
+        mount = f"{self.context.alias}.drive.mount" if any(change.kind == "drive" for change in self.changes) else ""
+        has_colab = any(
+            colab_guards.needs_colab(
+                cells.read(text, kind=self.kind), asking, mount, is_notebook=self.kind == "notebook"
+            )
             for text in now.values()
         )
         lines = []
@@ -351,22 +360,6 @@ def _several(command: cells.Command, notebook: Context) -> commands.Found | None
 
 def _change(number: int, kind: str, before: str, after: str) -> Change:
     return Change(cell=number + 1, kind=kind, before=clear_text.masked(before), after=clear_text.masked(after))
-
-
-def _imports_colab(cell: Cell) -> bool:
-    """Say whether a cell fails where google.colab is missing."""
-    if cell.tree is None:
-        return False
-    guarded = guarded_nodes(cell.tree)
-    return any(
-        id(node) not in guarded
-        and (
-            (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("google.colab", "kaggle_secrets")))
-            or (isinstance(node, ast.ImportFrom) and node.module == "google" and node.names[0].name == "colab")
-            or (isinstance(node, ast.Import) and any(one.name.startswith("google.colab") for one in node.names))
-        )
-        for node in ast.walk(cell.tree)
-    )
 
 
 def _overlap(one: tuple[int, int, str], other: tuple[int, int, str]) -> bool:

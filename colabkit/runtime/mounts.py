@@ -72,6 +72,12 @@ def holding(path: StrPath, kind: str) -> Mount | None:
     return max(mounts, key=lambda mount: len(mount.folder), default=None)
 
 
+def below(folder: StrPath, kind: str) -> Mount | None:
+    """Return the newest mount of a kind in a folder, None where there is none."""
+    start = f"{os.fspath(folder)}/"
+    return next((mount for mount in reversed(table()) if mount.kind == kind and mount.folder.startswith(start)), None)
+
+
 _ON_THIS_MACHINE = {"fuseblk", "fuse.fuse-overlayfs", "fuse.gocryptfs", "fuse.encfs", "fuse.exfat", "fuse.ntfs-3g"}
 
 

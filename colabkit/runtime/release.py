@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from colabkit import config
 from colabkit.errors import UnsupportedError
-from colabkit.runtime import detect, frontend, frontend_rpc
+from colabkit.runtime import detect, frontend
+from colabkit.runtime.frontend import rpc as frontend_rpc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,8 @@ from colabkit.errors import (
     SecretNotFoundError,
     SecretTimeoutError,
 )
-from colabkit.runtime import base, env_file, frontend, frontend_rpc
+from colabkit.runtime import base, env_file, frontend
+from colabkit.runtime.frontend import rpc as frontend_rpc
 from colabkit.runtime.hosts import colab, kaggle
 
 if TYPE_CHECKING:
@@ -168,6 +169,12 @@ def _copy(error: SecretError) -> SecretError:
 
 
 def _check(name: str) -> None:
+    if not isinstance(name, str):
+        raise AddressError(
+            f"{name!r:.100} cannot be the name of a secret",
+            why=f"it is of the type {type(name).__name__}",
+            hint='name one, like "HF_TOKEN"; for several call it once for each',
+        )
     if not name or any(letter.isspace() or letter in "=\0" for letter in name):
         raise AddressError(
             f"{name!r} cannot be the name of a secret",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit.errors import ColabKitError, SecretError, SetupFileError
+from colabkit.errors import AddressError, ColabKitError, SecretError, SetupFileError
 from colabkit.packages.installation import make_available
 from colabkit.packages.request.options import Options
 from colabkit.packages.request.requirement import read_need
@@ -83,6 +83,7 @@ def plan(spec: Spec) -> Plan:
 
     Raises:
         SetupFileError: It is for another Python.
+        AddressError: The run's address cannot be read.
         InstallError: The packages cannot be had; nothing was touched.
     """
     python = list(_python(spec))  # before anybody is asked for packages that are for another one
@@ -247,6 +248,8 @@ def _run(spec: Spec) -> Iterator[Step]:
 
     try:
         exists = (resolve_location(spec.run).folder / "checkpoints").is_dir()
+    except AddressError:
+        raise  # no step mends it
     except ColabKitError:
         exists = False  # its place may come with an earlier step: the Drive
     yield Step(kind="run", state="ready" if exists else "to do", what=spec.run)

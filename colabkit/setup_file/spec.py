@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from colabkit._internal.disk import working_dir
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, path_text
 from colabkit._internal.foreign import reading
 from colabkit.errors import ColabKitError, SetupFileError
 from colabkit.setup_file import clear_text
@@ -150,7 +150,7 @@ def from_arguments(base: Spec | None, given: Mapping[str, Any]) -> Spec:
     if "accelerator" in values:
         changes["accelerator"] = _accelerator(sheet, values)
     if "run" in values:
-        changes["run"] = str(values["run"])
+        changes["run"] = path_text(values["run"])
     if base is not None and changes:
         changes["origin"] = f"{base.origin} and the arguments"
     return Spec(**{**vars(spec), **changes})
@@ -166,7 +166,7 @@ def _named(value: Any) -> Any:
         return {"data": str(value)}
     if isinstance(value, list | tuple):
         return {
-            f"data-{number}": source if isinstance(source, Mapping) else str(source)
+            f"data-{number}": str(source) if isinstance(source, Path) else source
             for number, source in enumerate(value, 1)
         }
     if isinstance(value, Mapping):
@@ -207,7 +207,7 @@ def _typed(sheet: Document, values: Mapping[str, Any], name: str, kind: type, *,
 
 def _kind(value: Any) -> str:
     kinds = {bool: "true or false", str: "a text", int: "a number", float: "a number", list: "a list", dict: "a table"}
-    return kinds.get(type(value), f"of the type {type(value).__name__}")
+    return kinds.get(type(value), f"a value of the type {type(value).__name__}")
 
 
 def _texts(sheet: Document, values: Mapping[str, Any], name: str) -> list[str]:

@@ -16,10 +16,10 @@ __all__ = ["colab_shim"]
 def colab_shim(*, content: StrPath | None = None, quiet: bool = False) -> list[str]:
     """Give `google.colab` and `kaggle_secrets` where the real ones are missing, and folders in the place of `/content`.
 
-    `drive.mount` makes a folder, `userdata.get` is `secret()`, `files.upload` asks for a path, `files.download` tells
-    where the file is, and cells that run from now on find `/content` and `/kaggle` in the working folder. A notebook
-    that asks where it runs (`try: import google.colab`) is still told the truth. Where the real modules and folders
-    are, nothing is changed.
+    `drive.mount` makes a folder, `userdata.get` is `secret()`, `files.upload` shows a dialog in Jupyter and asks for a
+    path elsewhere, `files.download` tells where the file is, and cells that run from now on find `/content` and
+    `/kaggle` in the working folder. A notebook that asks where it runs (`try: import google.colab`) is still told the
+    truth. Where the real modules and folders are, nothing is changed.
 
     Args:
         content: The folder that stands for `/content` and `/kaggle/working`; the working folder by default.

@@ -163,7 +163,8 @@ def _command(node: ast.Call) -> str:
     if name in ("system", "getoutput"):
         return " ".join(words)
     if name == "run_line_magic":
-        return " ".join(words[1:])
+        folder = words[-1].strip("\"'") if words[0] == "cd" else ""  # it takes blanks as they are
+        return shlex.quote(folder) if " " in folder and "\\ " not in folder else " ".join(words[1:])
     if name == "run_cell_magic":
         return " ".join(words[1:] if words[0] in _SHELLS else words[1:2])
     return ""

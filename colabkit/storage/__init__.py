@@ -11,6 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from colabkit._internal.disk.paths import path_text
 from colabkit.errors import AddressError, UnsupportedError
 from colabkit.storage.base import Confirmed, Storage, Stored, check_name
 from colabkit.storage.memory import MemoryStorage
@@ -73,11 +74,13 @@ def open_storage(where: StrPath | Storage) -> Storage:
         >>> storage.read("notes.txt"), storage.confirmed("notes.txt")
         (b'hello', 'yes')
     """
-    if not isinstance(where, str | os.PathLike):
+    if not isinstance(where, str | os.PathLike) and hasattr(where, "put"):
         return where
-    text = os.fspath(where)
+    text = path_text(cast("StrPath", where))
     if not text.strip():
-        raise AddressError("the storage has no address", hint='name a place, as in "drive:runs" or "./copies"')
+        raise AddressError(
+            "the storage has no address", why="it is empty", hint='name a place, as in "drive:runs" or "./copies"'
+        )
     for start, (module, name) in _TABLE.items():
         if text.startswith(start):
             opened: Any = getattr(importlib.import_module(module), name)(text.removeprefix(start))

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit._clients import google_auth
 from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors
 from colabkit._internal.display.progress import amount
 from colabkit._internal.log import notify
+from colabkit.config import environment
 from colabkit.errors import ColabKitError, DiskFullError, UnreachableError, UnsupportedError
 from colabkit.runtime import my_drive
 from colabkit.storage.base import check_name, refuse_empty
@@ -109,6 +111,11 @@ class DriveStorage(LocalStorage):
         stored = super().put(name, source, only_if=only_if, progress=progress)
         self._seen.add(name)
         return stored
+
+    @staticmethod
+    def read_key() -> None:
+        """Read the key, in the thread of a cell, with which another thread asks Drive itself what has arrived."""
+        google_auth.read_secret_here(environment())
 
     def confirmed(self, name: str) -> Confirmed:
         """Ask Drive itself, by its API; the mount shows a file at once, whether or not it has reached Drive.
@@ -221,7 +228,9 @@ class DriveStorage(LocalStorage):
         except FileNotFoundError:
             device = _NEVER_MOUNTED
         else:
-            self._device = device if self._device is None else self._device
+            # A dead mount that was made anew may have another number; a folder of the machine's disk is no mount.
+            if self._device is None or (device != self._device and self._mount.parent.is_mount()):
+                self._device = device
         if device == _NEVER_MOUNTED or device != self._device:
             raise UnreachableError(
                 f"{self.address} is gone",

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _BURST = 8
 _EVERY = 30.0
 """Seconds to one commit: with those of the burst no more than 128 come together in an hour."""
+_TRIES = 1
+"""Failures that a call forgives; whoever called decides about more."""
 _VERB = "write to"
 _RACES = 20
 """Commits of others, to other files too, that one write gives way to."""
@@ -153,7 +155,7 @@ class HubStorage:
 
     @property
     def _hub(self) -> Hub:
-        self._own_hub = self._own_hub or Hub()
+        self._own_hub = self._own_hub or Hub(tries=_TRIES)
         return self._own_hub
 
     # ---- the contract ----

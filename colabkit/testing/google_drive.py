@@ -53,7 +53,7 @@ class Item:
         account_quota: Accounts neither.
         resource_key: What the link needs beside the id, or "".
         target: The id that a shortcut leads to.
-        shared_drive: The id of the shared drive that it lies in, or "".
+        shared_drive: The id of the shared drive that it lies in, as its folder does, or ""; a shared drive's own id.
         revision: Tells this content from all others that the file had.
         modified: When the content came, in seconds since 1970.
     """
@@ -108,7 +108,7 @@ class FakeDrive:
     token: str = TOKEN
 
     def __post_init__(self) -> None:
-        from colabkit.testing._google_drive_api import Interface
+        from colabkit.testing._google_drive.api import Interface
 
         self.front, self.storage, self.documents = _Front(self), _Content(self), _Documents(self)
         self.interface = Interface(self)
@@ -147,6 +147,8 @@ class FakeDrive:
             options: Fields of `Item`, and `id`.
         """
         identity: str = options.pop("id", "") or self.ids(name)
+        if (above := self.items.get(options.get("parent", ""))) is not None:
+            options.setdefault("shared_drive", above.shared_drive)
         self.items[identity] = Item(name=name, data=data, **options)
         quoted, plain = urllib.parse.quote(name), name.encode("ascii", "replace").decode().replace('"', "'")
         self.files[identity] = Resource(

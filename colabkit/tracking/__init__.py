@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import on_this_machine
 from colabkit._internal.optional import require
 from colabkit.errors import DataError
+from colabkit.runtime import my_drive
 from colabkit.tracking import jsonl
 from colabkit.tracking.base import Record, Tracker
 from colabkit.tracking.trackers import registry as sinks
@@ -62,14 +65,13 @@ def track(
         model.fit(x, y, epochs=10, callbacks=[run.resume(), ck.track(run, more="mlflow")])
         ```
     """
-    for name, number in {"every": every, "histograms": histograms}.items():
-        if number < 0:
-            raise DataError(f"{name}={number} is not valid", hint=f"pass {name}=0 for none, or a number of steps")
+    every, histograms = _steps("every", every), _steps("histograms", histograms)
+    folder = folder_of(run)
+    my_drive.refuse_unmounted(folder)
     require("keras", extra="train", why="ck.track() makes a callback of Keras")
     from colabkit.tracking.event_file import EventFiles
     from colabkit.tracking.keras import TrackCallback
 
-    folder = folder_of(run)
     besides = [
         sinks.open_sink(tracker, folder) if isinstance(tracker, str) else tracker for tracker in sinks.check(more)
     ]
@@ -102,8 +104,7 @@ def track_fastai(
         learn.fit_one_cycle(5, cbs=[track_fastai(run, more="mlflow"), run.resume_fastai()])
         ```
     """
-    if every < 0:
-        raise DataError(f"every={every} is not valid", hint="pass every=0 for none, or a number of steps")
+    every = _steps("every", every)
     from colabkit.tracking.event_file import EventFiles
     from colabkit.tracking.fastai import TrackLearner
     from colabkit.tracking.group import TrackerGroup
@@ -118,6 +119,22 @@ def track_fastai(
         )
 
     return TrackLearner(folder / LOG_DIR, open_logs, every=every)
+
+
+def _steps(name: str, number: int) -> int:
+    """Return how many steps lie between two records.
+
+    Raises:
+        DataError: It is no whole number, or below 0.
+    """
+    with contextlib.suppress(TypeError):
+        if (steps := operator.index(number)) >= 0:
+            return steps
+    raise DataError(
+        f"{name}={number!r:.50} is not valid",
+        why="it counts steps",
+        hint=f"pass {name}=0 for none, or a whole number of steps",
+    )
 
 
 def read_log(run: _HasFolder | StrPath) -> list[Record]:
@@ -139,4 +156,4 @@ def read_log(run: _HasFolder | StrPath) -> list[Record]:
 
 def folder_of(run: Any) -> Path:
     """Return the folder of a run, or the folder that was named."""
-    return expand(getattr(run, "dir", run))
+    return on_this_machine(getattr(run, "dir", run), 'open the run: ck.open_run("{}"), and pass that')

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import html
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colabkit import config
 from colabkit._internal.disk.files import atomic_write, map_os_errors
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, on_this_machine
 from colabkit._internal.display.progress import amount
 from colabkit._internal.log import notify
 from colabkit.errors import NotFoundError, UnsupportedError
 from colabkit.runtime import detect, frontend
+from colabkit.runtime.frontend import file_dialog
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -24,8 +28,9 @@ _RESUMABLE = "drive.google.com or gs://, which go on after an interruption, and 
 def upload(to: StrPath = ".") -> list[Path]:
     """Let the user choose files, and write them into a folder.
 
-    In Colab's page it is its dialog. Where there is a prompt instead, as in Jupyter, VS Code or a terminal, paths on
-    this machine are asked for, and the files copied. A file whose name is there already gets a number, as on Colab.
+    In Colab's page it is its dialog, in JupyterLab and the classic notebook the browser's. Where there is a prompt
+    instead, as in VS Code or a terminal, paths on this machine are asked for, and the files copied. A file whose name
+    is there already gets a number, as on Colab.
 
     Args:
         to: The folder.
@@ -36,9 +41,10 @@ def upload(to: StrPath = ".") -> list[Path]:
     Raises:
         UnsupportedError: Nobody can answer: a headless run, a script, Colab's command. The message names another way.
         NotFoundError: There is no file at a path that was typed; nothing was copied.
+        TransferError: The page was closed before all had come, or its server refused one.
         StorageError: One could not be copied.
     """
-    folder = expand(to)
+    folder = on_this_machine(to, 'upload into a folder here, then ck.push(FILE, "{}")')
     runtime = detect()
     if runtime.host == "colab" and runtime.frontend == "browser":
         from google.colab import files
@@ -54,29 +60,32 @@ def upload(to: StrPath = ".") -> list[Path]:
         )
     there = ""
     if runtime.frontend in ("jupyterlab", "classic"):
+        with file_dialog.chosen_files() as chosen:
+            if chosen is not None:
+                return [_placed(path, folder, name) for name, path in chosen]
         there = f"; the upload button of Jupyter's file browser puts files into {Path.cwd()}"
     typed = input(f"Files to bring, their paths with commas between{there}: ")
     sources = [expand(text) for text in filter(None, (part.strip(" '\"") for part in typed.split(",")))]
     for source in sources:
         if not source.is_file():
             raise NotFoundError(f"no file at {source}", hint="type its path on this machine")
-    return [_copied(source, folder) for source in sources]
+    return [_placed(source, folder, source.name) for source in sources]
 
 
-def _copied(source: Path, folder: Path) -> Path:
+def _placed(source: Path, folder: Path, name: str) -> Path:
     """Copy a file into a folder, beside what has its name already, as Colab's page does."""
-    target, number = folder / source.name, 0
+    target, number = folder / name, 0
     while target.exists():
         if target.samefile(source):
             return target.absolute()
         number += 1
-        target = folder / f"{source.stem} ({number}){source.suffix}"
+        target = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
     with map_os_errors(target):
         folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as file, source.open("rb") as origin:
         shutil.copyfileobj(origin, file)
     if number:
-        notify("colabkit: %s exists already, so the file is %s", source.name, target)
+        notify("colabkit: %s exists already, so the file is %s", name, target)
     return target.absolute()
 
 
@@ -101,13 +110,14 @@ def download(path: StrPath) -> Path:
         >>> download(file).name
         'result.txt'
     """
-    source = expand(path)
+    source = on_this_machine(path, 'bring it here first: ck.download(ck.fetch("{}"))')
     if not source.exists():
         raise NotFoundError(f"no file at {source}", hint="check the path")
-    if source.is_dir():
-        name = str(Path(tempfile.mkdtemp(prefix="colabkit-download-"), source.absolute().name))
-        source = Path(shutil.make_archive(name, "zip", source.parent or ".", source.name))
     runtime = detect()
+    linked = runtime.frontend in ("jupyterlab", "classic", "vscode") and frontend.running_shell() is not None
+    folder = frontend.notebook_folder(config.environment())
+    if source.is_dir():
+        source = _packed(source.absolute(), folder if linked else None)
     size = source.stat().st_size
     if runtime.host == "colab" and runtime.frontend == "browser":
         if size > _LARGE:
@@ -115,13 +125,35 @@ def download(path: StrPath) -> Path:
         from google.colab import files
 
         files.download(str(source))
-    elif runtime.frontend in ("jupyterlab", "classic", "vscode") and frontend.running_shell() is not None:
-        from IPython.display import FileLink, display
-
-        inside = source.absolute().is_relative_to(Path.cwd())
-        display(FileLink(str(source.absolute().relative_to(Path.cwd()) if inside else source)))
-        if not inside:
-            notify("colabkit: a link leads into the notebook's folder alone; the file is %s", source.absolute())
+    elif linked and source.absolute().is_relative_to(folder):
+        _show_link(source.absolute().relative_to(folder))
     else:
         notify("colabkit: %s (%s) is at %s", source.name, amount(size), source.absolute())
+        if linked:
+            notify(
+                "colabkit: no link leads out of the notebook's folder; copy it there: ck.download(ck.fetch(%r, %r))",
+                str(source.absolute()),
+                f"{folder}{os.sep}",
+            )
     return source
+
+
+def _packed(source: Path, place: Path | None) -> Path:
+    """Pack a folder; beside the notebook, where a link is to lead to it."""
+    if place is None or place.is_relative_to(source):  # an archive would hold itself
+        name = Path(tempfile.mkdtemp(prefix="colabkit-download-"), source.name)
+    else:
+        name, number = place / source.name, 0
+        while Path(f"{name}.zip").exists():
+            number += 1
+            name = place / f"{source.name} ({number})"
+    return Path(shutil.make_archive(str(name), "zip", source.parent, source.name))
+
+
+def _show_link(path: Path) -> None:
+    """Show a link to a file, by its path from the notebook's folder."""
+    from urllib.parse import quote
+
+    from IPython.display import HTML, display
+
+    display(HTML(f'<a href="{quote(path.as_posix())}" download>{html.escape(path.name)}</a>'))

@@ -18,11 +18,12 @@ from colabkit._engine.source import Folder, ParsedSource
 from colabkit._internal.disk import checksum as _checksum
 from colabkit._internal.disk import working_dir
 from colabkit._internal.disk.files import map_os_errors
-from colabkit._internal.disk.paths import expand, own_name, path_text
+from colabkit._internal.disk.paths import expand, on_this_machine, own_name, path_text
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit._internal.log import notify
 from colabkit.errors import AddressError, BusyError, ColabKitError, ExistsError
+from colabkit.runtime import my_drive
 from colabkit.transfer.fetch_archive import fetch_unpacked, wants_unpacking
 from colabkit.transfer.fetch_folder import fetch_folder, merge_folder
 from colabkit.transfer.merging import Joining, merge_copied, merge_unpacked
@@ -271,7 +272,9 @@ def _checked(name: str, value: Choice, *choices: Choice) -> Choice:
 def _fetch_one(source: StrPath, to: StrPath | None, options: Options, below: StrPath | None = None) -> Fetched:
     text = path_text(source)
     if not text.strip() or "\0" in text:
-        raise AddressError("the source is empty or no text", hint="pass an address or a path")
+        raise AddressError("there is no source", why="it is empty, or no text", hint="pass an address or a path")
+    if to:
+        on_this_machine(to, 'fetch it to this machine, then ck.push(PATH, "{}")')
     # A Path is a path, whatever it looks like.
     order = registry.open_source(text) if isinstance(source, str) else _local.open_source(text)
     if below is not None:
@@ -325,6 +328,7 @@ def _fetch_with_steps(order: ParsedSource, to: StrPath | None, options: Options)
 
 def _fetch_order(order: ParsedSource, to: StrPath | None, options: Options) -> Fetched:
     if to is None and order.to is not None:
+        my_drive.refuse_unmounted(expand(order.to))
         unpack = options.unpack if order.unpack is None or options.unpack != "auto" else order.unpack
         place, options = place_of(order), replace(options, unpack=unpack, format=_single(order))
         if options.unpack is True and order.unpack is False and order.placing == "file":
@@ -367,6 +371,8 @@ def _fetch_source(order: ParsedSource, to: StrPath | None, options: Options) -> 
         )
     if to is not None or not options.use_cache:
         working_dir.absolute(to or ".")  # refuses a relative place where the working folder is gone
+    if to:
+        my_drive.refuse_unmounted(expand(to))
     source = order.source
     if isinstance(source, Path):
         return _fetch_path(source, to, options)

@@ -240,8 +240,8 @@ def version_of(source: Source) -> str:
         return str(remote.checksum)
     if not isinstance(source, WebSource) and "X-Goog-Signature" in remote.target.url:
         return key(remote.target.url.partition("?")[0])  # Kaggle's storage has the version in the path
-    from colabkit._http.probe import validator
     from colabkit._http.types import TransientError
+    from colabkit.transfer.sources.web_version import validator
 
     try:
         return validator(remote.target)

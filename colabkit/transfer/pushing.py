@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from colabkit._engine.local import local_path
-from colabkit._internal.disk.paths import expand, path_text
+from colabkit._internal.disk.paths import on_this_machine, path_text, refuse_slips
 from colabkit._internal.display.few import few
 from colabkit._internal.hidden_locals import hides_locals
 from colabkit.errors import AddressError, ExistsError, NotFoundError
@@ -188,7 +188,7 @@ def push_details(
     """
     text = path_text(target)
     if not text.strip() or "\0" in text:
-        raise AddressError("the target is empty or no text", hint="pass an address or a path")
+        raise AddressError("there is no target", why="it is empty, or no text", hint="pass an address or a path")
     # A Path is a path, whatever it looks like.
     row = _row(text) if isinstance(target, str) else _PATH
     if isinstance(target, str) and text.lower().startswith("file:"):
@@ -214,6 +214,7 @@ def _row(text: str) -> TargetSpec:
             return row
     if scheme := schemes.unknown(text):
         raise schemes.refused(text, scheme, "push to", [row.takes for row in TARGETS], SCHEMES)
+    refuse_slips(text)
     return _PATH
 
 
@@ -243,7 +244,7 @@ def _opened(path: StrPath | bytes | bytearray | memoryview | IO[bytes], algorith
 
         yield open_stream(path, algorithm)
         return
-    local = expand(path)
+    local = on_this_machine(path, 'bring it here first: ck.push(ck.fetch("{}"), TARGET)')
     if not os.path.lexists(local):
         raise NotFoundError(f"there is no file at {local}", hint="check the path")
     if not local.is_file() and not local.is_dir():

@@ -26,6 +26,14 @@ _ADVICE = {
     "ftp": "use an https address of the file",
     "huggingface": "write hf:OWNER/NAME",
 }
+_PUSH_ADVICE = {
+    "gdrive": "write drive:PATH",
+    "https": "push to gs://BUCKET/FOLDER/, drive:FOLDER/, kaggle:OWNER/DATASET, hf:OWNER/NAME or a path",
+    "http": "push to gs://BUCKET/FOLDER/, drive:FOLDER/, kaggle:OWNER/DATASET, hf:OWNER/NAME or a path",
+}
+_ON_DRIVE = (
+    "of a folder on your Drive write the names that lead to it, as in drive:FOLDER/; a share link only brings files"
+)
 
 
 def unknown(text: str) -> str:
@@ -63,8 +71,11 @@ def refused(text: str, scheme: str, verb: str, takes: Sequence[str], schemes: Se
         schemes: The schemes that are known, for what was meant.
     """
     near = difflib.get_close_matches(f"{scheme.lower()}:", schemes, n=1, cutoff=0.7)
-    advice = _ADVICE.get(scheme.lower(), "use an https address, or scp" if "@" in scheme else "")
-    if near and scheme.lower() not in _ADVICE:
+    known = _ADVICE if verb == "fetch from" else _ADVICE | _PUSH_ADVICE
+    advice = known.get(scheme.lower(), "use an https address, or scp" if "@" in scheme else "")
+    if verb != "fetch from" and "google.com/" in text:
+        advice = _ON_DRIVE
+    if near and scheme.lower() not in known:
         rest = text.strip()[len(scheme) :].lstrip(":;").rstrip("\"'`>)]")  # it was quoted, or a link of a text
         shown = "" if "@" in rest else rest[:60]
         advice = f"did you mean {near[0]}{shown}?"

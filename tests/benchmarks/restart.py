@@ -1,6 +1,6 @@
 """Restart and continue under nbclient, many times for each kernel set.
 
-python -m tests.benchmarks.restart [N]      the sets are built by tests/support/kernels.py
+python -m tests.benchmarks.restart [N] [SET …]      the sets are built by tests/support/kernels.py
 
 A round is a notebook whose first cell restarts the kernel in place and whose second follows. It counts when the runner
 ended well, the cell ran again in the same process, and the queued cell ran once, after it.
@@ -57,12 +57,13 @@ def once(kernels):
     return float(marks[1][1]) - float(marks[0][1])
 
 
-def main(rounds):
+def main(rounds, names):
     """Print a row for each set."""
     print("target: all of 50, and 20 of 20 with two restarts, under 5 s from the call to the re-run cell\n")
     print("| kernels | went on | median, s | slowest, s | twice in a queue | slowest, s |\n|---|---|---|---|---|---|")
     complete = True
-    for name, kernels in SETS.items():
+    for name in names:
+        kernels = SETS[name]
         if not kernels.is_built:
             sys.exit(f"the kernel set {name} is not built; run: {build_command(name)}")
         took = [seconds for _ in range(rounds) if (seconds := once(kernels)) is not None]
@@ -75,4 +76,4 @@ def main(rounds):
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50, sys.argv[2:] or list(SETS)))

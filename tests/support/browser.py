@@ -133,6 +133,10 @@ class Lab:
             number,
         )
 
+    def interrupt(self):
+        """Press the stop button."""
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:interrupt-kernel'); }")
+
     def text_of(self, number):
         """Return what a cell shows below itself."""
         return self.page.locator(self.CELL).nth(number).locator(self.OUTPUT).first.inner_text()
@@ -173,6 +177,10 @@ class Classic(Lab):
     def run(self, number):
         """Run one cell; do not wait for it."""
         self.page.evaluate("number => Jupyter.notebook.execute_cells([number])", number)
+
+    def interrupt(self):
+        """Press the stop button."""
+        self.page.evaluate("Jupyter.notebook.kernel.interrupt()")
 
 
 FRONTENDS = {"jupyterlab": Lab, "classic": Classic}

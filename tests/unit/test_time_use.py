@@ -10,9 +10,11 @@ from colabkit.checkpoint.time_use import StepClock, TimeUse
 
 def test_a_loop_tells_where_its_time_goes(tmp_path, caplog, monkeypatch):
     """After the first epoch one line has the shares; where the data waits, the next one says what to do."""
+    for _ in open_run(tmp_path / "earlier").loop([1, 2], epochs=1, state={}):
+        pass  # what a process imports for its first loop
     monkeypatch.setattr(time_use, "_TOLD_FROM", 0.0)
     caplog.set_level("INFO", logger="colabkit")
-    run, state = open_run(tmp_path), {"sum": 0}
+    run, state = open_run(tmp_path / "run"), {"sum": 0}
 
     def batches():
         for number in range(4):

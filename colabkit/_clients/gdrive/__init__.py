@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import requests
 
 API = "https://www.googleapis.com/drive/v3/files"
+DRIVES = "https://www.googleapis.com/drive/v3/drives"
 SCOPE = "https://www.googleapis.com/auth/drive.readonly"
 SCOPE_TO_WRITE = "https://www.googleapis.com/auth/drive"
 _SIGN_IN = (
@@ -149,6 +150,20 @@ class DriveAccount:
             value = self._ask(API, query, folder, resource_key)
             files = value.get("files")
             yield from (file for file in files if isinstance(file, dict)) if isinstance(files, list) else ()
+            token = value.get("nextPageToken")
+            if not isinstance(token, str) or not token:
+                return
+            query["pageToken"] = token
+
+    def shared_drives(self) -> Iterator[dict[str, Any]]:
+        """Ask for the shared drives that the account sees, each as the folder that it is; raises as `about` does."""
+        query = {"fields": "nextPageToken,drives(id,name)", "pageSize": "100"}
+        for _ in range(_MOST_PAGES):
+            value = self._ask(DRIVES, query, "the shared drives", "")
+            drives = value.get("drives")
+            for drive in drives if isinstance(drives, list) else ():
+                if isinstance(drive, dict) and drive.get("id"):
+                    yield {"id": str(drive["id"]), "name": str(drive.get("name", "")), "mimeType": FOLDER}
             token = value.get("nextPageToken")
             if not isinstance(token, str) or not token:
                 return

@@ -195,11 +195,13 @@ class Hub:
     Args:
         token: What the user gave.
         env: The environment.
+        tries: How many failures in a row a call forgives.
     """
 
-    def __init__(self, token: str = "", env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, token: str = "", env: Mapping[str, str] | None = None, *, tries: int = _TRIES) -> None:
         env = config.environment(env)
         self._env = env
+        self._tries = tries
         self._token = token or _near(env)
         self._sought_token = bool(token)
         self._pause = threading.Event()  # never set: a sleep that Ctrl-C interrupts on every platform
@@ -295,7 +297,7 @@ class Hub:
         return _client().HfApi(endpoint=endpoint(self._env), token=token or False, library_name="colabkit")
 
     def call(
-        self, address: HubAddress, ask: Callable[[str], Result], *, verb: str = "fetch", tries: int = _TRIES
+        self, address: HubAddress, ask: Callable[[str], Result], *, verb: str = "fetch", tries: int | None = None
     ) -> Result:
         """Ask, again where it failed in passing, with the user's token where nobody is refused.
 
@@ -303,7 +305,7 @@ class Hub:
             address: What it is about, for messages.
             ask: Asks with a token, or with "".
             verb: What is done, for messages.
-            tries: How many failures in a row are forgiven.
+            tries: How many failures in a row are forgiven, if not as many as by any call.
 
         Raises:
             TransferError: Or one of its kinds.
@@ -311,7 +313,7 @@ class Hub:
         if config.is_offline() or self._env.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             name = config.OFFLINE if config.is_offline() else "HF_HUB_OFFLINE"
             raise OfflineError(f"cannot {verb} {address}", why=f"{name} is set", hint=f"unset {name}")
-        backoff = Backoff(tries=tries)
+        backoff = Backoff(tries=self._tries if tries is None else tries)
         while True:
             try:
                 return ask(self._token)

@@ -14,7 +14,8 @@ from colabkit import config
 from colabkit._clients.kaggle import oauth as kaggle_oauth
 from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors
 from colabkit._internal.log import notify, warn
-from colabkit.runtime import base, frontend, frontend_rpc
+from colabkit.runtime import base, frontend
+from colabkit.runtime.frontend import rpc as frontend_rpc
 from colabkit.runtime.secrets import secret
 
 if TYPE_CHECKING:

@@ -49,20 +49,20 @@ class DriveService(ApiSession):
         self._ids: list[str] = []
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], data: Any, shown: str, *, read: float = READ
+        self, method: str, url: str, headers: Mapping[str, str], data: Any, label: str, *, read: float = READ
     ) -> requests.Response:
         """Send one request once, by google-auth's session; its addresses are the interface's own.
 
         Raises:
             TransientError: No answer came.
         """
-        return self.account.send(method, url, headers, data, shown, read=read)
+        return self.account.send(method, url, headers, data, label, read=read)
 
     def call(
         self,
         method: str,
         path: str,
-        shown: str,
+        label: str,
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -79,14 +79,14 @@ class DriveService(ApiSession):
         url = f"{self.endpoint}{path}?{urllib.parse.urlencode({'supportsAllDrives': 'true', **(query or {})})}"
         while True:
             try:
-                answer = self.send(method, url, headers or {}, data, shown)
+                answer = self.send(method, url, headers or {}, data, label)
                 if answer.status_code < HTTPStatus.MULTIPLE_CHOICES or answer.status_code in also:
                     return answer
-                raise self.refusal(answer, shown)
+                raise self.refusal(answer, label)
             except TransientError as error:
-                self.wait(backoff, error, shown)
+                self.wait(backoff, error, label)
 
-    def refusal(self, answer: requests.Response, shown: str) -> Exception:
+    def refusal(self, answer: requests.Response, label: str) -> Exception:
         """Turn an answer that is no success into an error."""
         reply = ApiResponse(status=answer.status_code, headers=answer.headers, body=answer.content, url=answer.url)
         error: Any = reply.value().get("error")
@@ -100,61 +100,61 @@ class DriveService(ApiSession):
             )
         if reason in _FULL:
             return DiskFullError(
-                f"no room left for {shown} on that Drive",
+                f"no room left for {label} on that Drive",
                 why=reply.words(),
                 hint="delete files there and empty Drive's trash, which counts as well",
             )
         if reply.status == HTTPStatus.FORBIDDEN and reason in _NO_SCOPE:
             return AccessError(
-                f"the account may not change {shown}", why=reply.words() or reason, hint=f"sign in: {SIGN_IN_TO_WRITE}"
+                f"the account may not change {label}", why=reply.words() or reason, hint=f"sign in: {SIGN_IN_TO_WRITE}"
             )
-        return refusal(reply, f"cannot change {shown}")
+        return refusal(reply, f"cannot change {label}")
 
-    def new_id(self, shown: str) -> str:
+    def new_id(self, label: str) -> str:
         """Return an id for a new file, so that sending a request again cannot make two."""
         if not self._ids:
-            answer = self.call("GET", "/drive/v3/files/generateIds", shown, query={"count": str(_IDS)})
+            answer = self.call("GET", "/drive/v3/files/generateIds", label, query={"count": str(_IDS)})
             reply: Any = json.loads(answer.content)
             self._ids = [str(one) for one in reply["ids"]]
         return self._ids.pop()
 
-    def about(self, file: str, shown: str) -> requests.Response:
+    def about(self, file: str, label: str) -> requests.Response:
         """Ask for what is known of a file."""
-        return self.call("GET", f"/drive/v3/files/{_quoted(file)}", shown, query={"fields": FIELDS})
+        return self.call("GET", f"/drive/v3/files/{_quoted(file)}", label, query={"fields": FIELDS})
 
-    def make_folder(self, name: str, parent: str, shown: str) -> str:
+    def make_folder(self, name: str, parent: str, label: str) -> str:
         """Make a folder and return its id."""
-        made = self.new_id(shown)
+        made = self.new_id(label)
         data = json.dumps({"id": made, "name": name, "mimeType": FOLDER, "parents": [parent]}).encode()
         headers = {"Content-Type": "application/json; charset=UTF-8"}
-        self.call("POST", "/drive/v3/files", shown, headers=headers, data=data, also=(HTTPStatus.CONFLICT,))
+        self.call("POST", "/drive/v3/files", label, headers=headers, data=data, also=(HTTPStatus.CONFLICT,))
         return made
 
-    def copy(self, file: str, name: str, shown: str, *, resource_key: str = "") -> str:
+    def copy(self, file: str, name: str, label: str, *, resource_key: str = "") -> str:
         """Copy a file to the top of the user's own Drive, and return the id of the copy."""
-        made = self.new_id(shown)
+        made = self.new_id(label)
         data = json.dumps({"id": made, "name": name, "parents": ["root"]}).encode()
         headers = {"Content-Type": "application/json; charset=UTF-8"}
         if resource_key:
             headers["X-Goog-Drive-Resource-Keys"] = f"{file}/{resource_key}"
         path, query = f"/drive/v3/files/{_quoted(file)}/copy", {"supportsAllDrives": "true"}
-        self.call("POST", path, shown, query=query, headers=headers, data=data, also=(HTTPStatus.CONFLICT,))
+        self.call("POST", path, label, query=query, headers=headers, data=data, also=(HTTPStatus.CONFLICT,))
         return made
 
-    def delete(self, file: str, shown: str, *, revision: str = "") -> None:
+    def delete(self, file: str, label: str, *, revision: str = "") -> None:
         """Delete a file for good, past the trash, or one revision of it; one that is gone counts as deleted."""
         path = f"/drive/v3/files/{_quoted(file)}" + (f"/revisions/{_quoted(revision)}" if revision else "")
         try:
-            self.call("DELETE", path, shown)
+            self.call("DELETE", path, label)
         except NotFoundError:
             return
 
-    def read(self, file: str, shown: str, size: int | None = None) -> bytes:
+    def read(self, file: str, label: str, size: int | None = None) -> bytes:
         """Return the bytes of a small file, or its first ones."""
         headers = {} if size is None else {"Range": f"bytes=0-{max(0, size - 1)}"}
         empty = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         path = f"/drive/v3/files/{_quoted(file)}"
-        answer = self.call("GET", path, shown, query={"alt": "media"}, headers=headers, also=(empty,))
+        answer = self.call("GET", path, label, query={"alt": "media"}, headers=headers, also=(empty,))
         content: bytes = b"" if answer.status_code == empty else answer.content
         return content if size is None else content[:size]
 
@@ -234,7 +234,7 @@ def md5_of(content: UploadBody) -> str:
         at = window.stop
 
 
-def about_of(answer: requests.Response, shown: str) -> dict[str, Any]:
+def about_of(answer: requests.Response, label: str) -> dict[str, Any]:
     """Read what Drive says of a file.
 
     Raises:
@@ -246,7 +246,7 @@ def about_of(answer: requests.Response, shown: str) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("id"), str):
         raise TransferError(
-            f"Drive's answer about {shown} cannot be read",
+            f"Drive's answer about {label} cannot be read",
             why="it names no file",
             hint="check the proxy, and try again",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from pathlib import Path
 
 from colabkit.errors import AddressError
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from colabkit._types import StrPath
 
 _LONGEST = 255
+_ADDRESS = re.compile(r"(?:https?|gs|s3|drive|hf|kaggle|modelscope|github):", re.IGNORECASE)
+
+_BARE = re.compile(
+    r"(?:(?:drive|docs|storage\.cloud|console\.cloud)\.google\.com|storage\.googleapis\.com|(?:www\.)?(?:huggingface\.co|"
+    r"hf\.co|kaggle\.com|github\.com))(?:/|$)",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"(?:^|/)(\$[A-Za-z_]\w*|\$\{\w+\})(?:/|$)")
 
 _plain = functools.lru_cache(maxsize=64)(Path)
 
@@ -88,3 +97,70 @@ def expand(path: StrPath) -> Path:
             hint="choose a shorter name" if longest > _LONGEST else "leave the zero out",
         )
     return expanded
+
+
+def refuse_slips(text: str) -> None:
+    """Refuse what would become a folder of that very name, and was meant otherwise; what is there already is a path.
+
+    Args:
+        text: What the user wrote where a path may stand.
+
+    Raises:
+        AddressError: It is quoted twice, has a variable of the shell in it, or is an address without its https.
+
+    Example:
+        >>> refuse_slips("runs/digits")
+    """
+    if os.path.lexists(text):
+        return
+    same = "for a path of this very name write ./ before it"
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`":
+        raise AddressError(
+            f"the path {text[:100]} has quotes in it",
+            why="it is quoted twice",
+            hint=f"write {text[1:-1]!r:.100}; {same}",
+        )
+    if variable := _VARIABLE.search(text):
+        raise AddressError(
+            f"the path {text[:100]!r} has {variable[1][:50]} in it",
+            why="only a shell fills in variables",
+            hint=f"write ~ for your home folder, or os.path.expandvars({text[:100]!r}); {same}",
+        )
+    if _BARE.match(text):
+        raise AddressError(
+            f"{text[:100]} looks like an address without https://",
+            why="a folder of that very name would be made on this machine",
+            hint=f"to write there name it as drive:FOLDER/NAME, gs://BUCKET/FOLDER or hf:OWNER/NAME; {same}",
+        )
+
+
+def on_this_machine(path: StrPath, hint: str) -> Path:
+    """Return a path where nothing but a path will do: an address would become a folder of that name, in silence.
+
+    Args:
+        path: What the user wrote. A `Path` is a path, whatever it looks like.
+        hint: What does it with an address; `{}` stands for that.
+
+    Raises:
+        AddressError: It is empty, an address, or no path.
+
+    Example:
+        >>> on_this_machine("models/digits.zip", "").as_posix()
+        'models/digits.zip'
+    """
+    text = path_text(path)
+    if not text.strip():
+        raise AddressError(
+            "the path is empty",
+            why="a file or a folder is needed here",
+            hint='name one, as in "out/digits"; "." is the working folder',
+        )
+    if isinstance(path, str) and _ADDRESS.match(text):
+        raise AddressError(
+            f"{text} is an address, and this takes a path on this machine",
+            why="a file or a folder of that very name would be made here, and nothing would arrive there",
+            hint=f"{hint.format(text)}; for a path of this very name write ./ before it",
+        )
+    if isinstance(path, str):
+        refuse_slips(text)
+    return expand(path)

@@ -22,3 +22,13 @@ def few(names: Sequence[str], most: int, *, between: str = ", ") -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return between.join(names[:most]) + more
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many there are of something.
+
+    Example:
+        >>> counted(1, "epoch"), counted(3, "epoch")
+        ('1 epoch', '3 epochs')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -28,6 +28,33 @@ class _BoundedEvent(threading.Event):
         return super().wait(_PATIENCE if timeout is None else timeout)
 
 
+class InterruptibleThread(threading.Thread):
+    """A daemon thread that Ctrl-C may keep somebody from waiting for, and that lives on then.
+
+    Before Python 3.13 a `join` that Ctrl-C interrupts takes the thread for ended: `is_alive` is False and the next
+    `join` returns at once, while it still works.
+
+    Source:
+        https://bugs.python.org/issue45274
+    """
+
+    def __init__(self, target: Callable[[], object], *, name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Do the work, then let those go on who wait."""
+        try:
+            super().run()
+        finally:
+            self._over.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end, for so many seconds at most."""
+        if self._over.wait(timeout):
+            super().join()
+
+
 def start_thread(target: Callable[[], object], *, name: str) -> threading.Thread | None:
     """Start a daemon thread, or find that none can be had.
 
@@ -56,7 +83,7 @@ def start_thread(target: Callable[[], object], *, name: str) -> threading.Thread
         target()
 
     try:
-        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread = InterruptibleThread(run, name=name)
         if isinstance(getattr(thread, "_started", None), threading.Event):
             thread._started = _BoundedEvent()  # type: ignore[attr-defined]  # noqa: SLF001 - see the module's docstring
         thread.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.display.few import counted
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.fastai import state
 from colabkit.checkpoint.fastai.best_files import BestFiles
@@ -151,19 +152,9 @@ class ResumeLearner:
         if meta["complete"] and epochs <= meta["epochs"]:
             notify(_ALREADY_TRAINED, name, meta["epoch"], self._fits.or_another())
             place.epoch = epochs
-        elif place.step_in_epoch:
-            notify("%s: continuing in epoch %s of %s after step %s", name, place.epoch + 1, epochs, place.step_in_epoch)
         else:
-            notify("%s: continuing with epoch %s of %s", name, place.epoch + 1, epochs)
-        if meta["complete"] and epochs > meta["epochs"]:
-            notify(
-                "%s: this continues the fit that is complete; for another fit of the same parameters, with %s "
-                "epochs of its own, take run.phase('second').resume_fastai()",
-                name,
-                epochs,
-            )
-        if epochs != meta["epochs"]:
-            warn("%s: %s epochs instead of %s; a schedule over them differs", name, epochs, meta["epochs"])
+            _tell_place(name, meta, epochs)
+        _tell_other_epochs(name, meta["epochs"], epochs)
         self._state.give(saved, run=name, with_files=True)
         self._begun = saved if place.step_in_epoch or place.epoch >= epochs else None
 
@@ -193,6 +184,7 @@ class ResumeLearner:
         """
         learn = self.learn
         saved, self._begun = self._begun, None
+        self._saver.epoch_begins(left=learn.n_epoch - learn.epoch, whole=saved is None)
         if saved is None:
             self._state.epoch_begins()
             part()
@@ -203,7 +195,7 @@ class ResumeLearner:
         for _ in range(done if done < steps else 0):
             next(batches)
         learn.n_iter = steps
-        self._state.give(saved, run=self._given.name)  # again: the beginning of the epoch has reset a part
+        self._state.give(saved, run=self._given.name, is_last=True)  # again: the epoch's beginning has reset a part
         if done >= steps:
             self._saver.keep_end_of_epoch(self._state)
         for number, batch in enumerate(batches, done):
@@ -249,12 +241,11 @@ class ResumeLearner:
         self._release_learner(ended=True)
         saved, self._begun = self._begun, None
         if saved is not None:  # nothing was left to train, and the ends of the callbacks may have changed it
-            self._state.give(saved, run=self._given.name)
+            self._state.give(saved, run=self._given.name, is_last=True)
         elif self._kind is not FitKind.DONE:
-            epochs = self._place.epoch
             self._saver.save(self._state, wait=False, complete=True)
-            self._given.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}")
-        self._state.release()
+            self._given.tell("ended", f"is trained, {counted(self._place.epoch, 'epoch')}")
+        self._state.release(is_cut=False)
         self._given.end_writing()
 
     def _check(self, meta: dict[str, Any]) -> None:
@@ -277,7 +268,7 @@ class ResumeLearner:
             warn("%s: the state at the error is not saved. %s", self._given.name, second)
         finally:
             self._release_learner()
-            self._state.release()
+            self._state.release(is_cut=True)
             self._given.end_writing()
             self._given.tell("failed", f"failed at step {self._place.step}")
 
@@ -294,11 +285,31 @@ class ResumeLearner:
     def _stop(self) -> None:
         wait_until_written(self._given)
         self._release_learner()
-        self._state.release()
+        self._state.release(is_cut=True)
         self._given.end_writing()
         step = act_on_signal(self._given, self._signals)
         self.stopped = f"its time is over at step {step}"
         raise _cancelled()
+
+
+def _tell_other_epochs(name: str, before: int, now: int) -> None:
+    if now != before:
+        warn("%s: %s epochs instead of %s; a schedule over them differs", name, now, before)
+
+
+def _tell_place(name: str, meta: dict[str, Any], epochs: int) -> None:
+    """Say where a fit goes on, and what that makes of one that was complete."""
+    if meta["step_in_epoch"]:
+        notify("%s: continuing in epoch %s of %s after step %s", name, meta["epoch"] + 1, epochs, meta["step_in_epoch"])
+    else:
+        notify("%s: continuing with epoch %s of %s", name, meta["epoch"] + 1, epochs)
+    if meta["complete"]:
+        notify(
+            "%s: this continues the fit that is complete; for another fit of the same parameters, with %s "
+            "epochs of its own, take run.phase('second').resume_fastai()",
+            name,
+            epochs,
+        )
 
 
 def _cancelled() -> Exception:

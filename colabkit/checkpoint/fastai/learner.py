@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.fastai import state
 from colabkit.checkpoint.fastai.drawn_data import BatchFigures, DataParts
+from colabkit.checkpoint.loop.carried import CarriedNames, places_in
 from colabkit.checkpoint.loop.drawn import DrawnBefore
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.loose import LooseState
 from colabkit.errors import RunMismatchError
@@ -50,12 +51,25 @@ class LearnerState:
             notify=lambda text, *values: notify(text, run.name, *values),
             warn=lambda text, *values: warn(text, run.name, *values),
         )
+        self._names = CarriedNames(
+            run.dir,
+            notify=lambda text, *values: notify(text, run.name, *values),
+            warn=lambda text, *values: warn(text, run.name, *values),
+            whose="training",
+        )
         more = {"loss_func": learn.loss_func, "callbacks": self.others}
         self._drawn.find({"model": learn.model, "learn": learn}, [learn.dls, *learn.dls.loaders], more=more)
+        given = {"model": learn.model, "learn": learn, "opt": learn.opt, "callbacks": list(learn.cbs)}
+        self._names.begin_held(state.held_of(learn, self.others), given, [learn.dls, *learn.dls.loaders])
 
-    def release(self) -> None:
-        """Hold nothing of the user's variables any longer."""
+    def release(self, *, is_cut: bool) -> None:
+        """Hold nothing of the user's variables any longer.
+
+        Args:
+            is_cut: The fit is to be continued.
+        """
         self._drawn.release()
+        self._names.release(is_cut=is_cut)
 
     def give_drawn(self, saved: Checkpoint) -> None:
         """Give back what the script draws before the fit."""
@@ -95,17 +109,19 @@ class LearnerState:
         rest |= {
             "loose": encode(self._loose.changed(), "model"),
             "best_files": self._best_files.capture(self.others),
-            "drawn": self._drawn.take(is_cut=not complete),
+            "names": (names := self._names.take()),
+            "drawn": self._drawn.take(is_cut=not complete, besides=places_in(names)),
         }
         return tensors, pytree.flatten(rest, "fastai", tensors)
 
-    def give(self, saved: Checkpoint, *, run: str, with_files: bool = False) -> None:
+    def give(self, saved: Checkpoint, *, run: str, with_files: bool = False, is_last: bool = False) -> None:
         """Put back what a checkpoint holds.
 
         Args:
             saved: The checkpoint.
             run: The run's name.
             with_files: Put back the files of the best state, too.
+            is_last: No code of the user's runs between this and the next step.
 
         Raises:
             RunMismatchError: It does not fit this learner.
@@ -116,6 +132,7 @@ class LearnerState:
             if with_files:
                 self._best_files.restore(self.others, rest.get("best_files", {}))
             self._loose.restore(decode(rest.get("loose", {})))
+            self._names.give(rest.get("names"), is_last=is_last)
             state.restore_generators(self.learn.dls, saved.tensors)
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
             raise RunMismatchError(

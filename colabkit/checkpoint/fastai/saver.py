@@ -10,6 +10,7 @@ from colabkit.checkpoint.fastai import state
 from colabkit.checkpoint.fastai.fits import KIND
 from colabkit.checkpoint.memory_words import telling_lack_of_memory
 from colabkit.checkpoint.policy.save_clock import SaveClock
+from colabkit.checkpoint.policy.time_limit import Forecast
 from colabkit.checkpoint.state import pytree
 from colabkit.checkpoint.state.pytree import Snapshot
 from colabkit.checkpoint.time_use import TrainingTime
@@ -58,9 +59,20 @@ class FitSaver:
         self.place = FitPlace()
         self.clock = SaveClock(run.name, run.every)
         self.time = TrainingTime()
+        self._forecast = Forecast(run.name, limit=run.limit, lasts=run.is_mirrored)
         self._run = run
         self._fits = fits
         self._end_of_epoch: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    def epoch_begins(self, *, left: int, whole: bool) -> None:
+        """Say whether there is time for the epochs that are left, as the one before has told, and measure this one.
+
+        Args:
+            left: This one and those after it.
+            whole: None of its steps is done.
+        """
+        self._forecast.epoch_ends(left)
+        self._forecast.epoch_begins(whole=whole)
 
     def save(self, learner: LearnerState, *, wait: bool, complete: bool = False) -> None:
         """Save the state as it is now.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colabkit.checkpoint.loop.carried.held import HeldObjects, of_trainer
 from colabkit.checkpoint.loop.data.rows import WORKERS, check_samples, fingerprint
-from colabkit.checkpoint.state import pytree, rng
+from colabkit.checkpoint.state import loose, pytree, rng
 from colabkit.checkpoint.state.class_names import by_class_name
 from colabkit.checkpoint.state.torch import to_torch
 from colabkit.errors import CheckpointError, RunMismatchError
@@ -84,11 +85,13 @@ def _plain(tensor: Any) -> Any:
 
 
 def generators(dls: Any) -> dict[str, Array]:
-    """Copy the states of the global generators and of those of the data loaders."""
+    """Copy the states of the global generators and of those of the data loaders, and orders that they shuffle on."""
     import torch
 
     states = rng.capture()
     for number, loader in enumerate(dls.loaders):
+        if (order := _order_of(loader)) is not None:
+            states[f"rng/loader_order/{number}"] = np.array(order, np.int64)
         if isinstance(own := getattr(loader, "rng", None), random.Random):
             _, words, gauss = own.getstate()
             states[f"rng/loader/{number}"] = np.array(words, np.uint32)
@@ -102,12 +105,30 @@ def restore_generators(dls: Any, tensors: Mapping[str, Array], *, prefix: str = 
     """Put back what `generators` took, which may have been saved under a prefix."""
     states = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(f"{prefix}rng/")}
     for number, loader in enumerate(dls.loaders):
+        if (numbers := states.get(f"rng/loader_order/{number}")) is not None:
+            _set_order(loader, numbers.tolist())
         if (words := states.get(f"rng/loader/{number}")) is not None:
             gauss = float(states[f"rng/loader_gauss/{number}"][0])
             loader.rng.setstate((3, tuple(int(word) for word in words), None if np.isnan(gauss) else gauss))
         if (state := states.get(f"rng/loader_torch/{number}")) is not None:
             loader.generator.set_state(to_torch(state))
     rng.restore(states)
+
+
+def _order_of(loader: Any) -> Any:
+    """Return the order of the texts of a language model, which each epoch shuffles anew from that of the one before."""
+    order = getattr(getattr(loader, "items", None), "idxs", None)
+    return order if order is not None and hasattr(loader, "make_chunks") else None
+
+
+def _set_order(loader: Any, numbers: list[int]) -> None:
+    order = _order_of(loader)
+    if order is None or len(order) != len(numbers):
+        return
+    for at, number in enumerate(numbers):  # in place, as the lengths of the texts have the same list
+        order[at] = number
+    loader.items.cache_clear()
+    loader.make_chunks()
 
 
 # ---- the learner ----
@@ -186,7 +207,10 @@ def apply(learn: Any, others: Iterable[Any], tensors: Mapping[str, Array], state
         setattr(learn, name, decode(value))
     for owners, saved in ((named(others), state["callbacks"]), (_metrics(learn), state["metrics"])):
         for key, owner in owners.items():
-            vars(owner).update({name: decode(value) for name, value in saved.get(key, {}).items()})
+            for name, value in saved.get(key, {}).items():
+                content = decode(value)
+                if not loose.fill(vars(owner).get(name), content):  # a list of it may have other names
+                    vars(owner)[name] = content
     _write_rows(others, state.get("rows", {}))
     if (scaler := vars(learn).get("scaler")) is not None and state.get("scaler"):
         scaler.load_state_dict(state["scaler"])
@@ -224,6 +248,14 @@ def _attributes(owner: Any) -> dict[str, Any]:
             continue
         attributes[name] = encoded
     return attributes
+
+
+def held_of(learn: Any, others: Iterable[Any]) -> HeldObjects:
+    """Find what a learner is given of the user's, whose code fastai calls."""
+    metrics = [each for metric in learn.metrics for each in (metric, getattr(metric, "func", None))]
+    functions = [each for each in metrics if each is not None]
+    beside = {"dls", *(getattr(each, "name", "") for each in learn.cbs)}  # fastai gives a learner its callbacks by name
+    return of_trainer(learn, named(others), beside=beside, called=functions, saves=lambda _: False)
 
 
 # ---- what a run belongs to ----

@@ -14,6 +14,7 @@ import numpy as np
 
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.state import rng
+from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,9 @@ def build_by_a_step(model: Any, fit: Fit) -> None:
     Args:
         model: A compiled model.
         fit: Its running `fit`, before its first step.
+
+    Raises:
+        CheckpointError: The step fails.
     """
     import tensorflow as tf
 
@@ -78,7 +82,15 @@ def build_by_a_step(model: Any, fit: Fit) -> None:
     else:
         batch = next(iter(fit.iterator._distributed_dataset))
     batches = tf.data.Dataset.from_tensors(batch).repeat()
-    model.train_function(iter(batches))
+    try:
+        model.train_function(iter(batches))
+    except Exception as error:
+        raise CheckpointError(
+            "the training cannot be continued, as its step cannot be made before the first epoch",
+            why=f"{type(error).__name__}: {error}",
+            hint="where a callback sets what the step uses: set it in __init__ of the model, too; or, where it is set"
+            " in on_train_begin, give the run's callback last: callbacks=[…, run.resume()]",
+        ) from error
     for name, variable in state.variables(model):
         if id(variable) in known and name in before:
             variable.assign(before[name])
@@ -113,6 +125,8 @@ def drawn_by_tensorflow(model: Any) -> str | None:
 
 
 def _trace(model: Any, fit: Fit) -> bool:
+    import tensorflow as tf
+
     function = _traced(model)
     if function is None:
         try:
@@ -120,11 +134,28 @@ def _trace(model: Any, fit: Fit) -> bool:
         except Exception:  # noqa: BLE001 - as above
             return False
         return True
+    made: list[tuple[Any, Any]] = []
     try:
-        function.get_concrete_function(iter(fit.iterator._distributed_dataset))
+        with tf.variable_creator_scope(_remembering(made)):
+            function.get_concrete_function(iter(fit.iterator._distributed_dataset))
     except Exception:  # noqa: BLE001 - the first step will raise it again, as without us
+        for variable, value in made:
+            if not tf.is_symbolic_tensor(value) and not variable.is_initialized():
+                variable.assign(value() if callable(value) else value)
+        model.make_train_function(force=True)  # of a trace that has failed, TensorFlow keeps a function without results
         return False
     return True
+
+
+def _remembering(made: list[tuple[Any, Any]]) -> Any:
+    """Give what makes the variables of a trace, and notes each with its first value: one that fails leaves it unset."""
+
+    def create(following: Any, **options: Any) -> Any:
+        variable = following(**options)
+        made.append((variable, options.get("initial_value")))
+        return variable
+
+    return create
 
 
 def _traced(model: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,6 +14,7 @@ from colabkit.checkpoint.keras.fit.resumed_fit import FitOptions, ResumedFit
 from colabkit.checkpoint.policy.save_triggers import SaveTriggers, session_left
 from colabkit.checkpoint.policy.signals import StopSignals
 from colabkit.checkpoint.policy.time_limit import Forecast
+from colabkit.errors import AddressError, UnsupportedError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -77,6 +79,7 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
         return self._resumed.stopping.reason if self._resumed is not None else ""
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        _check_epochs(self.params.get("epochs"))
         workers = WorkerCoordinator(self._run, self.model)
         workers.run.begin_writing()
         try:
@@ -89,6 +92,13 @@ class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _begin(self, fit: keras_steps.Fit | None, workers: WorkerCoordinator) -> ResumedFit:
         others = [callback for callback in fit.callbacks.callbacks if callback is not self] if fit is not None else []
+        for other in others:
+            if isinstance(other, ResumeCallback):
+                raise UnsupportedError(
+                    "one fit continues one run, and it was given two callbacks that resume",
+                    why=f"they are of {self._run.name} and {other._run.name}",
+                    hint="keep one of them; run.fit(...) brings its own; mirror= keeps a copy of a run elsewhere",
+                )
         resumed = ResumedFit(self, fit, others=others, workers=workers, options=self._options, signals=self._signals)
         self.resumed_from = resumed.begin()
         if fit is not None:
@@ -145,3 +155,17 @@ class _First(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         self._resumed.give_what_is_owed()
+
+
+def _check_epochs(epochs: Any) -> None:
+    """Refuse what Keras would count to only after the run was restored.
+
+    Raises:
+        AddressError: It is no whole number.
+    """
+    try:
+        operator.index(epochs)
+    except TypeError:
+        raise AddressError(
+            f"epochs={epochs!r:.50} is not a number of epochs", hint="pass epochs=3, counted for the whole run"
+        ) from None

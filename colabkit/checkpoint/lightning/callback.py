@@ -3,34 +3,25 @@
 Lightning's loop over the batches of an epoch begins with `on_run_start` and calls `advance` for each: there, before
 the batch is asked for, the state is whole. For the time of one fit the callback stands in front of these two
 (`hooks.py`), so it needs none of Lightning's own ways to restart, which start an epoch anew.
-
-| phase    | the fit is                                         | what leads on                                       |
-|----------|----------------------------------------------------|-----------------------------------------------------|
-| between  | between two epochs; at the start, too              | the first batch: within                             |
-| within   | within an epoch, whose state is whole at a batch   | the next epoch begins, or the fit ends: between     |
-| complete | at an end that an earlier process has reached      | nothing: no epoch is left                           |
 """
 
 from __future__ import annotations
 
-import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.display.few import counted
 from colabkit.checkpoint.lightning import progress
 from colabkit.checkpoint.lightning.hooks import LoopHooks
 from colabkit.checkpoint.lightning.loaders import FitLoaders
+from colabkit.checkpoint.lightning.state import FitPhase, FitState, held_of, parts_of
 from colabkit.checkpoint.lightning.view import FitView
-from colabkit.checkpoint.loop.gradients import PendingGradients
 from colabkit.checkpoint.loop.parts import Parts, give_generators, take_generators
-from colabkit.checkpoint.loop.restoring import StateKind
-from colabkit.checkpoint.loop.resumable import Resumable
-from colabkit.checkpoint.lost_files import is_lost
+from colabkit.checkpoint.loop.parts.gradients import PendingGradients
 from colabkit.checkpoint.policy import begun_again
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.save_clock import NEVER
-from colabkit.checkpoint.state import pytree, rng
+from colabkit.checkpoint.state import rng
 from colabkit.checkpoint.view.trainer import plain
 from colabkit.errors import UnsupportedError
 
@@ -51,15 +42,7 @@ _IN_PLACE_OF_THE_LOOP = (
 )
 
 
-class FitPhase(Enum):
-    """Where a fit is, as in the table above."""
-
-    BETWEEN = "between"
-    WITHIN = "within"
-    COMPLETE = "complete"
-
-
-class ResumeLightning(Resumable):
+class ResumeLightning(FitState):
     """Saves the state of a fit as it trains, and at the start of a fit continues from the newest saved state.
 
     Args:
@@ -73,15 +56,8 @@ class ResumeLightning(Resumable):
         stopped: Why the fit ended before its last epoch, in words; empty where it did not.
     """
 
-    kind = StateKind(
-        name="lightning", holds="fit", tree=frozenset({"parts", "gradients", "generators", "begin", "progress"})
-    )
-
     def __init__(self, run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> None:
-        super().__init__(run, check_data=check_data, best=best, limit=run.limit)
-        self._trainer: Any = None  # while it trains
-        self._phase = FitPhase.BETWEEN
-        self._loaders = FitLoaders(())
+        super().__init__(run, check_data=check_data, best=best)
         self._hooks: LoopHooks | None = None
         self._view: FitView | None = None
         self._is_begun_again = False
@@ -140,14 +116,14 @@ class ResumeLightning(Resumable):
         if self._trainer is None:
             return
         if self._phase is FitPhase.COMPLETE and self._resume is not None:
-            self._give(self._resume)
+            self._give(self._resume, is_last=True)
             self._resume.restore_random()
         else:
             self._phase = FitPhase.BETWEEN
             if self._view is not None:
                 self._view.end_epoch(self._steps_done())
             self._save(complete=True)
-            epochs = f"{trainer.current_epoch} epoch{'s' * (trainer.current_epoch != 1)}"
+            epochs = counted(trainer.current_epoch, "epoch")
             self._run.tell("ended", f"is trained, {epochs}", plain(progress.of_epoch(trainer)))
         self._meet()
         self._release()
@@ -160,23 +136,21 @@ class ResumeLightning(Resumable):
 
     # ---- the life of a fit ----
 
-    def _identity(self) -> dict[str, Any]:
-        return self._loaders.identity() | {"accumulation": self._trainer.accumulate_grad_batches}
-
-    def _loaders_read(self) -> list[Any]:
-        return list(self._trainer.fit_loop._combined_loader.flattened)
-
     def _start(self, trainer: Any, module: Any) -> None:
         self._trainer = trainer
-        self._parts = Parts(_parts_of(trainer, module, self), run=self._run.name)
+        self._parts = Parts(parts_of(trainer, module, self), run=self._run.name)
         self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)
         self._time.start()
         self._resume, self._phase = None, FitPhase.BETWEEN
         for note in self._loaders.notes():
             self._warn("%s: %s", note)
         data = list(trainer.fit_loop._combined_loader.flattened)
-        self._drawn.find(self._parts.given, data, more={"callbacks": trainer.callbacks})
+        callbacks = progress.named(trainer, self)
+        self._drawn.find(self._parts.given, data, more=callbacks)
         saved = self._newest()
+        held = held_of(trainer, module, callbacks)
+        given = {**self._parts.given, "trainer": trainer, "callbacks": trainer.callbacks}
+        self._names.begin_held(held, given, [*data, *self._loaders.generators().values()])
         if saved is not None:
             self._restore(saved)
         self._gradients = PendingGradients(self._parts.optimizers)
@@ -215,12 +189,14 @@ class ResumeLightning(Resumable):
         """Begin an epoch, or go on in the middle of one; a new one may be due to be saved."""
         saved, self._resume = self._resume, None
         trainer, self._phase = self._trainer, FitPhase.BETWEEN
-        self._loaders = FitLoaders(trainer.fit_loop._combined_loader.flattened)  # it may have loaded others
+        self._loaders = FitLoaders(
+            trainer.fit_loop._combined_loader.flattened, self._loaders
+        )  # it may have loaded others
         if self._view is not None:
             self._view.end_epoch(self._steps_done())
             self._view.begin_epoch(done=saved.meta["step_in_epoch"] if saved is not None else 0)
         if saved is not None:
-            self._give(saved)  # again: the beginning has changed a part
+            self._give(saved, is_last=True)  # again: the beginning has changed a part
             self._gradients.give(saved.tree()["gradients"])
             if saved.meta["complete"]:
                 progress.begin_another_epoch(trainer)  # more of them were asked for
@@ -229,6 +205,8 @@ class ResumeLightning(Resumable):
         if saved is not None and saved.meta["step_in_epoch"]:
             self._go_to(fetcher, saved)
             return
+        if saved is not None:
+            give_generators(self._loaders.generators(), saved.tree()["generators"])
         self._begin = rng.capture(), take_generators(self._loaders.generators())
         if saved is None:
             is_first = self._save_clock.saved_step == NEVER
@@ -246,6 +224,7 @@ class ResumeLightning(Resumable):
         rng.restore(self._begin[0])
         loaders.open(fetcher, tree.get("reopened", ()))
         loaders.skip(fetcher, saved.meta["step_in_epoch"])
+        self._names.give(tree.get("names"), is_last=True)  # again: code that reads the data may have changed them
         give_generators(loaders.generators(), tree["generators"])
         saved.restore_random()
 
@@ -265,6 +244,7 @@ class ResumeLightning(Resumable):
         self._signals.restore()
         self._gradients.release()
         self._drawn.release()
+        self._names.release(is_cut=bool(words))
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()
@@ -281,74 +261,6 @@ class ResumeLightning(Resumable):
     def _is_running(self, frame: FrameType | None) -> bool:
         loop = getattr(self._trainer, "fit_loop", None)
         return loop is not None and frame_of_method("run", of=lambda owner: owner is loop, frame=frame) is not None
-
-    # ---- saving and restoring ----
-
-    def _steps_done(self) -> int:
-        """Batches of all epochs that are done."""
-        return int(self._trainer.fit_loop.epoch_loop.batch_progress.total.completed)
-
-    def _rebuilds_itself(self) -> bool:
-        return any(map(progress.adds_groups, self._trainer.callbacks))
-
-    def _versions(self) -> dict[str, str]:
-        names = [name for name in ("lightning", "pytorch_lightning") if hasattr(sys.modules.get(name), "__version__")]
-        return pytree.versions(**{name: str(sys.modules[name].__version__) for name in names})
-
-    def _save_state(self, *, complete: bool) -> None:
-        trainer = self._trainer
-        assert self._parts is not None  # noqa: S101 - made when the fit starts
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed if self._phase is FitPhase.WITHIN else 0
-        tensors: dict[str, Any] = dict(rng.capture())
-        if done:
-            tensors |= rng.at_epoch_start(self._begin[0])
-        tree = {
-            "parts": self._parts.take(),
-            "gradients": self._gradients.take(),
-            "generators": take_generators(self._loaders.generators()),
-            "begin": self._begin[1] if done else {},
-            "reopened": self._loaders.reopened if done else [],
-            "progress": progress.take(trainer, self),
-        }
-        self._submit(
-            tree,
-            tensors,
-            epoch=trainer.current_epoch,
-            step_in_epoch=done,
-            epochs=trainer.max_epochs,
-            max_steps=trainer.max_steps,
-            complete=complete,
-            cut=complete and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch,
-            metrics={name: float(value) for name, value in progress.of_epoch(trainer).items()},
-        )
-
-    def _give(self, saved: SavedState) -> None:
-        assert self._parts is not None  # noqa: S101 - made when the fit starts
-        tree = saved.tree()
-        self._parts.give(tree["parts"])
-        progress.give(self._trainer, self, tree["progress"])
-        for checkpoint in self._trainer.checkpoint_callbacks:
-            is_lost(getattr(checkpoint, "best_model_path", ""), owner=type(checkpoint).__name__)
-
-
-def _parts_of(trainer: Any, module: Any, own: ResumeLightning) -> dict[str, Any]:
-    """Name what a fit trains, and what belongs to it: of callbacks their own modules."""
-    parts: dict[str, Any] = {
-        "model": module,
-        "optimizers": list(trainer.optimizers),
-        "schedulers": [config.scheduler for config in trainer.lr_scheduler_configs],
-        "precision": trainer.precision_plugin,
-    }
-    if trainer.datamodule is not None:
-        parts["datamodule"] = trainer.datamodule
-    for key, callback in progress.named(trainer, own).items():
-        parts |= {f"{key}/{name}": part for name, part in vars(callback).items() if _is_other(part, module)}
-    return parts
-
-
-def _is_other(part: Any, module: Any) -> bool:
-    """Say whether an attribute of a callback is a module of its own, such as an average of the weights."""
-    return hasattr(part, "named_parameters") and hasattr(part, "state_dict") and part is not module
 
 
 def _check_supported(trainer: Any) -> None:

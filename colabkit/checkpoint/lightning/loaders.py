@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from colabkit.checkpoint.loop.data import Source
+    from colabkit.checkpoint.loop.data.own_state import OwnState
 
 
 class FitLoaders:
@@ -18,10 +19,12 @@ class FitLoaders:
 
     Args:
         loaders: All of them, in Lightning's order.
+        before: Those of the epoch before, which know what their datasets had when the fit began.
     """
 
-    def __init__(self, loaders: Iterable[Any]) -> None:
-        self._sources: list[Source] = [open_source(loader) for loader in loaders]
+    def __init__(self, loaders: Iterable[Any], before: FitLoaders | None = None) -> None:
+        self._own: dict[int, OwnState] = {} if before is None else before._own
+        self._sources: list[Source] = [open_source(loader, self._own) for loader in loaders]
         self._reopened = Reopened(self.generators)
 
     def identity(self) -> dict[str, Any]:

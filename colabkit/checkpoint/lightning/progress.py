@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.parts.values import decode, encode
+from colabkit.checkpoint.state import loose
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -148,7 +149,9 @@ def _give_callback(callback: Any, saved: Mapping[str, Any]) -> None:
     if "state" in saved:
         callback.load_state_dict(decode(saved["state"]))
     for name, value in saved.get("attributes", {}).items():
-        setattr(callback, name, decode(value))
+        now, content = vars(callback).get(name), decode(value)
+        if not loose.fill(now, content):  # a list of it may have other names
+            setattr(callback, name, content)
 
 
 # ---- metrics that are averaged over an epoch ----

@@ -26,7 +26,9 @@ class FitView:
         self._epoch: int | None = None  # the one that was begun, and not ended
         self._view: TrainerView | None = None
         if run is not None:
-            self._view = TrainerView(run, epochs=trainer.max_epochs if (trainer.max_epochs or 0) > 0 else None)
+            epochs = trainer.max_epochs if (trainer.max_epochs or 0) > 0 else None
+            steps = trainer.max_steps * trainer.accumulate_grad_batches if trainer.max_steps >= 0 else None
+            self._view = TrainerView(run, epochs=epochs, most_steps=steps)
             self._set_bar(enabled=False)
 
     def go_on(self, step: int, epoch: int) -> None:

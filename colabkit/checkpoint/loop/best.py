@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.modules import ModulePart
+from colabkit.checkpoint.loop.parts.modules import ModulePart
 from colabkit.checkpoint.state import pytree
 from colabkit.errors import CheckpointError, RunMismatchError
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.checkpoint.state.checks import require_keys
-from colabkit.errors import CorruptCheckpointError
+from colabkit.errors import CorruptCheckpointError, RunMismatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from colabkit.checkpoint.format.file import Checkpoint
     from colabkit.checkpoint.state.workers import WorkerCoordinator
@@ -99,12 +99,35 @@ class SavedState:
             names |= {"steps"}
         return frozenset(names)
 
-    def why_not_resizable(self, *, shares_out: bool) -> str:
-        """Say why another number of processes cannot go on with it; empty where it can.
+    def check_resized(self, *, refuse: bool, shares_out: bool, warn: Callable[..., None]) -> None:
+        """Refuse another number of processes where the state cannot be shared out anew, and say what it changes.
 
         Args:
+            refuse: Refuse what is not the same training.
             shares_out: Whether what is left of an epoch can be shared out anew.
+            warn: Says a line with values.
+
+        Raises:
+            RunMismatchError: It cannot be shared out.
         """
+        before, now = self.processes, self._workers.count
+        words = f"{before} process{'es' if before > 1 else ''}"
+        why = self._why_not_resizable(shares_out=shares_out)
+        if why and refuse:
+            raise RunMismatchError(
+                f"the run {self._run} was trained by {words}, and this training has {now}",
+                why=why,
+                hint=f"start {words} once more, to the end of the epoch at least; or pass check_data=False to go on "
+                "with other samples",
+            )
+        warn(
+            "%s: %s instead of %s processes: weights and optimizer go on; random numbers, and the samples of each "
+            "process, are others, and so is the batch of all together, unless you change its size",
+            now,
+            before,
+        )
+
+    def _why_not_resizable(self, *, shares_out: bool) -> str:
         if self.meta["step_in_epoch"] and not shares_out:
             return "it stopped within an epoch, and its data is not shared out by a DistributedSampler"
         if any(grads is not None for grads in self.tree().get("gradients", [])):

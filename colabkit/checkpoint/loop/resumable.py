@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from colabkit._internal.log import notify, warn
 from colabkit._internal.out_of_memory import is_out_of_memory
 from colabkit.accelerator import torch as processes
-from colabkit.checkpoint.loop.carried.pieces import words_of
+from colabkit.checkpoint.loop.carried import places_in
 from colabkit.checkpoint.loop.data.rows import check_samples
-from colabkit.checkpoint.loop.data.splits import Splits
+from colabkit.checkpoint.loop.data.trained_on import TrainedOn
 from colabkit.checkpoint.loop.drawn import DrawnBefore
-from colabkit.checkpoint.loop.gradients import PendingGradients
+from colabkit.checkpoint.loop.parts.gradients import PendingGradients
 from colabkit.checkpoint.loop.restoring import SavedState, StateKind
 from colabkit.checkpoint.loop.structure import BuiltStructure
 from colabkit.checkpoint.policy import BestSoFar, set_order
@@ -28,7 +28,6 @@ from colabkit.checkpoint.state.checks import changed_versions
 from colabkit.checkpoint.state.pytree import Snapshot
 from colabkit.checkpoint.state.workers import WorkerCoordinator
 from colabkit.checkpoint.time_use import TrainingTime
-from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,9 +69,7 @@ class Resumable:
         self._best = BestSoFar(best)
         self._parts: Parts | None = None
         self._gradients = PendingGradients([])
-        self._data: dict[str, Any] = {}
-        self._splits = Splits()
-        self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
+        self._data = TrainedOn(self._identity, self._loaders_read)
         self._resume: SavedState | None = None
         self._structure = BuiltStructure()
         self._drawn = DrawnBefore(run.dir, notify=self._notify, warn=self._warn)
@@ -220,7 +217,7 @@ class Resumable:
         assert self._parts is not None  # noqa: S101 - made at the start
         step = self._steps_done()
         self._structure.tell_changes(self._parts, self._warn, is_rebuilt_later=self._rebuilds_itself())
-        carried = [words_of(entry["path"]) for entry in tree.get("names", {}).get("values", ())]
+        carried = places_in(tree.get("names", {}))
         tree = tree | {"drawn": self._drawn.take(is_cut=not meta["complete"], besides=carried)}
         state = pytree.flatten(tree, "state", tensors)
         if ranks := self._workers.collect(tensors, state):
@@ -231,8 +228,8 @@ class Resumable:
             "best": self._best.note,
             "saved_at": time.time(),
             "seconds": self._time.seconds,
-            "data": self._data,
-            "splits": self._splits.describe(tensors),
+            "data": self._data.identity,
+            "splits": self._data.splits.describe(tensors),
             "settings": self._parts.settings(),
             "versions": self._versions(),
             "state": state,
@@ -252,18 +249,17 @@ class Resumable:
     def _newest(self) -> SavedState | None:
         """Read the newest state, see that it fits this training, and give back what the script draws before it."""
         checkpoint = self._workers.newest(self.kind.name)
-        self._data, self._splits = self._identity(), Splits(self._loaders_read())
+        self._data.look()
         if checkpoint is None:
-            self._splits.tell_of_those_drawn_again(self._run.name)
+            self._data.splits.tell_of_those_drawn_again(self._run.name)
             return None
         saved = SavedState(checkpoint, self.kind, run=self._run.name, workers=self._workers)
         splits = saved.meta.get("splits", {}) if self._alone and self._check_data else {}
-        if self._splits.give(self._run.name, splits, saved.tensors):
-            self._data = self._identity()
+        if self._data.give(self._run.name, splits, saved.tensors):
             self._drawn.mark_again()
         self._check(saved)
         if saved.is_resized:
-            self._check_resized(saved)
+            saved.check_resized(refuse=self._check_data, shares_out=self._shares_out(saved), warn=self._warn)
         self._drawn.give(saved.tree().get("drawn"), or_else=self._or_give_it)
         return saved
 
@@ -279,8 +275,8 @@ class Resumable:
         """Refuse other data; tell of other settings and versions."""
         assert self._parts is not None  # noqa: S101 - made at the start
         set_order.check(self._run.name, saved.meta, refuse=self._check_data)
-        may_differ = saved.may_differ(besides=ignored)
-        check_samples(self._run.name, saved.meta["data"], self._data, ignored=may_differ, refuse=self._check_data)
+        before, may_differ = saved.meta["data"], saved.may_differ(besides=ignored)
+        check_samples(self._run.name, before, self._data.identity, ignored=may_differ, refuse=self._check_data)
         for text in self._parts.changed_settings(saved.meta.get("settings", {})):
             self._warn(
                 "%s keeps its own settings, which are in the optimizer's state; set the new one while it trains: %s",
@@ -290,22 +286,3 @@ class Resumable:
             self._warn("%s: versions changed, so bit-for-bit equality is not promised: %s", changed)
         if self._is_chief:
             hardware.tell(self._run.name, saved.meta, frameworks=self._parts.frameworks)
-
-    def _check_resized(self, saved: SavedState) -> None:
-        """Refuse another number of processes where the state cannot be shared out anew, and say what it changes."""
-        before, now = saved.processes, self._workers.count
-        words = f"{before} process{'es' if before > 1 else ''}"
-        why = saved.why_not_resizable(shares_out=self._shares_out(saved))
-        if why and self._check_data:
-            raise RunMismatchError(
-                f"the run {self._run.name} was trained by {words}, and this training has {now}",
-                why=why,
-                hint=f"start {words} once more, to the end of the epoch at least; or pass check_data=False to go on "
-                "with other samples",
-            )
-        self._warn(
-            "%s: %s instead of %s processes: weights and optimizer go on; random numbers, and the samples of each "
-            "process, are others, and so is the batch of all together, unless you change its size",
-            now,
-            before,
-        )

@@ -84,6 +84,7 @@ class LoopState(Resumable):
         self.view = TrainingView(run)
         self.step_clock = StepClock(lambda: self._saving)
         self._saving = 0.0  # seconds
+        self._begin: tuple[dict[str, Any], dict[str, Any]] = ({}, {})  # random states, of the global and own generators
         self._batches = BatchFetcher(source, self.step_clock)
         self._parts = parts
         self._is_begun_again = False
@@ -183,6 +184,7 @@ class LoopState(Resumable):
             self._batches.open(place.epoch)
             shared_by = saved.processes if saved.is_resized else None
             place.step_in_epoch = self._batches.skip(place.step_in_epoch, tree["position"], shared_by=shared_by)
+            self._names.give(tree.get("names"), is_last=True)  # again: code that reads the data may have changed them
         self._restore_random(saved)
 
     def _restore_random(self, saved: SavedState) -> None:
@@ -192,7 +194,7 @@ class LoopState(Resumable):
 
     def _check(self, saved: SavedState, *, ignored: Iterable[str] = ()) -> None:
         meta, epochs = saved.meta, self.place.epochs
-        size, before = self._data.get("batch_size"), meta["data"].get("batch_size")
+        size, before = self._data.identity.get("batch_size"), meta["data"].get("batch_size")
         if size != before:
             ignored = {"steps", "batch_size", *ignored}
         super()._check(saved, ignored=ignored)

@@ -16,13 +16,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.display.few import counted
 from colabkit._internal.log import warn
 from colabkit._patches import tensorflow_random
-from colabkit.checkpoint.loop.attached import flat
-from colabkit.checkpoint.loop.gradients import PendingGradients
+from colabkit.checkpoint.loop.parts.attached import flat
+from colabkit.checkpoint.loop.parts.gradients import PendingGradients
+from colabkit.checkpoint.loop.parts.strays import StrayOptimizers, StrayReaders, StrayTensorFlow
 from colabkit.checkpoint.loop.reader import left_by_break
 from colabkit.checkpoint.loop.state import LoopState
-from colabkit.checkpoint.loop.strays import StrayOptimizers, StrayReaders, StrayTensorFlow
 from colabkit.checkpoint.memory_words import tell_if_out_of_memory
 from colabkit.checkpoint.policy.signals import TIME_OVER
 from colabkit.checkpoint.policy.time_limit import Forecast
@@ -129,8 +130,7 @@ class LoopTraining(LoopState):
         if further:
             self._names.forget()
         self._release(is_cut=False)
-        epochs = self.place.epochs
-        self._run.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}", self._measured())
+        self._run.tell("ended", f"is trained, {counted(self.place.epochs, 'epoch')}", self._measured())
 
     def release(self) -> None:
         """Let go of the training; what was saved stays. Twice is harmless."""

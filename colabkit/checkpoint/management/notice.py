@@ -7,6 +7,7 @@ the run's name, numbers, and of an error its kind.
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -113,6 +114,8 @@ def _read(where: Any) -> str | list[str] | Callable[[str], object]:
         function: Callable[[str], object] = where
         return function
     if isinstance(where, list | tuple) and where and all(isinstance(word, str) for word in where):
+        if shutil.which(where[0]) is None:  # better to hear now than after the night that nothing came
+            warn("no notice will be sent: this machine has no program %s", where[0])
         return list(where)
     text = where.strip() if isinstance(where, str) else ""
     if text.startswith("ntfy:"):
@@ -123,7 +126,12 @@ def _read(where: Any) -> str | list[str] | Callable[[str], object]:
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and local)):
         return text
-    what = "an address that is not https" if parts.hostname else f"a value of type {type(where).__name__}"
+    if parts.hostname:
+        what = "an address that is not https"
+    elif isinstance(where, str):  # it may be a secret that was cut, so it is not shown
+        what = "a text that is neither an https address nor ntfy:TOPIC" if text else "an empty text"
+    else:
+        what = f"a value of type {type(where).__name__}"
     raise AddressError(f"notify is {what}", why="a notice goes to a place that only you know", hint=_FORM)
 
 

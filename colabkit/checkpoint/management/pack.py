@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from colabkit._internal.disk.files import atomic_path, map_os_errors
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import on_this_machine
 from colabkit._internal.display.progress import amount
 from colabkit._version import __version__
 from colabkit.checkpoint.format import naming
@@ -23,6 +23,7 @@ from colabkit.checkpoint.management import inspect
 from colabkit.checkpoint.management.card import card_of
 from colabkit.checkpoint.mirror import lease
 from colabkit.errors import ArchiveError, CheckpointError, DiskFullError, ExistsError, IntegrityError, NotFoundError
+from colabkit.runtime import my_drive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,12 +59,13 @@ class Packed:
     size: int
 
 
-def pack(where: StrPath, to: StrPath | None = None) -> Packed:
+def pack(where: StrPath, to: StrPath | None = None, *, name: str = "") -> Packed:
     """Write a run into one file: its newest and its best state, proven whole, its other files, and a card.
 
     Args:
         where: The run's address.
         to: The file; `NAME.run.zip` here when None. An existing one is replaced when the new one is whole.
+        name: What the run is called; the last part of its address when empty.
 
     Raises:
         NotFoundError: There is no such run.
@@ -72,11 +74,13 @@ def pack(where: StrPath, to: StrPath | None = None) -> Packed:
     """
     run = inspect.survey(where)
     place = resolve_location(where)
-    target = expand(to) if to is not None else Path(f"{place.name}{SUFFIX}")
+    name = name or place.name
+    file = to if to is not None else Path(f"{name}{SUFFIX}")
+    target = my_drive.path_to_write(file, 'pack it here, then ck.push(FILE, "{}")')
     if target.is_dir():
-        target /= f"{place.name}{SUFFIX}"
-    with tempfile.TemporaryDirectory(prefix="colabkit-pack-") as name:
-        states = Path(name)
+        target /= f"{name}{SUFFIX}"
+    with tempfile.TemporaryDirectory(prefix="colabkit-pack-") as made:
+        states = Path(made)
         step = _put_states(run, states / naming.FOLDER)
         for phase in sorted((place.folder / _PHASES).glob("*/")):
             if any((phase / naming.FOLDER).glob("step-*")):
@@ -84,8 +88,8 @@ def pack(where: StrPath, to: StrPath | None = None) -> Packed:
         sources = {_name(states, path): path for path in _files(states)}
         if place.folder.is_dir():
             sources |= {_name(place.folder, path): path for path in _files(place.folder) if _belongs(place, path)}
-        (states / CARD).write_text(card_of(place.name, run.points[0].meta, place.folder), encoding="utf-8")
-        return _write(target, {CARD: states / CARD} | sources, name=place.name, step=step)
+        (states / CARD).write_text(card_of(name, run.points[0].meta, place.folder), encoding="utf-8")
+        return _write(target, {CARD: states / CARD} | sources, name=name, step=step)
 
 
 def unpack(file: StrPath, to: StrPath | None = None) -> Packed:
@@ -104,10 +108,10 @@ def unpack(file: StrPath, to: StrPath | None = None) -> Packed:
     """
     from colabkit.checkpoint.location import default_folder
 
-    source = expand(file)
+    source = on_this_machine(file, 'bring it here first: ck.fetch("{}", unpack=False)')
     with _opened(source) as archive:
         manifest = _manifest(archive, source)
-        folder = expand(to) if to is not None else Path(default_folder(manifest["name"]))
+        folder = on_this_machine(to, "unpack it here") if to is not None else Path(default_folder(manifest["name"]))
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ExistsError(
                 f"{folder} holds something already", hint="name another folder: --to FOLDER, or unpack(file, FOLDER)"

@@ -204,6 +204,9 @@ class Lease:
             self._stored_lock = self._storage.put(NAME, json.dumps(owner).encode(), only_if=only_if)
         except ChangedError:
             lock, current_owner = self._read_lock()
+            if lock is None and self._stored_lock is None:  # its holder has just given it back
+                self._write("absent")
+                return
             if lock is None or current_owner.get("session") != self._session:
                 raise self._busy(current_owner) from None
             # It may be ours after all: an answer was lost on its way, or the storage has renamed its version.

@@ -77,7 +77,9 @@ def parse_every(text: str | float | SaveInterval) -> SaveInterval:
         if unit in ("epoch", "epochs") and number >= 1:
             return SaveInterval(epochs=int(number))
     raise AddressError(
-        f"every={text!r} is not an interval", hint='write it as "60s", "5 min", "500 steps" or "2 epochs"'
+        f"every={text!r} is not an interval",
+        why="it takes a time, or a number of steps or epochs, above zero",
+        hint='write it as "60s", "5 min", "500 steps" or "2 epochs"',
     )
 
 

@@ -76,11 +76,11 @@ class Forecast:
         """Begin to measure an epoch; one that an earlier process began tells no pace."""
         self._begun = self._clock() if whole and not self._told else None
 
-    def epoch_ends(self, left: int) -> None:
+    def epoch_ends(self, left: float) -> None:
         """Say what is to be expected.
 
         Args:
-            left: How many epochs are still to come.
+            left: How many epochs are still to come; the last one may be cut short by a number of steps.
         """
         if self._begun is None or self._told or left <= 0:
             return
@@ -94,7 +94,8 @@ class Forecast:
         if need <= seconds:
             return
         words = "%s: will not finish: %s more epochs take about %s, and %s in about %s, after about %s of them"
-        what = (self._name, left, duration(need), reason, duration(max(0.0, seconds)), int(max(0.0, seconds) // epoch))
+        seconds = max(0.0, seconds)
+        what = (self._name, f"{left:.3g}", duration(need), reason, duration(seconds), int(seconds // epoch))
         if reason == "time= is over":
             notify(f"{words}; what there is by then is saved, and the same line goes on", *what)
         elif self._lasts:
@@ -156,7 +157,7 @@ def parse_time(given: Any) -> float:
     except AddressError:
         seconds = None
     if seconds is None or not seconds > 0:
-        raise DataError(f"time={given!r} is not a length of time", hint=_FORMS)
+        raise DataError(f"time={given!r} is not a length of time", why="it takes one above zero", hint=_FORMS)
     return seconds
 
 

@@ -79,7 +79,9 @@ class LooseState:
                     present = getattr(owner, attribute, None)
                     if _is_equal(present, value):  # it may have other names
                         continue
-                    setattr(owner, attribute, value if (name, place) in stays else to_device(value, device))
+                    value = value if (name, place) in stays else to_device(value, device)  # noqa: PLW2901
+                    if attribute not in vars(owner) or not fill(present, value):
+                        setattr(owner, attribute, value)
                 except AttributeError:
                     warn("%s is made while it trains, so what it kept is not put back: make it in __init__", place)
                     continue
@@ -138,9 +140,7 @@ def is_of_the_user(value: Any) -> bool:
 
 def is_array_or_some(value: Any) -> bool:
     """Say whether it is a tensor or an array, or a container of plain values with some, which are saved as they are."""
-    import torch
-
-    return _is_value(value, torch) and _holds_array(value)
+    return is_value(value) and _holds_array(value)
 
 
 def is_in_user_code(kind: type) -> bool:
@@ -171,7 +171,7 @@ def _attributes(module: Any) -> Marks:
 
     marks: Marks = {}
     for name, each in _modules(module):
-        own = _of_the_framework(each)
+        own = of_the_framework(each)
         for attribute, value in vars(each).items():
             if attribute not in own:
                 marks |= {(name, place): item for place, item in _values(value, attribute, torch).items()}
@@ -181,7 +181,7 @@ def _attributes(module: Any) -> Marks:
     return marks
 
 
-def _of_the_framework(module: Any) -> frozenset[str]:
+def of_the_framework(module: Any) -> frozenset[str]:
     """Name the attributes that torch, or Lightning, keeps in a module for itself."""
     return _of_torch() | (_OF_LIGHTNING if hasattr(module, "automatic_optimization") else frozenset())
 
@@ -201,6 +201,13 @@ def _values(value: Any, place: str, torch: Any, depth: int = _DEPTH) -> Marks:
         return {}
     inside = [_values(item, f"{place}.{name}", torch, depth - 1) for name, item in vars(value).items()]
     return {at: item for each in inside for at, item in each.items()}
+
+
+def is_value(value: Any) -> bool:
+    """Say whether it is a tensor, an array, a plain value, or a container of such, which is saved as it is."""
+    import torch
+
+    return _is_value(value, torch)
 
 
 def _is_value(value: Any, torch: Any) -> bool:
@@ -262,6 +269,26 @@ def _is_equal(now: Any, saved: Any) -> bool:
         return False
     alike = now.dtype == saved.dtype and now.shape == saved.shape
     return alike and bool((now.detach().cpu() == saved.cpu()).all())
+
+
+def fill(now: Any, saved: Any) -> bool:
+    """Fill a container that is there with what was in it, as it may have other names; says whether it could."""
+    if isinstance(now, dict) and isinstance(saved, dict):
+        now.clear()
+        now.update(saved)
+    elif (isinstance(now, list) and isinstance(saved, list)) or _are_deques(now, saved):
+        now.clear()
+        now.extend(saved)
+    elif isinstance(now, set) and isinstance(saved, set):
+        now.clear()
+        now.update(saved)
+    else:
+        return False
+    return True
+
+
+def _are_deques(*values: Any) -> bool:
+    return all(isinstance(each, collections.deque) for each in values)
 
 
 def to_device(value: Any, device: Any) -> Any:

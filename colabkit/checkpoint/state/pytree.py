@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colabkit._version import __version__
-from colabkit.checkpoint.state import jax_tree, kinds
+from colabkit.checkpoint.state import kinds
+from colabkit.checkpoint.state.kinds import jax_tree
 from colabkit.checkpoint.state.torch import to_numpy
 from colabkit.errors import CheckpointError
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections
 import copy
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.state import jax_tree, kinds, rng
+from colabkit.checkpoint.state import kinds, rng
+from colabkit.checkpoint.state.kinds import jax_tree
 from colabkit.checkpoint.state.torch import to_torch
 from colabkit.errors import RunMismatchError
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def restore_into(template: Any, saved: Any, place: str = "state") -> Any:
+def restore_into(template: Any, saved: Any, place: str = "state", *, anew: bool = False) -> Any:
     """Give a saved state the types of a template.
 
     Args:
@@ -24,6 +26,7 @@ def restore_into(template: Any, saved: Any, place: str = "state") -> Any:
             saved values get.
         saved: What was restored.
         place: Where it is in the state, for messages.
+        anew: Make dicts and lists anew, which stand elsewhere, too: what holds them is made anew.
 
     Returns:
         The state. Dicts and lists of the template hold it too, but for one that stands in two places.
@@ -31,7 +34,7 @@ def restore_into(template: Any, saved: Any, place: str = "state") -> Any:
     Raises:
         RunMismatchError: The two have another shape; the message names the place.
     """
-    filling = _Filling(template)
+    filling = _Filling(template, anew=anew)
     restored = filling.give(template, saved, place)
     filling.finish()
     return restored
@@ -42,9 +45,11 @@ class _Filling:
 
     Args:
         template: The whole of it; what stands in it twice is left as it is.
+        anew: So is all else.
     """
 
-    def __init__(self, template: Any) -> None:
+    def __init__(self, template: Any, *, anew: bool) -> None:
+        self._anew = anew
         self._times = collections.Counter(map(id, _containers(template)))
         self._fills: list[tuple[Any, Any]] = []
 
@@ -98,7 +103,7 @@ class _Filling:
         return self._filled(template, items)
 
     def _filled(self, template: Any, content: Any) -> Any:
-        if self._times[id(template)] < 2:
+        if self._times[id(template)] < 2 and not self._anew:
             self._fills.append((template, content))
             return template
         made = copy.copy(template)
@@ -121,13 +126,15 @@ def _fill_object(template: Any, saved: Any, place: str) -> Any:
         vars(template).clear()
         vars(template).update(vars(saved))
         return template
-    return jax_tree.rebuild(template, saved, restore_into, place)
+    return jax_tree.rebuild(template, saved, functools.partial(restore_into, anew=True), place)
 
 
 def _containers(value: Any) -> Iterator[Any]:
     """Give the dicts, lists, sets and deques of a state, as often as they stand in it."""
     if isinstance(value, dict | list | set | collections.deque):
         yield value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name, None) for each in dataclasses.fields(value)}
     if isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _containers(item)

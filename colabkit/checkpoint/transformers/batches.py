@@ -15,6 +15,8 @@ from colabkit.checkpoint.state import rng
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from colabkit.checkpoint.loop.data.own_state import OwnState
+
 _BEGIN, _AHEAD = "begin/", "ahead/"
 
 
@@ -39,6 +41,10 @@ class Place:
         """Return what a checkpoint holds of it, beside the tensors."""
         return {"done": self.done, "position": self.position, "generators": self.generators}
 
+    def begin(self, generators: Mapping[str, Any]) -> None:
+        """Note the loader's own generators at the beginning of an epoch."""
+        self.generators = {_BEGIN: take_generators(generators)}
+
     def random(self, prefix: str) -> dict[str, Any]:
         """Return the random states that were noted under a prefix."""
         return {name[len(prefix) :]: array for name, array in self.tensors.items() if name.startswith(prefix)}
@@ -52,13 +58,20 @@ class EpochBatches:
         place: Where to begin.
         resume: Puts back the present random states once the place is reached; None at the start of an epoch.
         boundary: Called before a batch is asked for, with how many are done.
+        own: What datasets and samplers had when the training began.
     """
 
     def __init__(
-        self, loader: Any, place: Place, *, resume: Callable[[], None] | None, boundary: Callable[[Place], None]
+        self,
+        loader: Any,
+        place: Place,
+        *,
+        resume: Callable[[], None] | None,
+        boundary: Callable[[Place], None],
+        own: dict[int, OwnState],
     ) -> None:
         self._loader = loader
-        self._source = LoaderSource(getattr(loader, "base_dataloader", loader))
+        self._source = LoaderSource(getattr(loader, "base_dataloader", loader), own)
         self._place = place
         self._resume = resume
         self._boundary = boundary
@@ -115,6 +128,7 @@ class EpochBatches:
     def _open(self) -> Iterator[Any]:
         place, source = self._place, self._source
         if self._resume is None:
+            give_generators(source.generators(), place.generators.get(_BEGIN, {}))
             if (kinds := getattr(self._loader, "rng_types", None)) is not None:  # as it does itself at this place
                 from accelerate.utils import synchronize_rng_states
 

@@ -14,15 +14,13 @@ from transformers import Trainer, TrainerCallback
 
 from colabkit.checkpoint.loop.data import LoaderSource
 from colabkit.checkpoint.loop.parts import Parts
-from colabkit.checkpoint.loop.restoring import StateKind
-from colabkit.checkpoint.loop.resumable import Resumable
 from colabkit.checkpoint.policy import begun_again
 from colabkit.checkpoint.policy.callers import frame_of_method
 from colabkit.checkpoint.policy.signals import TIME_OVER
-from colabkit.checkpoint.state import rng
 from colabkit.checkpoint.transformers import trainer_state
 from colabkit.checkpoint.transformers.batches import EpochBatches, Place
 from colabkit.checkpoint.transformers.hooks import TrainerHooks, starts_where_it_is
+from colabkit.checkpoint.transformers.state import TrainingState
 from colabkit.checkpoint.transformers.view import TrainingLog
 from colabkit.errors import UnsupportedError
 
@@ -44,7 +42,7 @@ def make(run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> 
     return ResumeTrainer(run, check_data=check_data, best=best)
 
 
-class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transformers is not typed here
+class ResumeTrainer(TrainingState, TrainerCallback):  # type: ignore[misc] # transformers is not typed here
     """Saves the state of a Trainer as it trains, and at the start of a training continues from the newest state.
 
     Args:
@@ -60,24 +58,12 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     stateless = True
 
-    kind = StateKind(
-        name="transformers",
-        holds="Trainer",
-        tree=frozenset({"parts", "trainer", "state", "callbacks", "place"}),
-        meta=frozenset({"max_steps"}),
-    )
-
     def __init__(self, run: RunStore, *, check_data: bool, best: BestMetric | None = None) -> None:
-        super().__init__(run, check_data=check_data, best=best, limit=run.limit)
-        self._trainer: Any = None  # while it trains
+        super().__init__(run, check_data=check_data, best=best)
         self._hooks: TrainerHooks | None = None
         self._view: TrainingLog | None = None
-        self._state: trainer_state.TrainerState | None = None  # beside the parts
-        self._epoch = 0
-        self._place = Place()  # in the epoch
         self._done = False  # nothing was left to train
         self._time_agreed = False  # among several processes, that it is over
-        self._metrics: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<resume {self._run.name}>"
@@ -144,7 +130,7 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         if self._trainer is None:
             return
         if self._done and self._resume is not None:
-            self._give(self._resume)  # the end of a training logs once more
+            self._give(self._resume, is_last=True)  # the end of a training logs once more
             self._resume.restore_random()
         else:
             if self._is_epoch_done:
@@ -159,14 +145,6 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     # ---- the life of a training ----
 
-    def _identity(self) -> dict[str, Any]:
-        [loader] = self._loaders_read()
-        return LoaderSource(loader).identity() | {"accumulation": self._trainer.args.gradient_accumulation_steps}
-
-    def _loaders_read(self) -> list[Any]:
-        loader = self._trainer.callback_handler.train_dataloader
-        return [getattr(loader, "base_dataloader", loader)]
-
     def _start(self, trainer: Any, args: Any, state: Any) -> None:
         self._trainer = trainer
         self._parts = Parts(trainer_state.parts_of(trainer), run=self._run.name)
@@ -175,10 +153,14 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         self._time.start()
         is_begun_again = begun_again.note(self._given_run.dir, epochs=max(1, state.max_steps))
         self._epoch, self._place, self._done, self._resume = 0, Place(), False, None
-        for note in [*trainer_state.notes(trainer), *LoaderSource(loader).notes()]:
+        source = LoaderSource(loader, self._own)
+        for note in [*trainer_state.notes(trainer), *source.notes()]:
             self._warn("%s: %s", note)
         self._drawn.find(self._parts.given, [loader, trainer.train_dataset], more={"trainer": trainer})
         saved = self._newest()
+        given = {**self._parts.given, "trainer": trainer, "callbacks": trainer.callback_handler.callbacks}
+        data = [loader, *source.generators().values()]
+        self._names.begin_held(trainer_state.held_of(trainer, self), given, data)
         if saved is None:
             self._save()
             self._run.written()
@@ -217,13 +199,14 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
         saved, self._resume = self._resume, None
         self._epoch, self._place = given["epoch"], Place()
         if saved is not None:
-            self._give(saved)  # again: the beginning has changed a part
+            self._give(saved, is_last=True)  # again: the beginning has changed a part
             saved.restore_random()
             self._place = Place(saved.tree()["place"], saved.tensors)
         elif self._epoch and self._decide(at_epoch=self._epoch, ask=True)[0]:
             self._save()
-        resume = (lambda: rng.restore(saved.tensors)) if self._place.done and saved is not None else None
-        batches = EpochBatches(given["train_dataloader"], self._place, resume=resume, boundary=self._after_batch)
+        resume = (lambda: self._go_on_behind(saved)) if self._place.done and saved is not None else None
+        loader = given["train_dataloader"]
+        batches = EpochBatches(loader, self._place, resume=resume, boundary=self._after_batch, own=self._own)
         given |= batches.given_to_trainer(self._epoch, run=self._run.name)
         if self._view is not None:
             self._view.begin_epoch(self._epoch, given["num_update_steps_per_epoch"], done=self._place.done)
@@ -253,6 +236,8 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
             return
         self._signals.restore()
         self._drawn.release()
+        self._names.release(is_cut=bool(words))
+        self._own = {}
         if self._hooks is not None:
             self._hooks.remove()
         self._run.end_writing()
@@ -262,46 +247,6 @@ class ResumeTrainer(Resumable, TrainerCallback):  # type: ignore[misc] # transfo
 
     def _is_running(self, frame: FrameType | None) -> bool:
         return self._trainer is not None and _training_frame(frame) is not None
-
-    # ---- saving and restoring ----
-
-    @property
-    def _is_epoch_done(self) -> bool:
-        return self._place.done >= trainer_state.batches_in_epoch(self._trainer)
-
-    def _steps_done(self) -> int:
-        steps: int = self._trainer.state.global_step
-        return steps
-
-    def _versions(self) -> dict[str, str]:
-        return trainer_state.versions()
-
-    def _save_state(self, *, complete: bool) -> None:
-        trainer = self._trainer
-        assert self._parts is not None  # noqa: S101 - made when the training starts
-        assert self._state is not None  # noqa: S101 - same
-        tree = {
-            "parts": self._parts.take(),
-            **self._state.take(),
-            "place": self._place.take(),
-        }
-        self._submit(
-            tree,
-            dict(rng.capture()) | self._place.tensors,
-            epoch=self._epoch,
-            step_in_epoch=self._place.done,
-            epochs=trainer.state.num_train_epochs,
-            max_steps=trainer.state.max_steps,
-            complete=complete,
-            metrics=dict(self._metrics),  # a copy: the state is written later
-        )
-
-    def _give(self, saved: SavedState) -> None:
-        assert self._parts is not None  # noqa: S101 - made when the training starts
-        assert self._state is not None  # noqa: S101 - same
-        tree = saved.tree()
-        self._parts.give(tree["parts"])
-        self._state.give(tree)
 
 
 def _training_frame(frame: FrameType | None = None) -> FrameType | None:

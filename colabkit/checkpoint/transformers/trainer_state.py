@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.carried.held import HeldObjects, of_trainer
+from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.lost_files import is_lost
-from colabkit.checkpoint.state import pytree
+from colabkit.checkpoint.state import loose, pytree
 from colabkit.checkpoint.state.class_names import by_class_name
 from colabkit.errors import CheckpointError
 
@@ -45,6 +46,15 @@ def parts_of(trainer: Any) -> dict[str, Any]:
     if (scaler := getattr(trainer.accelerator, "scaler", None)) is not None:
         parts["scaler"] = scaler
     return parts
+
+
+def held_of(trainer: Any, own: Any) -> HeldObjects:
+    """Find what a Trainer is given of the user's, whose code it calls."""
+    callbacks = by_class_name(
+        each for each in trainer.callback_handler.callbacks if each is not own and not getattr(each, "stateless", False)
+    )
+    beside = {"train_dataset", "model_wrapped"}
+    return of_trainer(trainer, callbacks, beside=beside, saves=lambda each: not callable(getattr(each, "state", None)))
 
 
 def notes(trainer: Any) -> list[str]:
@@ -131,7 +141,7 @@ def _simple(trainer: Any) -> dict[str, Any]:
 
 
 def _merged(now: Any, saved: Any) -> Any:
-    """Fill a dict in place, so that a defaultdict stays one; a tensor goes to where the one before is."""
+    """Fill containers in place, as they may have other names; a tensor goes to where the one before is."""
     if isinstance(now, dict) and isinstance(saved, dict):
         for key in [key for key in now if key not in saved]:
             del now[key]
@@ -140,7 +150,7 @@ def _merged(now: Any, saved: Any) -> Any:
         return now
     if hasattr(now, "detach") and hasattr(saved, "detach"):
         return saved.to(now.device)
-    return saved
+    return now if loose.fill(now, saved) else saved
 
 
 def measured(logs: Mapping[str, Any]) -> dict[str, Any]:

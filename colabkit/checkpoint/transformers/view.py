@@ -27,7 +27,8 @@ class TrainingLog:
     def __init__(self, trainer: Any, run: RunStore, own: Any) -> None:
         self._handler = trainer.callback_handler
         self._accumulated: int = trainer.args.gradient_accumulation_steps
-        self._view = TrainerView(run, epochs=trainer_state.known(trainer.state.num_train_epochs))
+        epochs = trainer_state.known(trainer.state.num_train_epochs)
+        self._view = TrainerView(run, epochs=epochs, most_steps=trainer_state.known(trainer.state.max_steps))
         self._epoch = 0
         self._is_over = False  # the epoch, so that what is logged is of all of it
         self._bars: list[Any] = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING, Any
 
+from colabkit.checkpoint.policy.time_limit import Forecast
 from colabkit.checkpoint.view.training import TrainingView
 
 if TYPE_CHECKING:
@@ -23,12 +25,24 @@ class TrainerView(TrainingView):
     Args:
         run: The run.
         epochs: How many there will be; None where that is not known.
+        most_steps: The steps of all epochs after which it ends before the last one's end; None for none.
     """
 
-    def __init__(self, run: RunStore, *, epochs: int | None) -> None:
+    def __init__(self, run: RunStore, *, epochs: int | None, most_steps: int | None = None) -> None:
         super().__init__(run)
+        self._epochs, self._most_steps = epochs, most_steps
+        self._forecast = Forecast(run.name, limit=run.limit, lasts=run.is_mirrored)
         self.open_display(epochs=epochs)
         self.status("starting")
+
+    def begin_epoch(self, epoch: int, steps: float | None, *, done: int = 0) -> None:
+        """Begin an epoch; the second one has the first one's pace, and may not have the time."""
+        epochs = float(self._epochs or 0)
+        if self._most_steps is not None:
+            epochs = min(epochs or math.inf, self._most_steps / steps) if steps else 0.0
+        self._forecast.epoch_ends(epochs - epoch)
+        super().begin_epoch(epoch, steps, done=done)
+        self._forecast.epoch_begins(whole=not done)
 
     def step(self, done: int, metrics: Callable[[], Mapping[str, Any]] | None = None) -> None:
         """Count a step; of what was measured the names are paired."""

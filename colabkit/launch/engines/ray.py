@@ -13,27 +13,26 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-import threading
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colabkit._internal.disk.paths import expand
 from colabkit._internal.log import notify
 from colabkit._internal.optional import require
 from colabkit._internal.process.ports import free_ports
+from colabkit._internal.process.threads import InterruptibleThread
 from colabkit.accelerator.cluster import Cluster
-from colabkit.errors import ClusterConfigError, ClusterError, NotFoundError, WorkerUnreachableError
+from colabkit.errors import ClusterError, WorkerUnreachableError
 from colabkit.launch import process
+from colabkit.launch.engines import ray_job
 from colabkit.launch.plan import Plan
 from colabkit.launch.report import Failure, Report, exit_code, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from colabkit._types import StrPath
+    from colabkit.launch.engines.ray_plan import RayPlan
     from colabkit.launch.process import Output
 
 _POLL = 0.5  # seconds between two looks at the board
@@ -47,76 +46,6 @@ _SETTINGS = {
     # Ray hides the GPUs of a worker that asked for none; the user's own choice stays.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class RayPlan:
-    """A launch on Ray, decided.
-
-    Attributes:
-        script: The file that every worker runs.
-        args: Its arguments.
-        workers: How many workers there are at most.
-        min_workers: With how many Ray may go on.
-        restarts: How often all may be started again.
-        address: The cluster; None starts one on this machine, "auto" takes the one this machine is a node of.
-        cpus: Cores that Ray reserves for a worker.
-        gpus: GPUs that Ray reserves for a worker.
-        timeout: Seconds to wait for room for the workers.
-    """
-
-    script: Path
-    args: tuple[str, ...]
-    workers: int
-    min_workers: int
-    restarts: int = 3
-    address: str | None = None
-    cpus: float = 1
-    gpus: float = 0
-    timeout: float = 300.0
-
-
-def plan_ray(
-    script: StrPath,
-    *args: str,
-    workers: int,
-    min_workers: int | None = None,
-    restarts: int = 3,
-    address: str | None = None,
-    cpus: float = 1,
-    gpus: float = 0,
-    timeout: float = 300.0,
-) -> RayPlan:
-    """Decide what Ray is asked for; nothing is imported or started.
-
-    Raises:
-        ClusterConfigError: The numbers do not fit.
-        NotFoundError: The script is not there.
-
-    Example:
-        >>> plan_ray(__file__, workers=4, min_workers=2).min_workers
-        2
-    """
-    least = workers if min_workers is None else min_workers
-    if not (1 <= least <= workers and restarts >= 0 and timeout > 0 and cpus >= 0 and gpus >= 0):
-        raise ClusterConfigError(
-            f"workers={workers}, min_workers={least}, restarts={restarts}, cpus={cpus:g} and gpus={gpus:g} do not fit",
-            hint="use 1 worker or more, min_workers up to that, and no negative numbers",
-        )
-    path = expand(script).absolute()
-    if not path.is_file():
-        raise NotFoundError(f"there is no script {path}", hint="check the path")
-    return RayPlan(
-        script=path,
-        args=args,
-        workers=workers,
-        min_workers=least,
-        restarts=restarts,
-        address=address,
-        cpus=cpus,
-        gpus=gpus,
-        timeout=timeout,
-    )
 
 
 def supervise(plan: RayPlan, *, output: Output) -> Report:
@@ -135,6 +64,8 @@ def supervise(plan: RayPlan, *, output: Output) -> Report:
         os.environ.setdefault(name, value)
     ray = require("ray", extra="ray", why="--on ray needs it")
     require("ray.train", extra="ray", why="Ray Train runs the workers")
+    if ray_job.is_remote(plan.address):
+        return ray_job.submit(plan, output=output)
     begun = time.monotonic()
     _connect(ray, plan)
     try:
@@ -224,7 +155,7 @@ class _Fit:
         self.error: BaseException | None = None
         self._fit = fit
         # A plain thread: where none can be had, Ray cannot work at all, and there is nothing to fall back to.
-        self.thread = threading.Thread(target=self._run, name="colabkit-ray", daemon=True)
+        self.thread = InterruptibleThread(self._run, name="colabkit-ray")
         self.thread.start()
 
     def _run(self) -> None:
@@ -238,12 +169,13 @@ def _connect(ray: Any, plan: RayPlan) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": _NAMESPACE}
     if plan.address is None:
         cores = max(os.cpu_count() or 1, int(plan.workers * plan.cpus))
-        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 100 << 20}
+        # A cluster of its own, also where another one is at work on this machine or named by RAY_ADDRESS.
+        options |= {"address": "local", "num_cpus": cores, "include_dashboard": False, "object_store_memory": 100 << 20}
         options |= {"_node_ip_address": "127.0.0.1"}  # nobody else shall reach it
     else:
-        package = str(Path(__file__).parents[2])
-        environment = {"working_dir": str(plan.script.parent), "py_modules": [package]}
-        options |= {"address": plan.address, "runtime_env": environment}
+        options["address"] = plan.address
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # a job has brought its own, and Ray takes no other
+            options["runtime_env"] = {"working_dir": str(plan.script.parent), "py_modules": [str(ray_job.PACKAGE)]}
     where = plan.address or "this machine"
     tries = 1 if plan.address else _STARTS
     for left in reversed(range(tries)):
@@ -261,7 +193,7 @@ def _refusal(where: str, error: Exception) -> ClusterError:
     if isinstance(error, ConnectionError | TimeoutError | OSError):
         return WorkerUnreachableError(
             f"no Ray cluster answers at {where}",
-            why=_first_line(error),
+            why=ray_job.last_line(error),
             hint="check the address, or leave out --address",
         )
     if "version mismatch" in str(error).lower():
@@ -272,7 +204,7 @@ def _refusal(where: str, error: Exception) -> ClusterError:
         )
     return ClusterError(
         f"Ray does not start on {where}",
-        why=_first_line(error),
+        why=ray_job.last_line(error),
         hint="use the cluster's own versions of Ray and Python; on a busy machine run it again",
     )
 
@@ -402,7 +334,7 @@ def _ask(ray: Any, question: Any) -> Any:
     except Exception as error:
         raise WorkerUnreachableError(
             "the Ray cluster was lost",
-            why=_first_line(error),
+            why=ray_job.last_line(error),
             hint="start it again, then run the same: the run resumes",
         ) from error
 
@@ -418,13 +350,10 @@ def _report(plan: RayPlan, state: dict[str, Any], error: BaseException | None, s
     elif error is not None:
         code = exit_code(failures[-1].code) if failures else 1
         if not failures:
-            raise ClusterError("Ray ended the launch", why=_first_line(error), hint="see Ray's own log") from error
+            raise ClusterError(
+                "Ray ended the launch", why=ray_job.last_line(error), hint="see Ray's own log"
+            ) from error
     elif codes:
         code = exit_code(codes[0])
     sizes = state["sizes"] or [plan.workers]
     return Report(code=code, workers=sizes[-1], attempts=max(1, state["attempts"]), failures=failures, seconds=seconds)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]

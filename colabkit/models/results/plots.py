@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk.files import atomic_path
 from colabkit._internal.optional import require
-from colabkit.errors import DataError
-from colabkit.tracking import read_log
+from colabkit.errors import AddressError, DataError, NotFoundError
+from colabkit.runtime import my_drive
+from colabkit.tracking import folder_of, read_log
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from colabkit._types import StrPath
     from colabkit.models.base import Array, ImageData, Prediction
     from colabkit.models.results.evaluation import Mistake
@@ -39,6 +42,8 @@ def plot(history: Any, path: StrPath | None = None) -> Any:
         ck.plot(model.fit(x, y, epochs=5), "training.png")
         ```
     """
+    if path is not None:
+        path = _target(path)
     values = _by_epoch(history)
     names = sorted({name.removeprefix("val_") for name in values}, key=lambda name: (name != "loss", name))
     if not names:
@@ -61,7 +66,21 @@ def plot(history: Any, path: StrPath | None = None) -> Any:
 def _by_epoch(history: Any) -> dict[str, list[float]]:
     values = getattr(history, "history", history)
     if isinstance(values, Mapping):
+        alone = [name for name, series in values.items() if not isinstance(series, Iterable)]
+        if alone:
+            raise DataError(
+                f"{alone[0]!r} has one value, and a curve needs a list of them, one for each epoch",
+                why=f"it is of the type {type(values[alone[0]]).__name__}",
+                hint="pass what fit() returned, or {'loss': [0.9, 0.5]}",
+            )
         return {str(name): list(series) for name, series in values.items()}
+    folder = folder_of(values)
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"there is no run at {folder}",
+            why="its folder is not there",
+            hint='pass the run, its folder as in "./runs/digits", or what fit() returned',
+        )
     by_name: dict[str, list[float]] = {}
     for record in read_log(values):
         if record.epoch is not None:
@@ -216,6 +235,18 @@ def _shown_figure() -> Any:
     return Figure
 
 
+def _target(path: StrPath) -> Path:
+    return my_drive.path_to_write(path, 'draw it here, then ck.push(FILE, "{}")')
+
+
 def _save(figure: Any, path: StrPath) -> None:
-    with atomic_path(path) as temporary:
+    target = _target(path)
+    known = figure.canvas.get_supported_filetypes()
+    if target.suffix[1:].lower() not in known:
+        raise AddressError(
+            f"{target} has no ending that says what kind of picture it is",
+            why=f"known are {', '.join(sorted(known))}",
+            hint=f'write "{target}/training.png"' if target.is_dir() else f'write "{target}.png"',
+        )
+    with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=_DPI)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk import lfs_pointer
 from colabkit._internal.disk.files import atomic_path
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import on_this_machine
 from colabkit._internal.optional import require
 from colabkit.errors import AddressError, ModelFileError, NotFoundError, UnsupportedError
 from colabkit.models.results.classifier import Classifier
 from colabkit.models.results.result import Result
 from colabkit.models.saving import state_dict, torch
+from colabkit.runtime import my_drive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def save_model(model: Any, where: StrPath) -> Path:
         print(ck.load_model("digits.zip").predict("seven.png")[0].label)
         ```
     """
-    path = expand(where)
+    path = my_drive.path_to_write(where, 'save it here, then ck.push(FILE, "{}")')
     if torch.is_ours(model):
         path.parent.mkdir(parents=True, exist_ok=True)
         return torch.save(model, path)
@@ -116,7 +117,7 @@ def load_model(where: StrPath, *, into: Any = None, trusted: bool = False) -> An
         model = ck.load_model("digits.keras")
         ```
     """
-    path = expand(where)
+    path = on_this_machine(where, 'bring it here first: ck.load_model(ck.fetch("{}"))')
     lfs_pointer.refuse(path, ModelFileError)
     if path.is_file() and path.name.endswith(torch.PICKLE):
         return torch.read_pickle(path, trusted=trusted)
@@ -158,7 +159,7 @@ def model_file(place: StrPath) -> Path:
     Raises:
         NotFoundError: There is none.
     """
-    path = expand(place)
+    path = on_this_machine(place, 'bring it here first: ck.fetch("{}")')
     if path.is_dir():
         for name in (RUN_BUNDLE, RUN_MODEL):
             if (path / name).is_file():

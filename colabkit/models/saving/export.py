@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.disk.files import atomic_path, map_os_errors
-from colabkit._internal.disk.paths import expand
 from colabkit._internal.optional import require
 from colabkit._internal.process.quiet import native_stderr_hidden
 from colabkit.errors import ExistsError, UnsupportedError
 from colabkit.models.results.classifier import Classifier
 from colabkit.models.results.result import Result
+from colabkit.runtime import my_drive
 
 if TYPE_CHECKING:
     from colabkit._types import StrPath
@@ -48,7 +48,7 @@ def export_model(model: Any, where: StrPath) -> Path:
         ```
     """
     bare: Any = model.model if isinstance(model, (Result, Classifier)) else model
-    path = expand(where)
+    path = my_drive.path_to_write(where, 'export it here, then ck.push(FOLDER, "{}")')
     keras = require("keras", extra="train", why="exporting a model needs it")
     with native_stderr_hidden():
         require("tensorflow", extra="train", why="SavedModel and TF Lite are its formats")

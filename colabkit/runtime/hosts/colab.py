@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from colabkit import config
-from colabkit.runtime import frontend, frontend_rpc, mounts
+from colabkit.runtime import frontend, mounts
 from colabkit.runtime.base import Host, Probe
+from colabkit.runtime.frontend import rpc as frontend_rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,9 +121,12 @@ def secret(name: str) -> str:
 
 
 def _drive(place: Probe) -> Path | None:
-    folder = place.path(DRIVE) / "MyDrive"
-    # What is mounted is not touched: a stalled mount would hold us, and a dead one raise.
-    return folder if mounts.find(place.path(DRIVE)) is not None else place.folder(f"{DRIVE}/MyDrive")
+    # What is mounted is not touched: a stalled mount would hold us, and a dead one raise. A plain folder of that name,
+    # which a cell made before Drive was mounted, is no Drive: it goes with the machine.
+    if mounts.find(place.path(DRIVE)) is not None:
+        return place.path(DRIVE) / "MyDrive"
+    elsewhere = mounts.below(place.path("/content"), mounts.DRIVE)  # as /content/gdrive of older notebooks
+    return None if elsewhere is None else type(place.root)(elsewhere.folder, "MyDrive")
 
 
 def _machine(place: Probe) -> str:

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["flush_and_unmount", "mount"]
 
-_mounted: dict[Path, DriveFiles | None] = {}
-"""The folders that stand for Drive; None where nothing of Drive can be had."""
+_LINK = "My Drive"
+"""What notebooks of older years call MyDrive."""
+
+_mounted: dict[Path, tuple[DriveFiles, ...]] = {}
+"""The folders that stand for Drive: My Drive and the shared drives; none where nothing of Drive can be had."""
 
 
 def mount(mountpoint: str, force_remount: bool = False, timeout_ms: int = 120_000, readonly: bool = False) -> None:
@@ -49,7 +52,7 @@ def mount(mountpoint: str, force_remount: bool = False, timeout_ms: int = 120_00
 
 def mounted() -> dict[str, bool]:
     """Return the folders that stand for Drive, each with whether nothing goes back from it."""
-    return {str(mountpoint): files is not None and files.readonly for mountpoint, files in _mounted.items()}
+    return {str(mountpoint): any(files.readonly for files in both) for mountpoint, both in _mounted.items()}
 
 
 def make_folder(mountpoint: Path, *, quiet: bool = False, seconds: float = 120.0, readonly: bool = False) -> Path:
@@ -69,25 +72,32 @@ def make_folder(mountpoint: Path, *, quiet: bool = False, seconds: float = 120.0
     with map_os_errors(mountpoint):
         paths.mark(mountpoint)
         top.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(mountpoint / _LINK):
+            (mountpoint / _LINK).symlink_to(top.name)
     if mountpoint in _mounted:
         return mountpoint
     account, why = _signed_in(seconds)
     if top not in my_drive.stand_ins:
         my_drive.stand_ins.append(top)
     if account is None:
-        _mounted[mountpoint] = None
+        _mounted[mountpoint] = ()
         if not quiet:
             _tell_that_it_is_empty(mountpoint, why)
         return mountpoint
     from colabkit.shims.drive_files import DriveFiles
 
-    files = _mounted[mountpoint] = DriveFiles(top, account, readonly=readonly)
+    both = _mounted[mountpoint] = (
+        DriveFiles(top, account, readonly=readonly),
+        DriveFiles(mountpoint / "Shareddrives", account, readonly=readonly, shared=True),
+    )
     if not quiet:
         back = "nothing is sent back" if readonly else "what is written there goes back when a cell has ended"
-        print(f"Drive at {mountpoint}: the files that cells name below MyDrive come by Drive's interface; {back}.")  # noqa: T201
-    if waiting := files.waiting():
-        notify("not on your Drive yet, from before: %d files in %s; they are sent now", len(waiting), top)
-        files.send()
+        what = "the files that cells name below MyDrive and Shareddrives come by Drive's interface"
+        print(f"Drive at {mountpoint}: {what}; {back}.")  # noqa: T201
+    for files in both:
+        if waiting := files.waiting():
+            notify("not on your Drive yet, from before: %d files in %s; they are sent now", len(waiting), files.top)
+            files.send()
     _follow_cells()
     _bring(_code_so_far())
     return mountpoint
@@ -152,13 +162,21 @@ def _code_so_far() -> list[ast.AST]:
 
 def _bring(code: Iterable[ast.AST]) -> None:
     variables = sys.modules["__main__"].__dict__
-    for files in filter(None, list(_mounted.values())):
-        files.bring({place for tree in code for place in named_places.places_in(tree, str(files.top), variables)})
+    trees = list(code)
+    for files in _all_files():
+        tops = [files.top, *([files.top.with_name(_LINK)] if files.top.name == "MyDrive" else [])]
+        files.bring(
+            {place for tree in trees for top in tops for place in named_places.places_in(tree, str(top), variables)}
+        )
 
 
 def _send(*, again: bool = False) -> ColabKitError | None:
-    errors = [files.send(again=again) for files in _mounted.values() if files is not None]
+    errors = [files.send(again=again) for files in _all_files()]
     return next(filter(None, errors), None)
+
+
+def _all_files() -> list[DriveFiles]:
+    return [files for both in _mounted.values() for files in both]
 
 
 class _Cells:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colabkit.errors import AddressError
-from colabkit.transfer.commands import extractions
+from colabkit.transfer.commands.unpacking import extractions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,9 @@ PROGRAMS = (
     Program(names=("gdown",), module="colabkit.transfer.commands.gdown", takes="gdown"),
     Program(names=("hf", "huggingface-cli"), module="colabkit.transfer.commands.hf", takes="hf download"),
     Program(names=("git",), module="colabkit.transfer.commands.git"),
-    Program(names=extractions.PROGRAMS, module="colabkit.transfer.commands.archives", takes="unzip, tar or 7z"),
+    Program(
+        names=extractions.PROGRAMS, module="colabkit.transfer.commands.unpacking.archives", takes="unzip, tar or 7z"
+    ),
 )
 _PASSED = ("sudo", "time", "nice", "ionice", "nohup", "env", "command", "timeout", "stdbuf")
 _VALUED = {"nice": ("-n",), "ionice": ("-c", "-n"), "sudo": ("-u", "-g"), "timeout": ("-s", "-k"), "env": ("-u",)}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from colabkit._engine.source import together
 from colabkit.errors import AddressError
-from colabkit.transfer.commands import archives, programs
+from colabkit.transfer.commands import programs
 from colabkit.transfer.commands.shell_lexer import Operator, tokens
+from colabkit.transfer.commands.unpacking import archives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -78,7 +78,7 @@ def _refuse_variables(text: str, *, in_notebook: bool) -> None:
     if match is None and in_notebook:  # which looks into single quotes, too
         match = _DOLLAR.search(text)
     if match is None:
-        match = next((one for one in _DOLLAR.finditer(text) if not _in_single_quotes(text, one.start())), None)
+        match = next((each for each in _DOLLAR.finditer(text) if not _in_single_quotes(text, each.start())), None)
     if match is None:
         return
     name = match[1] or (match[2] if match.re is _DOLLAR else "")
@@ -112,10 +112,10 @@ def _f_string(text: str) -> str:
         kept.append(expression)
         return f"\0{len(kept) - 1}\0"
 
-    text = _BRACES.sub(lambda one: keep(one[0]), text)
-    text = _DOLLAR.sub(lambda one: keep(f"{{{one[1] or one[2]}}}"), text)
+    text = _BRACES.sub(lambda each: keep(each[0]), text)
+    text = _DOLLAR.sub(lambda each: keep(f"{{{each[1] or each[2]}}}"), text)
     text = text.replace("\\", "\\\\").replace("{", "{{").replace("}", "}}").replace("\n", "\\n")
-    text = re.sub("\0(\\d+)\0", lambda one: kept[int(one[1])], text)
+    text = re.sub("\0(\\d+)\0", lambda each: kept[int(each[1])], text)
     if '"' not in text:
         return f'f"{text}"'
     if "'" not in text:
@@ -156,7 +156,7 @@ def expand_braces(word: str) -> list[str]:
             parts = []
         if parts:
             before = word[:at].translate(_PLAIN)
-            made = [before + one for part in parts for one in expand_braces(part + word[end + 1 :])]
+            made = [before + rest for part in parts for rest in expand_braces(part + word[end + 1 :])]
             if len(made) > _MOST:
                 raise _refuse(f"its braces stand for more than {_MOST:,} words")
             return made
@@ -169,12 +169,12 @@ def _sequence(text: str) -> list[str]:
     if match is None or match[1].isalpha() != match[2].isalpha():
         return []
     letters = match[1].isalpha()
-    first, last = (ord(one) if letters else int(one) for one in match.group(1, 2))
+    first, last = (ord(bound) if letters else int(bound) for bound in match.group(1, 2))
     by = max(1, int(match[3] or 1))
     if abs(last - first) // by > _MOST:
         raise _refuse(f"its braces stand for more than {_MOST:,} words")
     numbers = range(first, last + 1, by) if first <= last else range(first, last - 1, -by)
-    padded = any(re.match(r"-?0\d", one) for one in match.group(1, 2))
+    padded = any(re.match(r"-?0\d", bound) for bound in match.group(1, 2))
     width = max(len(match[1]), len(match[2])) if padded else 0
     return [chr(number) if letters else f"{number:0{width}}" for number in numbers]
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from colabkit._engine.parallel import AT_ONCE
 from colabkit._engine.source import Entry
-from colabkit._http import listing
 from colabkit._http.headers import safe_name
 from colabkit._http.json_api import ask, unexpected
 from colabkit._http.url import parse
 from colabkit._internal import foreign
 from colabkit.errors import AccessError, AddressError, NotFoundError, TransferError
+from colabkit.transfer.sources import web_listing as listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

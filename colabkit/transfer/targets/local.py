@@ -16,6 +16,7 @@ from colabkit._internal.disk.files import atomic_write, map_os_errors
 from colabkit._internal.disk.paths import expand, own_name
 from colabkit._internal.display.progress import progress as open_progress
 from colabkit.errors import AddressError, ExistsError
+from colabkit.runtime import my_drive
 from colabkit.transfer.pushing import Pushed, refuse_different
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def push_to(target: str, source: Path | UploadBody, options: PushOptions) -> Pushed:
     """Push to a path, or into the folder that it names by a slash at its end."""
     place, inside = expand(target), target.endswith(("/", os.sep))
+    my_drive.refuse_unmounted(place)
     if not isinstance(source, Path):
         if inside:
             raise AddressError(f"{place} is a folder", why="bytes have no name", hint="name the file to make")

@@ -26,6 +26,16 @@ EXACT = (
     "others_that_change:4",
     "times_of_steps:4",
     "modules_functions_and_slots:4,8",
+    "classes_of_tensors:4",
+    "functions_registered_with_an_object:4,8",
+    "a_function_with_a_memory:4,8",
+    "methods_in_a_list:4,8",
+    "functions_that_are_wrapped:4,8",
+    "episodes_of_an_environment:4,8",
+    "steps_of_an_environment:5,11",
+    "generators_of_a_librarys_object:4,8",
+    "samplers_with_a_state:3,6,8/evaluate",
+    "samples_drawn_anew_for_each_epoch:3,7",
 )
 SLOW = (
     "best_and_patience:8,10/evaluate",
@@ -42,6 +52,7 @@ SLOW = (
 SAID = {
     "a_sum_with_its_graph:3": "total is not what it was when the run was killed: it is a tensor with the graph",
     "the_weights_themselves:8": "weights is not what it was when the run was killed: it holds tensors of the model",
+    "an_emulator:4": "emulator is not what it was when the run was killed: it is a Compress, whose state no checkpoint",
     "an_object_of_the_loops:8": "best is not what it was when the run was killed: it is a Meter",
 }
 DRAWN = "noise_without_a_seed:4"

@@ -24,7 +24,7 @@ from colabkit.errors import UnsupportedError
 DOUBLE = Path(__file__).parents[2] / "support" / "doubles" / "fastai_training.py"
 WHOLE = (
     *("plain", "torch", "accumulation", "stopped", "fine_tune", "workers", "mixed", "notebook", "two fits"),
-    *("cycles", "mixup", "saves", "finder", "fine_tune augmented", "defaults"),
+    *("cycles", "mixup", "saves", "finder", "fine_tune augmented", "defaults", "texts"),
 )
 KILLED = (
     "plain:after_batch/4,after_batch/10",  # in an epoch, and again in the epoch that was resumed
@@ -39,6 +39,7 @@ KILLED = (
     "fine_tune augmented:after_batch/5,after_batch/15",
     "workers:after_batch/15",
     "defaults:after_batch/4,after_batch/15",  # a split without a seed, figures of the first batch
+    "texts:after_batch/25,after_batch/30",  # an order that each epoch shuffles on from that of the one before
     "mixed:after_batch/18",  # the scaler has grown by then, and counts
     "cycles:after_batch/6,after_batch/14",  # a phase each
     "mixup:after_batch/14",  # pictures are mixed by torch's numbers

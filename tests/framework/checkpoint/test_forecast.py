@@ -1,5 +1,10 @@
 """A training that will not finish in the time there is says so once, when its first epoch has told the pace."""
 
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import colabkit as ck
@@ -78,3 +83,35 @@ def test_a_loop_of_ones_own_says_so(tmp_path, monkeypatch, caplog):
     assert len(said) == 1
     assert "run: will not finish: 2 more epochs" in said[0]
     assert "mirror=" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "left"),
+    [
+        ("lightning", "lightning", "2"),
+        ("transformers", "transformers", "2"),
+        ("steps", "transformers", "0.5"),  # max_steps ends it in the middle of its second epoch
+        ("fastai", "fastai", "2"),
+    ],
+)
+def test_other_libraries_trainers_say_so(tmp_path, kind, package, left):
+    """After the first epoch, once; the training goes on all the same."""
+    (line,) = [line for line in train_briefly(tmp_path, kind, package) if "will not finish" in line]
+    assert f"{kind}: will not finish: {left} more epochs" in line
+
+
+def test_a_fit_that_was_ended_early_needs_no_time(tmp_path):
+    """What EarlyStopping ends after its first epoch has nothing left to train."""
+    assert not [line for line in train_briefly(tmp_path, "early", "lightning") if "will not finish" in line]
+
+
+def train_briefly(folder, kind, package):
+    """Train in a process of its own, as one framework is enough for a process; return the lines that it said."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is missing; pip install torch==2.13.0 {package}")
+    script = Path(__file__).parents[2] / "support" / "doubles" / "short_sessions.py"
+    ended = subprocess.run(
+        [sys.executable, script, folder, kind], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return (ended.stdout + ended.stderr).splitlines()

@@ -57,6 +57,25 @@ def test_a_live_writer_is_never_replaced(storage):
     holder.release()
 
 
+def test_a_lock_that_is_given_back_meanwhile_is_taken(storage, monkeypatch):
+    """A cell that is run again opens the run while the one before gives it back: nobody else writes."""
+    before = make_lease(storage, "a")
+    before.acquire()
+    put = storage.put
+
+    def given_back_first(*args, **options):
+        monkeypatch.setattr(storage, "put", put)
+        before.release()
+        return put(*args, **options)
+
+    monkeypatch.setattr(storage, "put", given_back_first)
+    again = make_lease(storage, "a")
+    again.acquire()
+    assert again.held
+    assert json.loads(storage.read("lock.json"))["session"] == "a"
+    again.release()
+
+
 def test_a_dead_writer_is_replaced_after_its_silence(storage):
     """A lock that has not changed for the stated time is taken over, not before."""
     dead = make_lease(storage, "a")

@@ -196,3 +196,35 @@ def test_variables_of_tensorflow_and_keras_are_assigned_in_place(tmp_path):
     assert again["w"].numpy() == [1.0]
     assert float(again["generator"].normal([])) == float(state["generator"].normal([]))
     assert float(keras.random.normal((), seed=again["seeds"])) == float(keras.random.normal((), seed=state["seeds"]))
+
+
+def test_weights_that_averages_and_targets_begin_with_are_parted_again(jax, tmp_path):
+    """One dict stands in a tuple, in a node of JAX and beside them; each place goes on with its own values."""
+
+    @jax.tree_util.register_pytree_node_class
+    class Trained:
+        def __init__(self, *parts):
+            self.parts = parts
+
+        def tree_flatten(self):
+            return self.parts, None
+
+        @classmethod
+        def tree_unflatten(cls, _, parts):
+            return cls(*parts)
+
+    def built():
+        params = {"w": jax.numpy.ones(3)}
+        return {"net": Trained(params, params), "pair": (params, params), "params": params}
+
+    def moved(state):
+        leaves, tree = jax.tree.flatten(state)
+        return jax.tree.unflatten(tree, [leaf + number for number, leaf in enumerate(leaves)])
+
+    whole = moved(moved(built()))
+    for steps in (1, 2):
+        state = built()
+        with open_run(tmp_path / "run", every="1 steps") as run:
+            for _ in run.loop([0], epochs=steps, state=state):
+                state.update(moved(state))
+    assert jax.tree.all(jax.tree.map(np.array_equal, state, whole))

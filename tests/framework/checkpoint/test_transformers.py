@@ -82,3 +82,4 @@ def test_of_a_model_with_adapters_only_these_travel(slow):
     """A checkpoint holds the adapter, twice that in the optimizer, and some kilobytes of random states and settings."""
     told = slow["lora:3,8"]["result"]
     assert told["size"] < 3 * told["adapter"] + 42_000
+    assert told["size"] - slow["lora:3,8"]["whole"]["size"] < told["base"] / 4  # after a kill, too

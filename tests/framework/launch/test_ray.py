@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from colabkit.errors import ClusterConfigError, ClusterError, NotFoundError
 from colabkit.launch.engines import ray as ray_engine
-from colabkit.launch.engines.ray import plan_ray
+from colabkit.launch.engines.ray_plan import plan_ray
 
 SCRIPT = Path(__file__).parents[2] / "support" / "doubles" / "shared_training.py"
 
@@ -110,3 +111,34 @@ def test_a_refusal_of_colabkit_is_not_tried_again(tmp_path):
     report = launch("--workers", 1, script, code=RunMismatchError.exit_code)
     assert report["attempts"] == 1
     assert report["failures"][0]["error"]["type"] == "RunMismatchError"
+
+
+@pytest.mark.slow
+def test_ctrl_c_lets_the_workers_of_a_cluster_of_its_own_save(tmp_path):
+    """Each script hears it, saves and ends; another cluster, which a variable names, is none of its business."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip('Ray is not installed: pip install "ray[train]"')
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import os, pathlib, sys, time\n"
+        "print('at work', flush=True)\n"
+        "try:\n    time.sleep(300)\n"
+        "except KeyboardInterrupt:\n"
+        "    time.sleep(1)\n"
+        "    pathlib.Path(sys.argv[1], 'saved-' + os.environ['RANK']).touch()\n"
+    )
+    command = [sys.executable, "-m", "colabkit", "launch", "--on", "ray", "--workers", "2", str(script), str(tmp_path)]
+    env = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
+    started = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        lines = []
+        for line in started.stdout:
+            lines.append(line)
+            if sum("at work" in each for each in lines) == 2:
+                break
+        started.send_signal(signal.SIGINT)
+        rest, _ = started.communicate(timeout=300)
+    finally:
+        started.kill()
+    assert started.returncode == 130, "".join(lines) + rest
+    assert sorted(path.name for path in tmp_path.glob("saved-*")) == ["saved-0", "saved-1"]

@@ -49,6 +49,8 @@ EXPECTED = (
     "changed since the state was saved",
     "in effect from now on",
     "differs from here on",
+    "another one than when the run was begun",
+    "the model has the weights of",
 )
 ORDER = ("SILENT", "error", "refused", "said", "identical")
 

@@ -322,6 +322,15 @@ def test_what_a_callback_drew_before_the_first_step_goes_on(tmp_path):
     assert second.of() == begun
 
 
+def test_an_epoch_has_the_number_that_keras_shows(tmp_path, caplog):
+    """Also in a fit that begins at a later one, as fine-tuning does."""
+    logging.getLogger("colabkit").propagate = True
+    caplog.set_level(logging.INFO, "colabkit")
+    train(tmp_path / "run", build(), stop=3, initial_epoch=2, epochs=4)
+    train(tmp_path / "run", build(), initial_epoch=2, epochs=4)
+    assert "continuing in epoch 3 of 4 after step 2" in caplog.text
+
+
 def test_the_table_has_these_rows():
     """The table in the docs and the rows that are tested are the same."""
     text = DOCS.read_text().split("## What you change", 1)[1].split("\n## ", 1)[0]

@@ -31,6 +31,7 @@ FEW = {
         "image_dataset_from_directory without a seed, validated on another folder": "identical",
         "tf.data of files in random order, labels by their number": "refused",
         "tf.data of files split without a seed": "refused",
+        "a second model and its optimizer, not given to run.loop": "identical",
     },
     "torch": {
         "generator that shuffles later by np.random": "identical",
@@ -39,6 +40,8 @@ FEW = {
         "own callback: an object": "identical",
         "own callback: an iterator": "said",
         "folds in phases": "identical",
+        "epoch by epoch in a loop": "identical",
+        "PyDataset with whole numbers drawn": "said",
         "validation on a few steps": "identical",
         "PyDataset that shuffles its indexes from the begin": "identical",
         "PyDataset of rows chosen anew": "refused",
@@ -46,7 +49,12 @@ FEW = {
         "ensemble made at the start": "identical",
         "Lambda over an array of the notebook": "identical",
     },
-    "jax": {"generator with an unseeded generator": "identical"},
+    "jax": {
+        "generator with an unseeded generator": "identical",
+        "a loop of JAX that assigns its state anew, by names alone": "identical",
+        "a loop of JAX whose averages are its weights at first": "identical",
+        "weights of a file that the script writes first, in each phase": "identical",
+    },
 }
 
 

@@ -185,7 +185,7 @@ def test_folders_that_cannot_be_used(colab, tmp_path):
     for name, why in {
         "link": "it is a symbolic link",
         "file": "it is a file",
-        "full": "it holds files ('data.csv' is one)",
+        "full": "it holds files ('data.csv' is one), which are on this machine alone",
         "none/drive": f"there is no folder '{tmp_path}/none'",
     }.items():
         said = colab.run(f"attempt(ck.drive.mount, {str(tmp_path / name)!r})")
@@ -322,3 +322,32 @@ def test_less_than_a_second_is_one_second(colab):
     colab.consent = "silent"
     said = colab.run("attempt(ck.drive.mount, MP, timeout_ms=900)", timeout=20)
     assert said.startswith("DriveUnansweredError")
+
+
+def test_a_run_says_nothing_of_a_secret_that_nobody_set(mounted):
+    """Its mirror asks Drive's interface in a thread, which cannot ask the page for keys: no user has to read that."""
+    said = mounted.run(
+        "run = ck.open_run('drive:runs/quiet')\nrun.save({'seen': 1}, step=1)\nrun.flush()\nrun.close()\n"
+        "print(run.status().mirrored_step, run.pack().name)"
+    )
+    assert "GOOGLE_CREDENTIALS" not in said
+    assert said.splitlines()[-1] == "1 quiet.run.zip"  # and its file has its name, not that of its folder here
+
+
+def test_a_runs_mirror_asks_drive_with_the_key_of_the_notebooks_secret(mounted):
+    """Colab's page gives secrets to a cell alone, so `open_run` reads the key that the mirror's thread asks with."""
+    read = (
+        "import threading\nfrom colabkit._clients import google_auth\ndef read():\n"
+        "    found = google_auth.find('drive', os.environ, extra='drive', do='')\n"
+        "    print('key', getattr(found, 'token', None))\n"
+        "def elsewhere():\n    one = threading.Thread(target=read); one.start(); one.join()\n"
+        "os.environ['NO_GCE_CHECK'] = 'true'\nrun = ck.open_run('drive:runs/keyed')\nelsewhere()\nrun.close()"
+    )
+    assert "key None" in mounted.run(read)
+    mounted.secrets["GOOGLE_CREDENTIALS"] = "ya29.a-token-of-the-user"
+    try:
+        said = mounted.run(read)
+    finally:
+        del mounted.secrets["GOOGLE_CREDENTIALS"]
+        mounted.run("google_auth._read_before = ''")
+    assert said.strip() == "key ya29.a-token-of-the-user"

@@ -54,7 +54,7 @@ def mount(tmp_path, monkeypatch):
     top = tmp_path / "drive" / "MyDrive"
 
     def go(*names, **options):
-        monkeypatch.setitem(main, "In", ["", *(f"open({str(top / name)!r})" for name in names)])
+        monkeypatch.setitem(main, "In", ["", *(f"open({os.path.normpath(top / name)!r})" for name in names)])
         drive._mounted.clear()  # as in a new process
         my_drive.stand_ins.clear()
         drive.mount(str(top.parent), **options)
@@ -175,7 +175,7 @@ def test_what_is_not_on_drive_is_said_and_not_made_up(shared, mount, said):
     assert "not on your Drive: data/z.csv, none/x.csv, out/new.txt" in said()
     assert (top / "out").is_dir()
     assert not (top / "none").exists()
-    assert os.listdir(top.parent) == ["MyDrive"]
+    assert sorted(os.listdir(top.parent)) == ["My Drive", "MyDrive"]
 
 
 def test_a_folder_comes_whole_with_what_is_left_out_said(shared, mount, said):
@@ -381,6 +381,89 @@ def load():
     assert at(shared, "out/relative.txt") == [b"r"]
     assert at(shared, "out/late.txt") == [b"l"]
     assert not list((tmp_path / "drive" / "MyDrive" / "data").glob("z*"))
+
+
+def test_drive_is_found_by_its_name_with_a_blank_as_in_old_notebooks(shared, tmp_path):
+    """In Python, in quoted and escaped words of commands, and behind %cd, which takes the blank as it is."""
+    write_notebook(
+        tmp_path / "n.ipynb",
+        [
+            MOUNT,
+            "base = '/content/drive/My Drive'\nprint(open(base + '/data/x.csv').read())",
+            "!cat '/content/drive/My Drive/data/y.csv'",
+            r"!cp /content/drive/My\ Drive/data/y.csv /content/drive/My\ Drive/out/copied.csv",
+            "%cd /content/drive/My Drive/out\nopen('relative.txt', 'w').write('r')",
+            '%cd "/content/drive/My Drive/data"\n!ls',
+            "new = '/content/drive/My Drive/new'\nimport os\nos.makedirs(new)\nopen(f'{new}/a', 'w').write('a')",
+        ],
+    )
+    colabkit_run("n.ipynb", folder=tmp_path)
+    found = texts(tmp_path / "n.out.ipynb")
+    assert "1,2" in found[1]
+    assert "3,4" in found[2]
+    assert at(shared, "out/copied.csv") == [b"a,b\n3,4\n"]
+    assert at(shared, "out/relative.txt") == [b"r"]
+    assert "x.csv" in found[5]
+    assert at(shared, "new/a") == [b"a"]
+
+
+def test_without_a_sign_in_the_name_with_a_blank_leads_there_too(google_drive, mount):
+    """Both names are one folder, whoever is signed in."""
+    top = mount()
+    (top.with_name("My Drive") / "a.txt").write_text("a")
+    assert (top / "a.txt").read_text() == "a"
+
+
+@pytest.fixture
+def team(signed_in_drive):
+    """Give the account a shared drive with a folder and a file, and one that no cell names."""
+    for name in ("Team & co", "Others"):
+        drive = signed_in_drive.folder(name, id=f"0A{name[:2]}", shared_drive=f"0A{name[:2]}", public=False)
+        data = signed_in_drive.folder("data", id=f"1{name[:2]}", parent=drive, public=False)
+        signed_in_drive.put("x.csv", b"a,b\n1,2\n", id=f"2{name[:2]}", parent=data, public=False)
+    return signed_in_drive
+
+
+def test_shared_drives_are_read_and_written(team, tmp_path):
+    """By their names beside MyDrive; what is named comes, and what is written goes back to its shared drive."""
+    write_notebook(
+        tmp_path / "n.ipynb",
+        [
+            MOUNT,
+            "team = '/content/drive/Shareddrives/Team & co'\nprint(open(f'{team}/data/x.csv').read())",
+            """import os
+os.makedirs(f'{team}/new')
+open(f'{team}/new/a.txt', 'w').write('a')
+open(f'{team}/data/x.csv', 'w').write('changed')""",
+            "!cat '/content/drive/Shareddrives/None/x.csv'",
+        ],
+    )
+    colabkit_run("n.ipynb", folder=tmp_path)
+    found = texts(tmp_path / "n.out.ipynb")
+    assert "1,2" in found[1]
+    assert "on your Drive now: Shareddrives/Team & co/data/x.csv, Shareddrives/Team & co/new/a.txt" in found[2]
+    assert "not on your Drive: Shareddrives/None/x.csv" in found[3]
+    assert team.items["2Te"].data == b"changed"
+    (made,) = (item for item in team.items.values() if item.name == "a.txt")
+    assert (made.data, made.shared_drive, team.items[made.parent].parent) == (b"a", "0ATe", "0ATe")
+    assert os.listdir(tmp_path / "drive" / "Shareddrives") == ["Team & co"]  # nothing names the other one
+    assert not [item for item in team.items.values() if item.name == "new" and not item.shared_drive]
+
+
+def test_a_whole_shared_drive_is_not_fetched_and_none_is_made(team, mount, said):
+    """A variable that holds a shared drive names no file; a new one, and a file beside them, stay here and are said."""
+    top = mount("../Shareddrives/Team & co").with_name("Shareddrives")
+    assert "your shared drive Team & co is named as a whole" in said()
+    assert not top.exists() or not list(top.iterdir())
+    (top / "Mine").mkdir(parents=True)
+    (top / "Mine" / "a.txt").write_text("a")
+    (top / "b.txt").write_text("b")
+    with pytest.raises(TransferError, match="not all files are on your Drive"):
+        drive.flush_and_unmount()
+    told = said()
+    assert "not on your Drive yet: Shareddrives/Mine/a.txt, Shareddrives/b.txt" in told
+    assert "there is no shared drive Mine" in told
+    assert not [item for item in team.items.values() if item.name in ("a.txt", "b.txt", "Mine")]
 
 
 def test_a_name_that_is_no_text_keeps_no_other_file_here(shared, mount, said):

@@ -141,6 +141,20 @@ def test_a_mount_that_does_not_answer_can_be_opened(drive):
         storage.put("b", b"x")
 
 
+def test_a_mount_that_was_made_anew_goes_on(drive, tmp_path):
+    """Healed by `ck.drive.mount()`, it may have another device: the run that was open goes on with it."""
+    storage = opened(drive)
+    storage.put("a", b"x")
+    before = drive.path.stat().st_dev
+    drive.kill()
+    drive.unmount()
+    with DriveFolder(tmp_path / "other"):  # takes the number that is free
+        drive.mount()
+        assert drive.path.stat().st_dev != before
+        storage.put("b", b"y")
+        assert {stored.name for stored in storage.list()} >= {"b"}
+
+
 def test_the_trash_stays_empty(drive, tmp_path):
     """Fifty overwrites and ten deletes of a file of 1 MiB leave less than 1 MB in the trash."""
     storage = opened(drive)

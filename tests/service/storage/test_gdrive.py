@@ -158,7 +158,7 @@ def test_a_full_drive_is_told_and_changes_nothing(storage, drive, tmp_path):
 
 def test_an_account_that_may_only_read_is_told_how_to_write(storage, drive, monkeypatch):
     """A sign-in for fetching does not do; the words name the other scope."""
-    from colabkit.testing import _google_drive_api
+    from colabkit.testing._google_drive import api as _google_drive_api
 
     refused = _google_drive_api._refused(403, "insufficientPermissions", "Request had insufficient scopes.")
     monkeypatch.setattr(drive.interface, "_make", lambda *_: refused)

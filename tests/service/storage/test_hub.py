@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 import colabkit as ck
 from colabkit._clients.huggingface import parse
 from colabkit._internal.retry import Backoff
-from colabkit.errors import AddressError, BusyError, IntegrityError
+from colabkit.errors import AddressError, BusyError, IntegrityError, UnreachableError
 from colabkit.storage import open_storage
 from colabkit.storage.huggingface import CommitBudget, HubStorage
 from colabkit.testing.huggingface import LARGE
@@ -130,3 +131,15 @@ def _impatient(monkeypatch):
     from colabkit._clients import huggingface
 
     monkeypatch.setattr(huggingface, "Backoff", lambda **options: Backoff(first=0.01, **options))
+
+
+def test_without_a_network_a_storage_says_so_soon(monkeypatch):
+    """Whoever reads a run asks again itself, with waits of its own: both together made 40 seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
+    waits = []
+    monkeypatch.setattr(Backoff, "wait", lambda budget, *_: waits.append(budget.tries))
+    with pytest.raises(UnreachableError, match="does not answer"):
+        open_storage("hf:ada/runs").list()
+    assert waits == [1]

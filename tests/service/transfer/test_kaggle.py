@@ -21,7 +21,7 @@ from colabkit._engine import downloader
 from colabkit._http import json_api
 from colabkit._internal.retry import Backoff
 from colabkit.errors import AccessError, AddressError, BusyError, ColabKitError, NotFoundError, OfflineError
-from colabkit.runtime import frontend_rpc
+from colabkit.runtime.frontend import rpc as frontend_rpc
 from colabkit.testing.http import Fault
 from colabkit.testing.kaggle import KEY, REFRESH, TOKEN, USER, FakeKaggle
 from colabkit.testing.web import FakeWeb

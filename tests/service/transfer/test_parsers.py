@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colabkit._engine import journal
+from colabkit._engine.partial_file import journal
 from colabkit._engine.range_queue import _without
 from colabkit._http import error_page, url
 from colabkit._http import headers as _headers

@@ -333,7 +333,7 @@ def test_a_stream_can_come_from_stdin(gcs, bucket, blob):
         (b"x", "s3://bucket/a", "cannot push to s3:// addresses"),
         (b"x", "gs://Bucket/a", "cannot read the address"),
         (b"x", "gs://bucket/line\nend", "cannot be the name of an object"),
-        (b"x", "", "the target is empty"),
+        (b"x", "", "there is no target"),
         (7, "gs://bucket/a", "cannot push a int"),
         (io.StringIO("text"), "gs://bucket/a", "gives text"),
     ],

@@ -11,19 +11,23 @@ import argparse
 import collections
 import copy
 import dataclasses
+import functools
 import random
 import types
 import warnings
+import zlib
 from pathlib import Path
 
 warnings.simplefilter("ignore")
 
 import numpy as np
 import torch
+from environments import environments
 from torch import nn
+from torch.utils import data
 from torch_habits import step
 from torch_killed import Killed, Lines, main
-from torch_loops import CASES, EPOCHS, case, evaluate, loader, net
+from torch_loops import CASES, EPOCHS, X, Y, case, evaluate, loader, net
 
 import colabkit as ck
 
@@ -48,6 +52,10 @@ def cell(text):
             "copy": copy,
             "random": random,
             "torch": torch,
+            "Machine": Machine,
+            "averaged": averaged,
+            "counted": counted,
+            "Losses": Losses,
         }
         exec(text, names)  # noqa: S102 - as a notebook does
         return names["result"]
@@ -318,6 +326,241 @@ def others_that_change(run, kill):
                 one.mul_(0.9).add_(other, alpha=0.1)
         kill.at(seen // 8)
     return average, scheduler, given["model"]
+
+
+@case
+def classes_of_tensors(run, kill):
+    given, Tensor, kinds, count = parts(), torch.FloatTensor, {"images": torch.Tensor}, 0  # noqa: N806 - as users write
+    for x, y in run.loop(loader(), epochs=EPOCHS, **given):
+        step(**given, x=x + Tensor(np.random.normal(0, 0.1, x.shape)), y=kinds["images"](y))
+        count += 1
+        kill.at(count)
+    return count, given["model"]
+
+
+class Machine:
+    """Trains, and calls what was registered."""
+
+    def __init__(self):
+        self.hooks, self.seen = collections.defaultdict(list), 0
+
+    def fit(self, run, kill, **given):
+        for x, y in run.loop(loader(), epochs=EPOCHS, **given):
+            self.loss = step(**given, x=x, y=y).item()
+            for hook in self.hooks["step"]:
+                hook(self.loss)
+            self.seen += 1
+            kill.at(self.seen)
+
+
+class Losses:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.losses, self.last = [], None
+
+    def note(self, loss):
+        self.losses.append(loss)
+        self.last = loss
+
+
+def averaged():
+    """Make a function that remembers in its closure."""
+    losses, best = [], 9.0
+
+    def average(loss):
+        nonlocal best
+        losses.append(loss)
+        best = min(best, loss)
+        return sum(losses) / len(losses) + best
+
+    return average
+
+
+CASES["functions_registered_with_an_object"] = cell("""
+history, machine, average = [], Machine(), averaged()
+def note(loss):
+    history.append(average(loss))
+machine.hooks["step"] += [note]
+machine.fit(run, kill, model=model, optimizer=optimizer)
+result = history, machine.seen, model
+""")
+
+
+@case
+def a_function_with_a_memory(run, kill):
+    given, average, seen = parts(), averaged(), []
+    for x, y in run.loop(loader(), epochs=EPOCHS, **given):
+        seen.append(average(step(**given, x=x, y=y).item()))
+        kill.at(len(seen))
+    return seen, average(0.0), given["model"]
+
+
+CASES["methods_in_a_list"] = cell("""
+losses = Losses()
+hooks = [losses.note]
+for x, y in run.loop(loader, epochs=3, model=model, optimizer=optimizer):
+    loss = step(model, optimizer, x, y).item()
+    for hook in hooks:
+        hook(loss)
+    kill.at(len(losses.losses))
+result = losses.losses, losses.last, model
+""")
+
+
+def counted(function):
+    """Wrap a function as a decorator does, and count its calls."""
+    calls = 0
+
+    @functools.wraps(function)
+    def wrapper(*values):
+        nonlocal calls
+        calls += 1
+        return function(*values), calls
+
+    return wrapper
+
+
+CASES["functions_that_are_wrapped"] = cell("""
+best, history = 9.0, []
+@counted
+def train(x, y):
+    global best
+    loss = step(model, optimizer, x, y).item()
+    best = min(best, loss)
+    return loss
+@counted
+def note(pair):
+    history.append(pair)
+for x, y in run.loop(loader, epochs=3, model=model, optimizer=optimizer):
+    note(train(x, y))
+    kill.at(len(history))
+result = best, history, note(0), model
+""")
+
+
+class Balanced(data.Sampler):
+    """Gives as many samples of each kind, and goes on in each of them from epoch to epoch."""
+
+    def __init__(self, kinds):
+        self.rows = {kind: np.flatnonzero(kinds == kind) for kind in np.unique(kinds)}
+        self.used = dict.fromkeys(self.rows, 0)
+        for rows in self.rows.values():
+            np.random.shuffle(rows)
+
+    def __len__(self):
+        return 4
+
+    def __iter__(self):
+        batches = []
+        for _ in range(len(self)):
+            batches.append([])
+            for kind, rows in self.rows.items():
+                batches[-1] += rows[self.used[kind] : self.used[kind] + 3].tolist()
+                self.used[kind] += 3
+                if self.used[kind] + 3 > len(rows):
+                    np.random.shuffle(rows)
+                    self.used[kind] = 0
+        return iter(batches)
+
+
+@case
+def samplers_with_a_state(run, kill):
+    given, kinds, scores = parts(), np.arange(len(X)) % 3, []
+    batches = data.DataLoader(data.TensorDataset(X, Y), batch_sampler=Balanced(kinds))
+    held_out = data.DataLoader(data.TensorDataset(X, Y), batch_sampler=Balanced(kinds))
+    loop = run.loop(batches, epochs=EPOCHS, **given)
+    for _ in loop.each_epoch():
+        for x, y in loop:
+            step(**given, x=x, y=y)
+            kill.at(loop.step + 1)
+        scores.append([float((x.sum() + y.sum()).detach()) for x, y in held_out])
+        kill.at(loop.step, "evaluate")
+    return scores, given["model"]
+
+
+class Pairs(data.Dataset):
+    """Draws the second of each pair anew when it is told to."""
+
+    def draw(self):
+        self.seconds = [random.randrange(len(X)) for _ in range(len(X))]
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, at):
+        return X[at] - X[self.seconds[at]], Y[at]
+
+
+@case
+def samples_drawn_anew_for_each_epoch(run, kill):
+    given, losses = parts(), []
+    batches = data.DataLoader(Pairs(), batch_size=10, shuffle=True)
+    loop = run.loop(batches, epochs=EPOCHS, **given)
+    for _ in loop.each_epoch():
+        batches.dataset.draw()
+        for x, y in loop:
+            losses.append(step(**given, x=x, y=y).item())
+            kill.at(loop.step + 1)
+    return losses, given["model"]
+
+
+def plain_parts():
+    """Build what is given to a loop that learns from one state at a time."""
+    model = nn.Linear(6, 1)
+    return {"model": model, "optimizer": torch.optim.AdamW(model.parameters(), 1e-2)}
+
+
+@case
+def episodes_of_an_environment(run, kill):
+    given, env, steps, rewards = plain_parts(), environments.make(), 0, []
+    env.reset(seed=543)
+    for episode in run.loop(range(12), **given):
+        state, done, reward = env.reset(), False, 0.0
+        while not done:
+            action = env.action_space.sample() if random.random() < 0.5 else int(given["model"](state[None])[0, 0] > 0)
+            state, gain, done = env.step(action)
+            reward += gain
+        rewards.append(reward)
+        step(**given, x=torch.rand(4, 6), y=torch.full((4, 1), reward))
+        steps += 1
+        kill.at(episode + 1)
+    return rewards, steps, env.env.env.turns, given["model"]
+
+
+@case
+def steps_of_an_environment(run, kill):
+    given, env = plain_parts(), environments.make()
+    state, rewards = env.reset(seed=543), []
+    for number in run.loop(range(20), **given):
+        state, gain, done = env.step(env.action_space.sample())
+        rewards.append(gain)
+        if done:
+            state = env.reset()
+        step(**given, x=state[None], y=torch.full((1, 1), gain))
+        kill.at(number + 1)
+    return rewards, state, env.env.env.turns, given["model"]
+
+
+@case
+def an_emulator(run, kill):
+    given, env = plain_parts(), environments.make()
+    env.env.env.emulator = zlib.compressobj()  # one that nobody sees into
+    env.reset(seed=543)
+    for number in run.loop(range(12), **given):
+        step(**given, x=env.reset()[None], y=torch.ones(1, 1))
+        kill.at(number + 1)
+    return given["model"]
+
+
+@case
+def generators_of_a_librarys_object(run, kill):
+    given, chooser, chosen = plain_parts(), environments.Space(5), []
+    for number in run.loop(range(12), **given):
+        chosen.append(chooser.sample())
+        step(**given, x=torch.rand(4, 6), y=torch.full((4, 1), float(chosen[-1])))
+        kill.at(number + 1)
+    return chosen, given["model"]
 
 
 @case

@@ -191,3 +191,12 @@ def test_foreign_and_hostile_files_are_shown_not_believed(tmp_path, colabkit):
         assert "cannot be read" in text
         assert colabkit("verify", run.dir)[0] == 1
         assert colabkit("restore", run.dir, "--to", tmp_path / "out")[1]["step"] == 1
+
+
+@pytest.mark.parametrize("word", ["delete", "remove", "rm"])
+def test_who_wants_to_delete_a_run_is_not_sent_to_restore(colabkit, word):
+    """There is no such command: the way is told, and that it has two folders."""
+    code, _, said = colabkit(word, "colabkit-runs/digits")
+    assert code == 2
+    assert "Did you mean" not in said
+    assert "delete its folder and that of its mirror" in said

@@ -17,8 +17,9 @@ import colabkit as ck
 from colabkit.diagnosis import CHECKS, Diagnosis, Finding, examine
 from colabkit.diagnosis.base import Scene
 from colabkit.packages.environment import Environment
-from colabkit.runtime import base, frontend_rpc
+from colabkit.runtime import base
 from colabkit.runtime.devices import Accelerator, Devices
+from colabkit.runtime.frontend import rpc as frontend_rpc
 from colabkit.runtime.resources import Disk
 from tests.support.package_index import colabkit_alone
 from tests.unit.runtime import recorded

@@ -18,7 +18,7 @@ from PIL import Image
 
 from colabkit._archive import extraction
 from colabkit._clients.gdrive import page as gdrive_page
-from colabkit._http import error_page, headers, listing, url
+from colabkit._http import error_page, headers, url
 from colabkit._http.json_api import ApiResponse
 from colabkit._internal.disk import checksum
 from colabkit._internal.disk.files import FileLock, read_note
@@ -38,6 +38,7 @@ from colabkit.setup_file import manifest, spec
 from colabkit.storage import open_storage
 from colabkit.tracking import event_file, jsonl
 from colabkit.transfer.sources import registry
+from colabkit.transfer.sources import web_listing as listing
 from tests.unit.fuzz import handed_over, transfers
 
 COLUMNS = ["label", *(f"pixel{number}" for number in range(3))]

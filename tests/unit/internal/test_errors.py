@@ -108,6 +108,7 @@ def test_a_notebook_shows_the_users_line_and_folds_the_rest(monkeypatch):
         "AddressError: every='<b>often</b>' is not an interval",
         "cell, line 2",
         "    ck.open_run('./r', every='<b>often</b>')",
+        "Why: it takes a time, or a number of steps or epochs, above zero",
         'What to do: write it as "60s", "5 min", "500 steps" or "2 epochs"',
         "More: docs/errors.md#addresserror",
     ]

@@ -61,6 +61,15 @@ def test_a_missing_package_names_its_install_line(monkeypatch):
     assert isinstance(caught.value, ImportError)
 
 
+def test_the_package_that_is_missing_leads_its_line(monkeypatch):
+    """A wheel lists what an extra asks for by name; who lacks Ray reads of Ray first, not of aiohttp."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError) as caught:
+        optional.require("ray", extra="ray", why="x")
+    assert caught.value.do.startswith('run: pip install "ray[train]')
+    assert "aiohttp" in caught.value.do
+
+
 @pytest.mark.parametrize(("module", "line"), [("PIL.Image", "pillow"), ("matplotlib.figure", '"matplotlib>=3.7"')])
 def test_what_needs_no_framework_asks_for_none(module, line, monkeypatch):
     """Who trains with PyTorch is not told to install TensorFlow for a plot or a picture."""

@@ -59,6 +59,7 @@ def ported(tmp_path, *cells, name="train.ipynb", **options):
         ("%pip install -qU six", 'ck.install("six", upgrade=True)'),
         ("pip install six", 'ck.install("six")'),
         ("!pip install -q sklearn six", 'ck.install("scikit-learn", "six")'),
+        ("!pip install tf-nightly-2.0-preview", 'ck.install("tensorflow")'),
         ("!pip install -U PIL pytorch", 'ck.install("pillow", "torch", upgrade=True)'),
         ("!pip install bs4 scikit-learn sklearn-crfsuite", 'ck.install("bs4", "scikit-learn", "sklearn-crfsuite")'),
         ("!pip3 install six &> /dev/null", 'ck.install("six")'),
@@ -101,6 +102,45 @@ def test_what_installs_becomes_install(tmp_path, before, after):
     cells, report = ported(tmp_path, before)
     assert cells == [after or before]
     assert bool(report.changes) == bool(after)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("!pip install six || true", "goes on where it fails"),
+        ("!pip install -q six 2>/dev/null || echo 'no six'", "goes on where it fails"),
+        ("%pip install six || :", "goes on where it fails"),
+        ("!pip install six || pip install seven", "more than one command"),
+        ("!pip install os pandas", "os belongs to Python itself"),
+        ("!pip3 install -q glob", "glob belongs to Python itself"),
+    ],
+)
+def test_a_line_of_pip_that_may_fail_stays(tmp_path, line, reason):
+    """It is told in a line of output, behind which a notebook goes on; `install` would raise."""
+    cells, report = ported(tmp_path, line)
+    assert cells == [line]
+    assert [(reason in kept.reason, kept.works) for kept in report.kept] == [(True, "more than" not in reason)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("!pip install six  # it's needed", 'ck.install("six")  # it\'s needed'),
+        ('!pip install "six>=1"  # as "new" as it gets', 'ck.install("six>=1")  # as "new" as it gets'),
+        ("%pip install -q six #once", 'ck.install("six")  #once'),
+        (
+            "!wget 'https://example.org/a #1.csv'  # it's big",
+            "ck.fetch(\"wget 'https://example.org/a #1.csv'\")  # it's big",
+        ),
+        (
+            "!pip install git+https://example.org/x#egg=x  # 'x'",
+            "ck.install(\"pip install git+https://example.org/x#egg=x\")  # 'x'",
+        ),
+    ],
+)
+def test_a_comment_behind_a_command_stays_behind_it(tmp_path, before, after):
+    """Whatever it holds; a mark within quotes or an address begins none."""
+    assert ported(tmp_path, before)[0] == [after]
 
 
 @pytest.mark.parametrize(
@@ -563,6 +603,69 @@ def test_google_colab_stays_by_the_shim_and_a_question_stays_a_question(tmp_path
     assert report.output.read_text() == (tmp_path / "train.ipynb").read_text()
 
 
+MOUNTS = "from google.colab import drive\n    drive.mount('/content/drive')"
+ASKS = (
+    f"import sys\nif 'google.colab' in sys.modules:\n    {MOUNTS}",
+    f"import sys\nIN_COLAB = 'google.colab' in sys.modules\nif IN_COLAB:\n    {MOUNTS}",
+    f"if 'google.colab' in str(get_ipython()):\n    {MOUNTS}\n    %cd /content",
+    f"""try:
+    import google.colab
+    IN_COLAB = True
+except ImportError:
+    IN_COLAB = False
+if IN_COLAB and True:
+    {MOUNTS}""",
+    f"""def is_colab():
+    try:
+        import google.colab
+        return True
+    except ImportError:
+        return False
+if is_colab():
+    {MOUNTS}""",
+    f"import os\nif os.getenv('COLAB_RELEASE_TAG'):\n    {MOUNTS}",
+)
+
+
+@pytest.mark.parametrize("asks", ASKS)
+def test_what_only_runs_on_colab_needs_no_shim(tmp_path, asks):
+    """The notebook asks where it runs; elsewhere those lines are passed over, and nothing of google.colab is needed."""
+    _, report = ported(tmp_path, asks)
+    assert "colab_shim" not in report.text
+    assert "colab_shim" in ported(tmp_path, f"{asks}\nelse:\n    pass\nopen('/content/a.txt')")[1].text
+    assert "colab_shim" in ported(tmp_path, asks, "from google.colab import files")[1].text
+    turned = asks.replace("if IN_COLAB", "if not IN_COLAB").replace("if is_colab", "if not is_colab")
+    turned = turned.replace("if os", "if not os").replace("if 'google.colab'", "if not 'google.colab'")
+    assert "colab_shim" in ported(tmp_path, turned)[1].text
+
+
+MOUNT = "from google.colab import drive\ndrive.mount('/content/drive')"
+ASKED = "import sys\nif 'google.colab' in sys.modules:\n    from google.colab import drive\n    drive.mount('/d')"
+TRIED = "try:\n    from google.colab import drive\n    drive.mount('/d')\nexcept ImportError:\n    pass"
+
+
+@pytest.mark.parametrize(
+    ("cells", "place"),
+    [
+        ([MOUNT, KERAS, "model.fit(x)"], '"drive:runs/train"'),
+        ([KERAS, "model.fit(x)", MOUNT], '"runs/train"'),
+        ([KERAS, f"{MOUNT}\nmodel.fit(x)"], '"drive:runs/train"'),
+        ([ASKED, KERAS, "model.fit(x)"], '"drive:runs/train" if ck.detect().host == "colab" else "runs/train"'),
+        (["from google.colab import drive", KERAS, "model.fit(x)"], '"runs/train"'),
+        ([TRIED, KERAS, "model.fit(x)"], '"drive:runs/train" if ck.detect().host == "colab" else "runs/train"'),
+    ],
+)
+def test_the_run_is_on_drive_where_drive_is_there(tmp_path, cells, place):
+    """Not before the notebook mounts it, and away from Colab not where the notebook mounts it on Colab alone."""
+    assert f"run = ck.open_run({place})\n" in "".join(ported(tmp_path, *cells)[0])
+
+
+@pytest.mark.parametrize("flag", ["IN_COLAB = 'google.colab' in sys.modules\nIN_COLAB = True", "IN_COLAB = True"])
+def test_a_flag_that_is_set_by_hand_asks_nothing(tmp_path, flag):
+    """The lines under it run away from Colab as well."""
+    assert "colab_shim" in ported(tmp_path, f"import sys\n{flag}\nif IN_COLAB:\n    {MOUNTS}")[1].text
+
+
 def test_data_is_kept_and_runs_lie_where_keep_says(tmp_path):
     """--keep goes to downloads, never to archives that are unpacked, and holds the run."""
     cells, _ = ported(tmp_path, "!wget https://example.org/a.zip\n!unzip a.zip", KERAS + "model.fit(x)", keep="drive:d")
@@ -743,6 +846,15 @@ def test_the_command_shows_the_difference_and_writes_where_it_is_told(tmp_path):
         ("from ultralytics import YOLO\nYOLO('a.pt').train(data='a.yaml', epochs=3)", "YOLO("),
         ("import keras_tuner as kt\ntuner = kt.Hyperband(f)\ntuner.search(x, y, epochs=5)", "tuner.search"),
         ("import tensorflow as tf\nfor x, y in data:\n    optimizer.apply_gradients(steps(x, y))", "for x, y"),
+        (
+            "import keras\nfor x, y in data:\n    optimizer.apply(tape.gradient(loss(x, y), weights), weights)",
+            "for x, y",
+        ),
+        (
+            "import keras\nfor x, y in data:\n    state = optimizer.stateless_apply(state, grads(x, y), state)",
+            "for x, y",
+        ),
+        ("from flax import nnx\nfor x in data:\n    optimizer.update(m, nnx.value_and_grad(f)(m, x)[1])", "for x in"),
         ("import keras\nwhile True:\n    gan.train_on_batch(x, y)", "while True"),
         ("from sentence_transformers import SentenceTransformer\nm.fit(train_objectives=[(a, b)])", "m.fit"),
         ("from fastai.vision import *\nlearn.fit_one_cycle(4)", "learn.fit_one_cycle"),

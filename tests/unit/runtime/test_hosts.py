@@ -61,10 +61,18 @@ class TestColab(HostContract):
         assert runtime.ephemeral
         assert (runtime.max_session_hours, runtime.idle_minutes) == (12, 90)
 
-    def test_drive_lasts_when_mounted(self, tmp_path):
-        """With Drive mounted, what lasts is MyDrive."""
+    @pytest.mark.parametrize("place", ["content/drive", "content/gdrive"])
+    def test_drive_lasts_when_mounted(self, tmp_path, monkeypatch, place):
+        """With Drive mounted, also where older notebooks mount it, what lasts is MyDrive."""
+        table = tmp_path / "mounts"
+        table.write_text(f"drive {tmp_path}/{place} fuse.drive rw 0 0\n")
+        monkeypatch.setattr("colabkit.runtime.mounts.TABLE", str(table))
+        assert self.machine.detect(tmp_path).persistent_dir == tmp_path / place / "MyDrive"
+
+    def test_a_folder_that_a_cell_made_is_no_drive(self, tmp_path):
+        """What `os.makedirs("/content/drive/MyDrive/run")` makes before the mount goes with the machine."""
         machine = dataclasses.replace(self.machine, folders=(*self.machine.folders, "/content/drive/MyDrive"))
-        assert machine.detect(tmp_path).persistent_dir == tmp_path / "content/drive/MyDrive"
+        assert machine.detect(tmp_path).persistent_dir is None
 
     def test_credentials_are_no_mark_of_kaggle(self, tmp_path):
         """A user's Kaggle key on Colab does not make it Kaggle."""

@@ -74,7 +74,7 @@ def test_a_missing_secret_is_asked_for(page):
     assert page().run("attempt('NO_SUCH')", answer="typed").startswith("got depyt")
 
 
-IMPATIENT = "from colabkit.runtime import frontend_rpc; frontend_rpc.PROBE_SECONDS = 1.6"
+IMPATIENT = "from colabkit.runtime.frontend import rpc; rpc.PROBE_SECONDS = 1.6"
 """Waits less than google.colab does, so that the tests are quick."""
 
 

@@ -110,6 +110,12 @@ def test_nothing_is_touched_by_a_dry_run(machine, server, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_dry_run_reads_the_address_of_the_run(machine):
+    """`gs:/b/x` can never be opened, which is told before all else is done."""
+    said = machine.setup(packages=["demo"], run="gs:/bucket/digits", dry_run=True)
+    assert said["error"] == "AddressError"
+
+
 def test_a_plan_that_cannot_be_leaves_all_alone(machine, server):
     """Packages that do not exist are refused before a byte of the data comes."""
     said = machine.setup(packages=["no-such-package"], data={"digits": f"{server.url('digits.csv')}"})

@@ -41,6 +41,8 @@ VARIABLES = {"DATA": f"{TOP}/data", "model": Path(TOP, "m.pt"), "number": 7}
         ),
         ("x = get_ipython().getoutput('ls --color=no {DATA}/in; echo \"')", ["data/in"]),
         ("get_ipython().run_line_magic('cd', '/d/MyDrive/project')", ["project"]),
+        ("get_ipython().run_line_magic('cd', '/d/MyDrive/my project')", ["my project"]),
+        ("get_ipython().run_line_magic('cd', '/d/MyDrive/my\\\\ project/a')", ["my project/a"]),
         ("get_ipython().run_cell_magic('bash', '', 'cat /d/MyDrive/u|wc\\ncat /d/MyDrive/v\\n')", ["u", "v"]),
         ("get_ipython().run_cell_magic('writefile', '/d/MyDrive/a.py', 'open(\"/d/MyDrive/inside\")')", ["a.py"]),
         ("x = " + "'a' + " * 5000 + "'b'", []),

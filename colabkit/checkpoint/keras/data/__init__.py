@@ -42,10 +42,12 @@ class Source:
         reopens: Whether the data is opened again when an epoch ends, as Keras does it, and not when one begins.
         kind: What the data is, in words.
         is_a_stream: Whether nobody can say where it stands after an error while it was read.
+        draws_ahead: Whether layers in it have drawn for batches that no step has seen, once restored.
     """
 
     reopens = False
     is_a_stream = False
+    draws_ahead = False
     kind = ""
 
     def __init__(self, fit: Fit, *, seed: int, saved: Mapping[str, Any]) -> None:

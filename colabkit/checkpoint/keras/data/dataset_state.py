@@ -22,6 +22,7 @@ from colabkit.checkpoint.keras.host.own_values import (
     is_path_that_is_gone,
     mark_of,
     plain,
+    setting_of,
     unplain,
 )
 from colabkit.checkpoint.state import pytree
@@ -39,6 +40,7 @@ _LONGEST = 1 << 18  # items of a list that may be an order
 _FEW = 64  # items of a dict that may be settings
 _SMALL = 1 << 22  # bytes of an array whose rows may come in another order
 _LARGEST = 1 << 26  # bytes that are saved of one value
+_OF_KERAS = {"._workers", "._use_multiprocessing", "._max_queue_size"}
 
 
 class DatasetState:
@@ -52,6 +54,7 @@ class DatasetState:
 
     Attributes:
         data: What tells its data from other data: a text for each array, list or frame, by its name.
+        settings: The numbers, flags and words that it uses, as text, by what a user calls them.
     """
 
     def __init__(self, dataset: Any, *, prefix: str = "data/own", shuffles: bool = False, alone: bool = False) -> None:
@@ -62,6 +65,9 @@ class DatasetState:
         places = list(self._places())
         self._at_first = {place.name: mark_of(place.value) for place in places}
         self.data = {place.name: text for place in places if (text := self._describe(place.value))}
+        self.settings = {
+            place.spoken: text for place in places if place.name not in _OF_KERAS and (text := setting_of(place.value))
+        }
         self._restored: set[str] = set()
         self._told: set[str] = set()
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from colabkit._internal.display.few import few
 from colabkit._internal.log import warn
 from colabkit.checkpoint.keras.code_fingerprint import is_the_users
 from colabkit.checkpoint.keras.data import Source
 from colabkit.checkpoint.keras.data.dataset_state import DatasetState
 from colabkit.checkpoint.keras.data.sample_order import SampleOrder
+from colabkit.checkpoint.keras.state import changed_settings
 from colabkit.checkpoint.state import pytree, rng
 from colabkit.errors import RunMismatchError
 
@@ -118,6 +120,7 @@ class Batches(Source):
             "kind": self.kind,
             "seed": self.seed,
             "own": self._own.data if self._own is not None else {},
+            "settings": self._own.settings if self._own is not None else {},
             "class_weight": str(self.fit.iterator.data_adapter.class_weight),
         }
 
@@ -127,6 +130,11 @@ class Batches(Source):
         weights = str(self.fit.iterator.data_adapter.class_weight)
         if self.saved.get("class_weight", weights) != weights:
             warn("%s: the weights of the classes are others, and in effect from now on", run)
+        settings, earlier = self.identity()["settings"], self.saved.get("settings") or {}
+        both = settings.keys() & earlier.keys()
+        if changed := changed_settings({key: earlier[key] for key in both}, {key: settings[key] for key in both}):
+            text = "%s: changed since the state was saved, and in effect from now on: %s"
+            warn(text, run, few(changed, 5, between="; "))
         before, now = self.saved.get("own") or {}, self.identity()["own"]
         self._other = {name for name in now if before.get(name, now[name]) != now[name]}
         other = [name.removeprefix("global-").lstrip(".") for name in now if name in self._other]

@@ -140,6 +140,13 @@ class FitData:
             notify("%s: continuing in epoch %s of %s after step %s", self._run, epoch, epochs, done)
         if self.source is not None and self.epochs is not None:
             self.source.restore(meta.get("data_state"), saved.tensors, steps=progress.step, done=done)
+            if self.source.draws_ahead and "/" in self._run:  # a phase: others may follow
+                text = (
+                    "%s: the layers in the tf.data pipeline draw as batches are read ahead, so a later fit on it is "
+                    "not the same bit for bit. To be exact, put them into the model, or make the pipeline and its "
+                    "layers anew for each fit"
+                )
+                warn(text, self._run)
             seen = int(meta.get("steps_seen") or 0)
             self.epochs.begin_at(steps=meta.get("steps"), steps_seen=seen, opened=self.source.opened)
 

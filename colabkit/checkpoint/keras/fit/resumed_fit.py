@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from colabkit._internal.display.few import counted
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras import build, state
 from colabkit.checkpoint.keras.data.validation import Validation
@@ -156,6 +157,7 @@ class ResumedFit(OfCallback):
     def epoch_begins(self, epoch: int) -> None:
         """Open the epoch; where an earlier process had begun it, after the steps that it did."""
         before, progress = self._states.now, self._progress
+        progress.epoch = max(progress.epoch, epoch)  # a fit may begin at a later one: initial_epoch=
         self.clock.epoch_begins()
         owed = before is FitState.RESTORED_WITHIN and progress.step_in_epoch == self._data.steps
         self._states.move(FitEvent.END_OWED if owed else FitEvent.EPOCH_BEGINS)
@@ -253,8 +255,7 @@ class ResumedFit(OfCallback):
             self.saver.save(wait=False, ended=True)  # EarlyStopping brings back the best weights only now
         self._host.release()
         self._run.end_writing()
-        epochs = self._progress.epoch
-        self._workers.tell("ended", f"is trained, {epochs} epoch{'s' * (epochs != 1)}", self._progress.metrics)
+        self._workers.tell("ended", f"is trained, {counted(self._progress.epoch, 'epoch')}", self._progress.metrics)
         self._workers.note_trained()
 
     def failed(self, error: BaseException) -> None:
@@ -290,7 +291,7 @@ class ResumedFit(OfCallback):
         self.clock.saved_step = progress.step
         self._states.move(FitEvent.BEGIN_WITHIN if progress.step_in_epoch else FitEvent.BEGIN_BETWEEN)
         if progress.epoch >= epochs or (meta["complete"] and epochs <= meta["epochs"]):
-            self._setup.tell_complete(self._workers, epochs=meta["epoch"])
+            self._setup.tell_complete(self._workers, epochs=meta["epoch"], progress=progress)
             progress.epoch = epochs
         else:
             self._data.go_on(saved, progress, epochs=epochs)

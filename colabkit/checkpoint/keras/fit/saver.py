@@ -143,7 +143,7 @@ class FitSaver(OfCallback):
             "step_in_epoch": progress.step_in_epoch,
             "steps": self._parts.data.steps,
             "steps_seen": self._parts.data.steps_seen,
-            "epochs": self._callback.params["epochs"],
+            "epochs": int(self._callback.params["epochs"]),  # of NumPy, it is no JSON
             "complete": self.is_complete,
             "stopped": bool(self._model.stop_training),
             "ended": ended,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from colabkit._internal.display.few import few
+from colabkit._internal.display.few import counted, few
 from colabkit._internal.log import notify, warn
 from colabkit.checkpoint.keras import state
 from colabkit.checkpoint.keras.code_fingerprint import fingerprints
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from colabkit.checkpoint.format.file import Checkpoint
     from colabkit.checkpoint.keras.distributed import WorkerCoordinator
+    from colabkit.checkpoint.keras.fit.progress import Progress
 
 KIND = "keras"
 MODEL_GROUPS = ("model/", "optimizer/", "optimizers/", "hidden/")
@@ -66,7 +67,7 @@ class FitSetup(OfCallback):
 
     def __init__(self, callback: keras.callbacks.Callback, others: list[Any], *, run: Path) -> None:
         super().__init__(callback)
-        self._is_begun_again = begun_again.note(run, epochs=callback.params["epochs"])
+        self._is_begun_again = begun_again.note(run, epochs=int(callback.params["epochs"]))
         self._code = fingerprints(self._model, others)
         self._settings = state.settings(self._model, others)
         self._rates: dict[str, float] = {}
@@ -116,8 +117,13 @@ class FitSetup(OfCallback):
             text = "%s: changed since the state was saved, and in effect from now on: %s"
             warn(text, run, few(self.changes, 5, between="; "))
 
-    def tell_complete(self, workers: WorkerCoordinator, *, epochs: int) -> None:
+    def tell_complete(self, workers: WorkerCoordinator, *, epochs: int, progress: Progress) -> None:
         """Tell that no epoch is left to train, so that what the code has changed changes nothing.
+
+        Args:
+            workers: The workers that train.
+            epochs: How many are trained.
+            progress: How far the run has come, maybe beyond what this fit asks for.
 
         Raises:
             RunMismatchError: This process has trained the run before: these are the settings of another fit, or a loop
@@ -128,6 +134,14 @@ class FitSetup(OfCallback):
             begun_again.refuse(name, f"{epochs} epochs", way=_IN_PLACE_OF_THE_OUTER_LOOP)
         text = "%s: already trained, %s epochs; raise epochs= to train more, or train again in another run or phase"
         notify(text, name, epochs)
+        place, limit = (progress.epoch, progress.step_in_epoch), self._callback.params["epochs"]
+        if place > (limit, 0):
+            text = (
+                "%s: asked for %s, the model has the weights of %s: what the code behind this fit measures or keeps of "
+                "them is of there. To have it of each epoch after a kill, too, do it in a callback"
+            )
+            where = f"step {place[1]} of epoch {place[0] + 1}" if place[1] else f"the end of epoch {place[0]}"
+            warn(text, name, counted(limit, "epoch"), where)
         if self.changes and workers.trained_here:
             raise RunMismatchError(
                 f"the run {name} is trained, and this is another fit",

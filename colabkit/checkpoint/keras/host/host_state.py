@@ -73,8 +73,13 @@ class HostState(OfCallback):
         }
 
     def release(self) -> None:
-        """Hold no model that a later fit trains any longer."""
+        """Hold no model of a later fit any longer, and end the history with the epochs that were asked for."""
         self._later.release()
+        history, epochs = getattr(self._model, "history", None), self._callback.params["epochs"]
+        if history is not None and len(getattr(history, "epoch", ())) > epochs:  # the run is trained further
+            every, kept = len(history.epoch), sum(epoch < epochs for epoch in history.epoch)
+            history.epoch = history.epoch[:kept]
+            history.history = {key: values[: len(values) * kept // every] for key, values in history.history.items()}
 
     def tell_of_arrays(self, run: str) -> None:
         """Tell as a new fit begins of arrays that an earlier fit of the script had otherwise."""

@@ -2,7 +2,7 @@
 
 Their weights were drawn before this fit, and a new process draws others where no seed is set. So a checkpoint holds
 those of models in the variables of the functions that called `fit`, and of the notebook or script, until a run trains
-them here.
+them here; and so it does with files of weights that the script has written.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from colabkit.checkpoint.keras.code_fingerprint import held_by_layers, is_the_us
 from colabkit.checkpoint.keras.host.own_places import Place, Walk
 from colabkit.checkpoint.keras.host.own_values import Assigned, holds_arrays, is_array, mark_of, plain, unplain
 from colabkit.checkpoint.state import pytree, rng, user_variables
+from colabkit.checkpoint.state.written_files import WrittenFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,8 @@ class LaterModels:
         members = [member for layer in model._flatten_layers() for member in _members_of(layer).values()]
         _trained_here.update({id(each): _reference_to(each) for each in map(_value_of, members)})
         in_use = dict(user_variables.of_callers(sys._getframe(1), _inside))
+        self._files = WrittenFiles()
+        self._files.find(sys._getframe(1))
         arrays = {name: value for name, value in in_use.items() if is_array(value)}
         self._array_marks = {name: repr(mark_of(value)) for name, value in arrays.items()}
         self._arrays = {name: weakref.ref(value) for name, value in arrays.items()}
@@ -75,6 +78,7 @@ class LaterModels:
         """
         now = {name: plain(value) for name, value in self._generators.items()}
         states = {"models": self._values, "generators": self._at_first, "generators_now": now}
+        states["files"] = self._files.take()
         return {"marks": self._marks, "arrays": self._array_marks, "states": pytree.flatten(states, "later", tensors)}
 
     def restore(self, run: str, saved: Checkpoint) -> None:
@@ -99,7 +103,8 @@ class LaterModels:
             rng.set_generator_state(self._generators[name], unplain(drawn[name]))
         self._at_first |= {name: drawn[name] for name in self._generators.keys() & states["generators"].keys()}
         given = [name for name in self._models if name in states["models"] and self._give(name, states["models"][name])]
-        if given:
+        files, other_files = self._files.give(states.get("files"))
+        if given := given + files:
             text = (
                 "%s: kept as the run began with them: %s. Drawn or set otherwise, they make a training of its own: %s"
             )
@@ -108,6 +113,9 @@ class LaterModels:
             text = "%s: other weights than when the run began, and too many to be kept with it: %s. %s"
             way = "Set a seed before they are drawn, or train them in a run of their own"
             warn(text, run, few(other, 5, between=", "), way)
+        if other_files:
+            text = "%s: the script has written other values than when the run began, so what loads them differs: %s. %s"
+            warn(text, run, few(other_files, 5, between=", "), "Set a seed before they are drawn")
 
     def release(self) -> None:
         """Hold nothing of the user's any longer."""

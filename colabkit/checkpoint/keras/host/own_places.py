@@ -109,11 +109,13 @@ class Walk:
         self._owners[name] = owner
         own: frozenset[str] = frozenset()
         if isinstance(owner, keras.layers.Layer):
-            own = _of_keras()
+            own = _of_keras() | _KERAS_OWN
         elif isinstance(owner, keras.callbacks.Callback):
             own = frozenset(_OF_CALLBACKS | kept_of_keras(owner))
+        elif isinstance(owner, keras.optimizers.Optimizer | keras.metrics.Metric | keras.losses.Loss):
+            own = frozenset(_KERAS_OWN)
         for key, value in list(vars(owner).items()):
-            if key in _KERAS_OWN or key in own:
+            if key in own:
                 continue
             write = functools.partial(set_attribute, owner, key)
             yield from self._value(value, f"{name}.{key}", f"{spoken}.{key}", write, depth)

@@ -4,6 +4,7 @@
 |----------------------------------------------------------------|----------------------|------------------------------|
 | is assigned in the `for` and read later                        | always               | gets the saved value         |
 | is filled or written to, an attribute of the user's own object | once it has changed  | the same, as the same object |
+| is a model, optimizer, metric or variable of Keras             | once it has changed  | the same, as the same object |
 | the same, and no checkpoint holds it                           | told once it changed | told again                   |
 | is read alone                                                  | by `drawn`           | see there                    |
 
@@ -13,17 +14,21 @@ or failed, and a name is again what it was before the loop (a cell that is run o
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
+import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.attached import flat, is_module
+from colabkit.checkpoint.loop.carried.held import HeldObjects, modules_of
 from colabkit.checkpoint.loop.carried.inside import ABSENT
+from colabkit.checkpoint.loop.carried.keras_things import KerasThings
 from colabkit.checkpoint.loop.carried.pieces import Piece, Pieces, words_of
 from colabkit.checkpoint.loop.carried.roots import Root, roots_of
 from colabkit.checkpoint.loop.carried.user_loops import running
 from colabkit.checkpoint.loop.carried.words import CarriedWords
+from colabkit.checkpoint.loop.parts.attached import flat, is_module
 from colabkit.checkpoint.state.moments import is_a_moment
 from colabkit.errors import ColabKitError
 
@@ -56,11 +61,16 @@ class CarriedNames:
         run: The folder of the run.
         notify: Says a line with values.
         warn: The same, of what is not exact.
+        whose: "loop", or "training" by a trainer of another library.
     """
 
-    def __init__(self, run: Any, *, notify: Callable[..., None], warn: Callable[..., None]) -> None:
+    def __init__(
+        self, run: Any, *, notify: Callable[..., None], warn: Callable[..., None], whose: str = "loop"
+    ) -> None:
         self._key = (os.getpid(), str(run))
-        self._words = CarriedWords(self._key, notify, warn)
+        self._is_of_a_trainer = whose != "loop"
+        self._words = CarriedWords(self._key, notify, warn, whose)
+        self._held: HeldObjects | None = None  # as long as it runs
         self._outer: UserLoop | None = None  # over the epochs, or over all batches
         self._inner: UserLoop | None = None  # over the batches of an epoch, where it is another
         self._pieces = Pieces([], set(), set())
@@ -70,15 +80,25 @@ class CarriedNames:
     # ---- the user's loops ----
 
     def begin(self, given: Mapping[str, Any], data: list[Any]) -> None:
-        """Find the `for` that reads the loop.
+        """Find the `for` that reads the loop, and what the modules that it is given keep beside their state.
 
         Args:
             given: What the loop is given, which is saved otherwise.
             data: What it reads, with its generators.
         """
         self._outer = self._safely(running, sys._getframe(1)) or None
-        if self._outer is not None:
-            self._safely(self._begin, given, data)
+        self.begin_held(HeldObjects(modules_of(given)), given, data)
+
+    def begin_held(self, held: HeldObjects, given: Mapping[str, Any], data: list[Any]) -> None:
+        """Look at objects and functions of the user's that a trainer calls, with what a loop reads.
+
+        Args:
+            held: The objects and functions.
+            given: What is saved otherwise.
+            data: What is read, with its generators.
+        """
+        self._held = held
+        self._safely(self._begin, given, data)
 
     def _safely(self, work: Callable[..., Any], *values: Any) -> Any:
         """Do what looks into objects of the user's, which may be of any kind: none of them ends the training."""
@@ -95,8 +115,11 @@ class CarriedNames:
         parts = _all_in(dict(given))
         objects = [*parts, *tensors, *(each for part in modules for each in part.modules()), *data]
         objects += [vars(each) for each in parts if hasattr(each, "__dict__")]
+        objects += [each.owner for each in data if hasattr(each, "differing")]  # which the loop's data keeps itself
         memory = {each.untyped_storage().data_ptr() for each in tensors if str(each.layout) == "torch.strided"} - {0}
-        self._pieces = Pieces(modules, set(map(id, objects)), memory)
+        keras, ids = KerasThings(flat(dict(given))), set(map(id, objects))
+        self._pieces = Pieces(modules, ids, memory, keras, with_optimizers=self._is_of_a_trainer)
+        self._pieces.keras.begin([piece.value for _, piece, _ in self._found() if piece.kind in ("keras", "module")])
         self._note()
 
     def begin_epoch(self) -> None:
@@ -114,20 +137,27 @@ class CarriedNames:
         Args:
             is_cut: It was stopped or has failed, and is to be continued.
         """
-        if self._outer is not None:
+        if self._held is not None:
             _past[self._key] = _Past(is_cut, dict(self._marks))
         self.forget()
 
     def forget(self) -> None:
         """Hold nothing of the user's any longer."""
-        self._outer = self._inner = None
+        self._outer = self._inner = self._held = None
         self._pieces = Pieces([], set(), set())
+
+    def _roots(self) -> list[Root]:
+        if self._held is None:
+            return []
+        roots: dict[tuple[str, str], Root] = {}
+        if self._outer is not None:
+            roots = roots_of(self._outer, self._inner, self._pieces.given_ids)
+        self._held.add_to(roots)
+        return list(roots.values())
 
     def _found(self) -> Iterator[tuple[Root, Piece, str]]:
         """Give the pieces of the names that the loops use, each with its place."""
-        if self._outer is None:
-            return
-        for root in roots_of(self._outer, self._inner, self._pieces.given_ids):
+        for root in self._roots():
             if root.name not in _IN_A_NOTEBOOK:
                 for piece in root.pieces(self._pieces):
                     yield root, piece, f"{root.variables.place}{piece.place}"
@@ -143,21 +173,25 @@ class CarriedNames:
 
     def take(self) -> dict[str, Any]:
         """Return what a checkpoint holds of them, and tell of what it cannot hold."""
-        kept: dict[str, Any] = {} if self._outer is None else self._safely(self._take_all)
+        kept: dict[str, Any] = {} if self._held is None else self._safely(self._take_all)
         return kept
 
     def _take_all(self) -> dict[str, Any]:
-        taken: list[tuple[int, dict[str, Any]]] = []
+        taken: list[tuple[int, str, dict[str, Any]]] = []
+        filled: list[str] = []  # what is in these now goes with them, or not at all
         for root, piece, place in self._found():
+            if place not in self._marks and place.startswith(tuple(filled)):
+                continue
             if self._is_state(root, piece, place):
                 taken += self._take(root, piece)
+                filled += [f"{place}["] if piece.kind == "filled" else []
         room, values = _MOST_BYTES, []
-        for size, entry in sorted(taken, key=lambda each: each[0]):
+        for size, shown, entry in sorted(taken, key=lambda each: each[0]):
             room -= size
             if room >= 0:
                 values.append(entry)
             elif entry["is carried"]:
-                self._words.tell(words_of(entry["path"]), "is too large to be kept unasked")
+                self._words.tell(shown, "is too large to be kept unasked")
         return {"values": values, "unkept": self._words.unkept}
 
     def _is_state(self, root: Root, piece: Piece, place: str) -> bool:
@@ -167,7 +201,20 @@ class CarriedNames:
             return False
         if self._pieces.is_of_the_model(piece.value):
             if is_carried:
-                self._words.tell(piece.place, "holds tensors of the model itself, of which it needs a copy.deepcopy()")
+                self._words.tell(
+                    root.shows(piece), "holds tensors of the model itself, of which it needs a copy.deepcopy()"
+                )
+            return False
+        if piece.kind == "data":
+            return True
+        if piece.kind == "foreign":
+            self._words.tell_unkept(piece, root.shows(piece))
+            return False
+        if piece.kind == "filled" and self._marks.get(place) == self._pieces.mark_of(piece):
+            return False  # as long as it was: what is in it are pieces of their own
+        if piece.is_whole and isinstance(piece.value, types.GeneratorType):
+            if inspect.getgeneratorstate(piece.value) == inspect.GEN_SUSPENDED:
+                self._words.tell(root.shows(piece), "is a generator, whose place nobody can save; give it to run.loop")
             return False
         if piece.kind == "made":
             return is_carried and root.is_assigned and self._marks.get(place) != self._pieces.mark_of(piece)
@@ -177,19 +224,23 @@ class CarriedNames:
             self._changed.add(place)
         return place in self._changed
 
-    def _take(self, root: Root, piece: Piece) -> list[tuple[int, dict[str, Any]]]:
+    def _take(self, root: Root, piece: Piece) -> list[tuple[int, str, dict[str, Any]]]:
         is_carried = root.is_carried or not root.is_assigned
         is_assigned = root.is_assigned and piece.is_whole
         try:
             content, size = self._pieces.take(piece, is_assigned=is_assigned)
         except _ERRORS:
             if is_carried:
-                self._words.tell_unkept(piece)
+                self._words.tell_unkept(piece, root.shows(piece))
+            return []
+        if piece.kind == "data" and not content:
             return []
         if root.is_assigned and not root.is_needed and size > _SMALL:
             return []
         if is_carried and piece.has_graph:
-            self._words.tell(piece.place, "is a tensor with the graph of earlier steps; add up numbers: loss.item()")
+            self._words.tell(
+                root.shows(piece), "is a tensor with the graph of earlier steps; add up numbers: loss.item()"
+            )
         entry = {
             "space": root.variables.place,
             "path": piece.path,
@@ -198,7 +249,7 @@ class CarriedNames:
             "is assigned": is_assigned,
             "is carried": is_carried,
         }
-        return [(size, entry)]
+        return [(size, root.shows(piece), entry)]
 
     # ---- restoring ----
 
@@ -209,7 +260,7 @@ class CarriedNames:
             saved: What `take` returned; None of an older state.
             is_last: No code of the user's runs between this and the next step.
         """
-        if saved and self._outer is not None:
+        if saved and self._held is not None:
             self._safely(self._give_all, saved, is_last)
 
     def _give_all(self, saved: Mapping[str, Any], is_last: bool) -> None:
@@ -236,8 +287,12 @@ class CarriedNames:
 
     def _spaces(self) -> dict[str, Variables]:
         loops = [each for each in (self._outer, self._inner) if each is not None]
-        spaces = {root.variables.place: root.variables for root in roots_of(*_pair(loops), self._pieces.given_ids)}
-        return spaces | {each.variables.place: each.variables for each in loops}
+        spaces = {root.variables.place: root.variables for root in self._roots()}
+        return (
+            spaces
+            | {each.variables.place: each.variables for each in loops}
+            | (self._held.spaces() if self._held else {})
+        )
 
     def _is_as_before(self, past: _Past, place: str, now: Piece) -> bool:
         """Say whether a loop that was cut off begins again with what it had begun with."""
@@ -251,8 +306,10 @@ class CarriedNames:
         return True
 
 
-def _pair(loops: list[UserLoop]) -> tuple[UserLoop, UserLoop | None]:
-    return loops[0], loops[1] if len(loops) > 1 else None
+def places_in(taken: Mapping[str, Any]) -> list[str]:
+    """Name the places, in words, of what a checkpoint holds of names."""
+    values = taken.get("values", ())
+    return [(each["space"][1:] if each["space"].startswith(".") else "") + words_of(each["path"]) for each in values]
 
 
 def _all_in(value: Any) -> list[Any]:

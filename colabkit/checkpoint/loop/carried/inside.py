@@ -10,12 +10,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user, is_user_code
+from colabkit.checkpoint.state import rng
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ITEMS = 256  # of a container of objects
 _DATA = {"Dataset", "DataLoader", "Sampler", "LightningDataModule"}
+_ENVIRONMENTS = {"Env", "VectorEnv"}
+_OF_MAKERS = {"spec", "_cached_spec", "metadata"}  # how an environment was made
+_TRANSPARENT = {"builtins", "numpy", "collections", "types", "pathlib", "torch", "gym", "gymnasium"}
 _SPACES = (argparse.Namespace, types.SimpleNamespace)
 ABSENT = object()  # what is at a path where nothing is
 
@@ -31,18 +35,54 @@ def inside(value: Any) -> list[tuple[list[Any], Any, Callable[[Any], None] | Non
         return [(["[", at], item, None if is_fixed else writer(value, ["[", at])) for at, item in enumerate(items)]
     if isinstance(value, set | frozenset):
         return []
+    if isinstance(value, types.MethodType):  # registered, as in `hooks.append(meter.update)`
+        return [([".", "__self__"], value.__self__, None)]
     kind = value if isinstance(value, type) else type(value)
-    is_own = isinstance(value, (*_SPACES, types.FunctionType)) or is_of_the_user(kind)
-    if not is_own or {each.__name__ for each in kind.__mro__} & _DATA:
+    is_own = isinstance(value, (*_SPACES, types.FunctionType)) or is_of_the_user(kind) or is_environment(kind)
+    if not is_own or is_data(kind):
         return None
     return [
         ([".", key], item, writer(value, [".", key]))
         for key, item in attributes_of(value).items()
-        if not (key.startswith("__") and key.endswith("__")) and not (isinstance(value, type) and _is_of_code(item))
+        if not (key.startswith("__") and key.endswith("__"))
+        and not (isinstance(value, type) and is_of_code(item))
+        and not (key in _OF_MAKERS and is_environment(kind))
     ]
 
 
-def _is_of_code(item: Any) -> bool:
+def is_data(kind: type) -> bool:
+    """Say whether a class is one of data, which is kept otherwise."""
+    return bool({each.__name__ for each in kind.__mro__} & _DATA)
+
+
+def is_environment(kind: type) -> bool:
+    """Say whether a class is one of the environments of gymnasium and its like, also of those that wrap one."""
+    is_one = bool({each.__name__ for each in kind.__mro__} & _ENVIRONMENTS)
+    return is_one and hasattr(kind, "step") and hasattr(kind, "reset")
+
+
+def is_foreign(item: Any) -> bool:
+    """Say whether what an environment holds is an engine of its own, as an emulator: nobody sees into it."""
+    if hasattr(item, "__dict__") or callable(item):
+        return False
+    return type(item).__module__.split(".")[0] not in _TRANSPARENT
+
+
+def generators_in(value: Any, depth: int = 2) -> list[tuple[list[list[Any]], Any, Callable[[Any], None]]]:
+    """Give the random generators that an object of a library holds, each with the steps to it."""
+    generators: list[tuple[list[list[Any]], Any, Callable[[Any], None]]] = []
+    for key, item in itertools.islice(attributes_of(value).items(), _ITEMS):
+        step = [".", key]
+        if rng.is_generator(item):
+            generators.append(([step], item, writer(value, step)))
+        elif depth > 1 and not callable(item) and hasattr(item, "__dict__") and not hasattr(item, "state_dict"):
+            deeper = generators_in(item, depth - 1)
+            generators += [([step, *steps], generator, write) for steps, generator, write in deeper]
+    return generators
+
+
+def is_of_code(item: Any) -> bool:
+    """Say whether an item of a class is no value: a method, a property, a slot."""
     return callable(item) or inspect.isdatadescriptor(item) or isinstance(item, staticmethod | classmethod)
 
 
@@ -53,7 +93,9 @@ def has_attributes(value: Any) -> bool:
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, also of one with `__slots__`."""
+    """Return the attributes of an object, also of one with `__slots__`, and the object of a method."""
+    if isinstance(value, types.MethodType):
+        return {"__self__": value.__self__}
     kinds = [kind for kind in type(value).__mro__ if "__slots__" in vars(kind)]
     slots = [name for kind in kinds for name, each in vars(kind).items() if inspect.ismemberdescriptor(each)]
     held = {name: getattr(value, name) for name in slots if hasattr(value, name)}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-import itertools
 import types
 from collections import deque
 from dataclasses import dataclass
@@ -17,30 +15,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.loop.attached import is_module, is_optimizer
+from colabkit.checkpoint.loop.carried import jax_trees
 from colabkit.checkpoint.loop.carried.inside import (
     ABSENT,
     at,
-    attributes_of,
+    generators_in,
     has_attributes,
     inside,
+    is_data,
+    is_environment,
+    is_foreign,
     writer,
 )
+from colabkit.checkpoint.loop.carried.keras_things import KerasThings
+from colabkit.checkpoint.loop.carried.telling import digest_of, is_array, is_simple, shapes_of, tensors_in
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
-from colabkit.checkpoint.loop.in_place import put
-from colabkit.checkpoint.loop.modules import ModulePart
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.parts.attached import is_module, is_optimizer
+from colabkit.checkpoint.loop.parts.in_place import put
+from colabkit.checkpoint.loop.parts.modules import ModulePart
+from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.state import loose, pytree, rng
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from colabkit.checkpoint.loop.data.own_state import OwnState
+
 _DEPTH = 3  # of objects in objects
-_COUNTED = 20_000  # values of a container that tell it from another
-_COMPARED = 1 << 24  # bytes of an array that do
-_SOME = 64
 _PACKED = 64  # numbers of a list from which on they are kept as an array
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
@@ -54,8 +57,9 @@ class Piece:
     Attributes:
         path: The name, and the steps from it: [".", an attribute] or ["[", a key].
         value: What is there.
-        kind: "value", "generator", "module", "stateful", or what no checkpoint holds: "filled", a container of objects,
-            "made", an object of the user's, whose attributes are pieces, and "other".
+        kind: "value", "generator", "module", "stateful", "keras", "tree" of JAX, "data" of another loader, or what no
+            checkpoint holds: "filled", a container of objects, "made", an object of the user's, whose attributes are
+            pieces, "foreign", an engine of an environment, and "other".
         write: Puts another value there; None where only its content can be changed.
     """
 
@@ -96,7 +100,7 @@ class Piece:
     @property
     def size(self) -> int:
         """How many bytes an array or tensor has; 0 for all else."""
-        return int(self.value.nbytes) if self.kind == "value" and _is_array(self.value) else 0
+        return int(self.value.nbytes) if self.kind == "value" and is_array(self.value) else 0
 
     @property
     def has_graph(self) -> bool:
@@ -122,23 +126,38 @@ class Pieces:
         modules: Those that the loop is given.
         given_ids: The ids of what is given to the loop, and of what is in it.
         memory: Where the tensors of the given modules are.
+        keras: What is of Keras and TensorFlow.
+        with_optimizers: Optimizers that are not given belong to it.
 
     Attributes:
         given_ids: As given.
+        keras: As given.
     """
 
-    def __init__(self, modules: list[Any], given_ids: set[int], memory: set[int]) -> None:
+    def __init__(
+        self,
+        modules: list[Any],
+        given_ids: set[int],
+        memory: set[int],
+        keras: KerasThings | None = None,
+        *,
+        with_optimizers: bool = False,
+    ) -> None:
+        self._with_optimizers = with_optimizers
         self._modules = modules
         self.given_ids = given_ids
+        self.keras = keras or KerasThings([])
         self._memory = memory
         self._parts: dict[int, ModulePart] = {}
+        self._own_states: dict[int, OwnState] = {}
 
     # ---- what there is ----
 
     def of(self, name: str, value: Any, write: Callable[[Any], None], *, is_assigned: bool) -> Iterator[Piece]:
         """Give the pieces of what a name holds; a dataclass that the loop makes anew is one."""
         if is_assigned and dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield Piece(path=[name], value=value, kind="value", write=write)
+            kind = "tree" if jax_trees.is_tree(value) else "value"
+            yield Piece(path=[name], value=value, kind=kind, write=write)
         else:
             yield from self._of([name], value, write, set(), _DEPTH)
 
@@ -158,26 +177,60 @@ class Pieces:
             within = inside(value)
             if within is None:
                 yield Piece(path=path, value=value, kind="other", write=write)
+                yield from self._data_in(path, value, seen)
+                for steps, generator, write_it in generators_in(value):
+                    if id(generator) not in seen:
+                        seen.add(id(generator))
+                        yield Piece(path=[*path, *steps], value=generator, kind="generator", write=write_it)
                 return
-            if not isinstance(value, type):
+            is_engine = is_environment(type(value))
+            if not isinstance(value, type) and not _is_code(value):
                 kind = "filled" if isinstance(value, _CONTAINERS) else "made"
                 yield Piece(path=path, value=value, kind=kind, write=None)
             for step, item, write_item in within:
-                yield from self._of([*path, step], item, write_item, seen, depth - 1)
+                if is_engine and is_foreign(item):
+                    yield Piece(path=[*path, step], value=item, kind="foreign", write=None)
+                else:
+                    within_it = depth if is_environment(type(item)) else depth - 1
+                    yield from self._of([*path, step], item, write_item, seen, within_it)
+
+    def _data_in(self, path: list[Any], value: Any, seen: set[int]) -> Iterator[Piece]:
+        """Give the samplers and datasets of the user's in another loader, as one that is validated on."""
+        from colabkit.checkpoint.loop.data.own_state import owners_in
+
+        for names, owner in owners_in(value) if is_data(type(value)) else ():
+            if id(owner) not in seen and id(owner) not in self.given_ids:
+                seen.add(id(owner))
+                yield Piece(path=[*path, *([".", name] for name in names)], value=owner, kind="data", write=None)
+
+    def _own_state(self, piece: Piece) -> OwnState:
+        from colabkit.checkpoint.loop.data.own_state import own_state
+
+        if id(piece.value) not in self._own_states:
+            self._own_states[id(piece.value)] = own_state(piece.value, piece.place)
+        return self._own_states[id(piece.value)]
 
     def _kind_of(self, value: Any) -> str:
         """Say what a value is; empty for what is kept otherwise or is no state."""
         if isinstance(value, _PLAIN):
             return "value"
-        if id(value) in self.given_ids or is_optimizer(value):
+        if id(value) in self.given_ids:
             return ""
+        if is_optimizer(value):  # beside a loop they are told by `strays.py`
+            return "stateful" if self._with_optimizers else ""
         if rng.is_generator(value):
             return "generator"
-        if _is_array(value) or (isinstance(value, _CONTAINERS) and is_simple(value)):
+        if self.keras.is_one(value) and not is_module(value):
+            return "" if self.keras.is_given(value) else "keras"
+        if is_array(value) or (isinstance(value, _CONTAINERS) and is_simple(value)):
             return "value"
+        if jax_trees.is_tree(value):
+            return "tree"
         if is_module(value):
             inside = [*value.parameters(), *value.buffers()]
             return "" if inside and all(id(each) in self.given_ids for each in inside) else "module"
+        if isinstance(value, types.MethodType):
+            return "object" if is_of_the_user(type(value.__self__)) else ""
         if callable(value) or isinstance(value, types.ModuleType):
             is_own = has_attributes(value) or is_of_the_user(value if isinstance(value, type) else type(value))
             return "object" if is_own else ""
@@ -191,10 +244,18 @@ class Pieces:
         if piece.kind == "module":
             versions = [each._version for each in (*value.parameters(), *value.buffers())]
             return f"{versions} {self._part(piece).has_loose}"
+        if piece.kind == "keras":
+            return self.keras.mark_of(value)
         if piece.kind == "stateful":
             return repr(value.state_dict())
-        if piece.kind in ("filled", "made"):
-            return str(len(value)) if piece.kind == "filled" else type(value).__qualname__
+        if piece.kind == "data":
+            return str(self._own_state(piece).place)  # which notes what there is as the loop begins
+        if piece.kind == "tree":
+            return digest_of(jax_trees.parts_of(value))
+        if piece.kind == "filled":
+            return str([len(value), *map(id, value.values() if isinstance(value, dict) else value)])
+        if piece.kind == "made":
+            return type(value).__qualname__
         return digest_of(take_generator(value, "") if piece.kind == "generator" else value)
 
     def _part(self, piece: Piece) -> ModulePart:
@@ -216,6 +277,8 @@ class Pieces:
         content: Any
         if piece.kind == "generator":
             content = take_generator(value, place)
+        elif piece.kind == "data":
+            content = self._own_state(piece).take()
         elif piece.kind == "module" and is_assigned:
             weights = encode(dict(value.state_dict()), place)
             content = {
@@ -224,10 +287,16 @@ class Pieces:
                 "training": value.training,
             }
         elif piece.kind == "module":
-            content = self._part(piece).take()
+            like = [at for at, each in enumerate(_all_of(self._modules)) if _is_alike(each, value)]
+            frozen = [name for name, each in value.named_parameters() if not each.requires_grad]
+            content = self._part(piece).take() | {"like": like[:1], "frozen": frozen}
+        elif piece.kind == "keras":
+            content = self.keras.take(value)
+        elif piece.kind == "tree":
+            content = {"digest": self.mark_of(piece), **jax_trees.take(value, place)}
         elif piece.kind == "stateful" and not is_assigned:
             content = encode(value.state_dict(), place)
-        elif piece.kind == "value":
+        elif piece.kind in ("value", "filled"):  # the latter of records alone
             grads = bool(getattr(value, "requires_grad", False) and value.is_leaf)
             content = {"value": _packed(encode(value, place)), "device": _device_of(value), "requires grad": grads}
         else:
@@ -250,8 +319,14 @@ class Pieces:
     def is_as_saved(self, now: Piece, content: Any) -> bool:
         """Say whether what is there is what `take` returned of it."""
         try:
-            if now.kind == "value":
+            if now.kind in ("value", "filled"):
                 return digest_of(now.value) == digest_of(_value_of(content))
+            if now.kind == "keras":
+                return self.keras.is_as_saved(now.value, content)
+            if now.kind == "data":
+                return not self._own_state(now).differing(content)
+            if now.kind == "tree":
+                return jax_trees.is_tree(now.value) and self.mark_of(now) == content["digest"]
             return now.kind == "generator" and digest_of(take_generator(now.value, "")) == digest_of(content)
         except (TypeError, ValueError, AttributeError, RuntimeError):  # another thing of that name
             return False
@@ -268,14 +343,20 @@ class Pieces:
             CheckpointError: It cannot be put back there.
         """
         if now.kind == "generator":
-            give_generator(now.value, content)
+            if (now.value is None or now.value is ABSENT) and now.write is not None and isinstance(content, dict):
+                now.write(rng.make_generator(decode(content)))  # by NumPy, made when it is first drawn from
+            else:
+                give_generator(now.value, content)
+        elif now.kind == "data":
+            self._own_state(now).give(content)
         elif now.kind == "module" and not is_assigned:
-            self._part(now).check(content, now.place)
-            self._part(now).give(content)
+            _give_module(now, content, self._part(now) if is_module(now.value) else None, self._modules)
+        elif now.kind == "keras":
+            self.keras.give(now.value, content, now.place)
         elif now.kind == "stateful":
             now.value.load_state_dict(decode(content))
         else:
-            value = self._copy(content) if now.kind == "module" else _value_of(content)
+            value = _made(now, content, self._modules)
             trained = getattr(value, "requires_grad", False) and getattr(now.value, "requires_grad", False)
             keeps_its_class = (
                 isinstance(value, dict) and isinstance(now.value, dict) and type(value) is not type(now.value)
@@ -287,111 +368,58 @@ class Pieces:
                 raise CheckpointError(f"{now.place} cannot be written to", hint="keep it in a list or dict")
             now.write(value)
 
-    def _copy(self, content: Any) -> Any:
-        module = copy.deepcopy(self._modules[content["copy of"]])
-        module.zero_grad(set_to_none=True)
-        module.load_state_dict(decode(content["weights"]))
-        return module.train(content["training"])
+
+def _give_module(now: Piece, content: Any, part: ModulePart | None, modules: list[Any]) -> None:
+    if part is not None:
+        part.check(content, now.place)
+        part.give(content)
+        return
+    if not content.get("like") or now.write is None:
+        raise CheckpointError(f"{now.place} is made while it trains", hint="make it before")
+    now.write(_rebuilt(_all_of(modules)[content["like"][0]], content, now.place))
 
 
-# ---- kinds of values ----
+def _made(now: Piece, content: Any, modules: list[Any]) -> Any:
+    if now.kind == "tree":
+        return jax_trees.rebuild(content, now.value, now.place)
+    return _copied(modules[content["copy of"]], content) if now.kind == "module" else _value_of(content)
 
 
-def _is_array(value: Any) -> bool:
-    if isinstance(value, np.ndarray | np.generic):
-        return not value.dtype.hasobject
-    return hasattr(value, "untyped_storage") and hasattr(value, "detach")
-
-
-def is_simple(value: Any) -> bool:
-    """Say whether a container holds plain values, arrays and tensors alone; of a large one its first items tell."""
-    left = [_COUNTED]
-
-    def is_plain(each: Any) -> bool:
-        left[0] -= 1
-        if left[0] < 0 or isinstance(each, _PLAIN) or _is_array(each):
-            return True
-        if isinstance(each, dict):
-            return all(isinstance(key, (*_PLAIN, tuple)) for key in each) and all(map(is_plain, each.values()))
-        return isinstance(each, _CONTAINERS) and all(map(is_plain, each))
-
-    return is_plain(value)
-
-
-def tensors_in(value: Any) -> list[Any]:
-    """List the dense tensors in a value and in its containers; of a large one those among its first items."""
-    tensors: list[Any] = []
-    waiting = [value]
-    for _ in range(_COUNTED):
-        if not waiting:
-            break
-        each = waiting.pop()
-        if isinstance(each, _CONTAINERS):
-            waiting += itertools.islice(each.values() if isinstance(each, dict) else each, _COUNTED)
-        elif hasattr(each, "untyped_storage") and str(each.layout) == "torch.strided":
-            tensors.append(each)
-    return tensors
-
-
-def shapes_of(module: Any) -> dict[str, Any]:
-    """Name the tensors of a module's state, with their shapes."""
-    return {name: getattr(each, "shape", None) for name, each in module.state_dict().items()}
-
-
-# ---- telling one from another ----
-
-
-def digest_of(value: Any) -> str:
-    """Tell a value from another one: by all of it, or by parts of a large one.
-
-    Example:
-        >>> digest_of([1, 2.0]) == digest_of([1, 2.0]), digest_of([1, 2.0]) == digest_of([1, 2.5])
-        (True, False)
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    _feed(digest, value, [_COUNTED])
-    return digest.hexdigest()
-
-
-def _feed(digest: Any, value: Any, left: list[int]) -> None:
-    left[0] -= 1
-    if _is_array(value):
-        _feed_array(digest, value)
-    elif isinstance(value, dict):
-        digest.update(f"dict {len(value)}".encode())
-        for key, item in _some(list(value.items()), left):
-            digest.update(repr(key).encode())
-            _feed(digest, item, left)
-    elif isinstance(value, set | frozenset):
-        digest.update(repr(sorted(map(repr, value))).encode())
-    elif dataclasses.is_dataclass(value):
-        _feed(digest, attributes_of(value), left)
-    elif isinstance(value, list | tuple | deque):
-        digest.update(f"{'tuple' if isinstance(value, tuple) else 'list'} {len(value)}".encode())
-        for item in _some(value, left):
-            _feed(digest, item, left)
-    else:
-        digest.update(repr(value).encode() if isinstance(value, _PLAIN) else b"?")
-
-
-def _some(items: Any, left: list[int]) -> Any:
-    if len(items) <= max(left[0], _SOME * 2):
-        return items
-    return [*(items[at] for at in range(_SOME)), *(items[at] for at in range(-_SOME, 0))]
-
-
-def _feed_array(digest: Any, value: Any) -> None:
-    digest.update(f"{value.dtype} {tuple(value.shape)}".removeprefix("torch.").encode())
-    if value.nbytes > _COMPARED:
-        digest.update(str(getattr(value, "_version", "")).encode())
-        value = value.reshape(-1)[:: max(1, value.nbytes // _COMPARED)]
-    if isinstance(value, np.ndarray | np.generic):
-        digest.update(np.ascontiguousarray(value).tobytes())
-    else:
-        _feed(digest, encode(value, ""), [_COUNTED])
+def _is_code(value: Any) -> bool:
+    """Say whether it is a tuple of functions, as a transformation of optax, which changes with the program alone."""
+    return isinstance(value, tuple) and bool(value) and all(map(callable, value))
 
 
 # ---- as a checkpoint holds it ----
+
+
+def _all_of(modules: list[Any]) -> list[Any]:
+    return [each for module in modules for each in module.modules()]
+
+
+def _copied(like: Any, content: Any) -> Any:
+    """Make a copy of a module that a loop made and named."""
+    module = copy.deepcopy(like)
+    module.zero_grad(set_to_none=True)
+    module.load_state_dict(decode(content["weights"]))
+    return module.train(content["training"])
+
+
+def _rebuilt(like: Any, content: Any, place: str) -> Any:
+    """Make a module that was made while it trained, as an average of the weights, from one that is built alike."""
+    module = copy.deepcopy(like)
+    module.zero_grad(set_to_none=True)
+    for name, each in module.named_parameters():
+        each.requires_grad_(name not in content["frozen"])
+    part = ModulePart(module, place)
+    part.check(content, place)
+    part.give(content)
+    return module
+
+
+def _is_alike(module: Any, other: Any) -> bool:
+    """Say whether two modules are built alike."""
+    return type(module) is type(other) and shapes_of(module) == shapes_of(other) and repr(module) == repr(other)
 
 
 def _size_of(tree: Any) -> int:

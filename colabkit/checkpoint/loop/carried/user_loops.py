@@ -11,17 +11,15 @@ import ctypes
 import inspect
 import sys
 import sysconfig
-import types
 from typing import TYPE_CHECKING, Any
 
 from colabkit.checkpoint.policy.code_flow import flow_of
 from colabkit.checkpoint.state import loose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import FrameType
 
-_DEPTH = 3  # of functions that call functions
 _PACKAGES = ("site-packages", "dist-packages")
 _STDLIB = (sysconfig.get_path("stdlib"), "<frozen")
 _ITERATES = {"__next__", "__iter__", "next"}
@@ -111,6 +109,12 @@ class Variables:
         if sys.version_info < (3, 13):  # as debuggers do; later Pythons write through
             ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(self._frame), ctypes.c_int(0))
 
+    def encloses(self, name: str, cell: Any) -> bool:
+        """Say whether a variable that a function encloses is the one of that name here."""
+        if self._frame is None or name not in (*self._frame.f_code.co_cellvars, *self._frame.f_code.co_freevars):
+            return False
+        return name not in self or self[name] is cell.cell_contents
+
     def may_hold(self, name: str) -> bool:
         """Say whether a name belongs here: a function has the names of its code alone."""
         if self._frame is None:
@@ -159,25 +163,3 @@ def is_user_code(file: str, names: Mapping[str, Any]) -> bool:
 def is_of_the_user(kind: type) -> bool:
     """Say whether a class is the user's."""
     return loose.is_in_user_code(kind) and kind.__module__.split(".")[0] != "colabkit"
-
-
-def functions_in(value: Any, *, depth: int = _DEPTH, seen: set[int] | None = None) -> Iterator[types.FunctionType]:
-    """Give a function of the user's, those that it calls, and the methods of an object's class."""
-    seen = set() if seen is None else seen
-    value = getattr(value, "__func__", value)
-    if not depth or id(value) in seen:
-        return
-    seen.add(id(value))
-    if not isinstance(value, types.FunctionType):
-        kind = value if isinstance(value, type) else type(value)
-        if is_of_the_user(kind):
-            for each in list(vars(kind).values()):
-                if isinstance(each, types.FunctionType):
-                    yield from functions_in(each, depth=depth, seen=seen)
-        return
-    if not is_user_code(value.__code__.co_filename, value.__globals__):
-        return
-    yield value
-    for name in sorted(flow_of(value.__code__).loaded):
-        if isinstance(inner := value.__globals__.get(name), types.FunctionType):
-            yield from functions_in(inner, depth=depth - 1, seen=seen)

@@ -13,27 +13,34 @@ import numpy as np
 
 from colabkit._internal.log import warn
 from colabkit.checkpoint.loop.data import rows
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.data.own_state import own_states
+from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.state import rng
 from colabkit.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from colabkit.checkpoint.loop.data.own_state import OwnState
+
 _SAMPLE = 4096
 _DEPTH = 4
 _MOST = 64  # items of a list that are looked into for generators
 
 
-def open_source(data: Any) -> Source:
+def open_source(data: Any, noted: dict[int, OwnState] | None = None) -> Source:
     """Find out how to read data.
+
+    Args:
+        data: The data.
+        noted: What its datasets and samplers had when the training began; what is not there is added.
 
     Raises:
         DataError: It gives no batches.
     """
     torch_data = sys.modules.get("torch.utils.data")
     if torch_data is not None and isinstance(data, torch_data.DataLoader):
-        return LoaderSource(data)
+        return LoaderSource(data, noted)
     if type(data).__module__.startswith("tensorflow.") and hasattr(data, "element_spec"):
         return TensorFlowSource(data)
     if callable(data) and not hasattr(data, "__iter__"):
@@ -211,9 +218,14 @@ class OnceSource(Source):
 
 
 class LoaderSource(Source):
-    """A DataLoader of torch, of torchdata or as accelerate prepares it."""
+    """A DataLoader of torch, of torchdata or as accelerate prepares it.
 
-    def __init__(self, data: Any) -> None:
+    Args:
+        data: The loader.
+        noted: As for `open_source`.
+    """
+
+    def __init__(self, data: Any, noted: dict[int, OwnState] | None = None) -> None:
         import torch
 
         super().__init__(data)
@@ -224,6 +236,7 @@ class LoaderSource(Source):
         self._plain = type(data).__iter__ is torch.utils.data.DataLoader.__iter__
         self._order: _Order | None = None
         self._samples = 0
+        self._own_states = own_states(data, {} if noted is None else noted)
 
     @property
     def length(self) -> int | None:
@@ -305,9 +318,12 @@ class LoaderSource(Source):
         return reasons
 
     def generators(self) -> dict[str, Any]:
-        """Return those of the loader, its samplers and its dataset, of which workers have a copy as it is here."""
+        """Return those of the loader, its samplers and its dataset, of which workers have a copy as it is here.
+
+        With them is what samplers and datasets of the user's change in themselves.
+        """
         loader = self.data
-        by_place = {}
+        by_place: dict[str, Any] = dict(self._own_states)
         if (own := getattr(loader, "generator", None)) is not None:
             by_place["generator"] = own
         for name in ("sampler", "batch_sampler"):

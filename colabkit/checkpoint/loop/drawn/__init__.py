@@ -27,10 +27,19 @@ import numpy as np
 
 from colabkit._internal.display.few import few
 from colabkit.checkpoint.loop.drawn.search import Candidate, Search
-from colabkit.checkpoint.loop.drawn.values import digest_of, digest_of_all, is_same, looks_drawn, version_of, write
+from colabkit.checkpoint.loop.drawn.values import (
+    KerasMember,
+    digest_of,
+    digest_of_all,
+    is_same,
+    looks_drawn,
+    version_of,
+    write,
+)
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.state import pytree, rng
+from colabkit.checkpoint.state.written_files import WrittenFiles
 from colabkit.errors import ColabKitError
 
 if TYPE_CHECKING:
@@ -74,6 +83,7 @@ class DrawnBefore:
         self._notify = notify
         self._warn = warn
         self._candidates: dict[str, Candidate] = {}
+        self._files = WrittenFiles()
         self._kept: set[str] = set()  # the places of what is saved as it is
         self._marks: dict[str, str] = {}  # what tells the others
         self._versions: dict[str, list[int]] = {}  # how often the tensors were written to
@@ -92,6 +102,7 @@ class DrawnBefore:
         try:
             search = Search(given, data)
             self._find(search.of_callers(sys._getframe(1), more or {}))
+            self._files.find(sys._getframe(1))
             self._texts = search.texts
         except Exception as error:  # noqa: BLE001 - raised by code of the user's
             text = "%s: what the script has drawn before cannot be looked at, and is not kept: %s"
@@ -132,7 +143,7 @@ class DrawnBefore:
         """
         values, others = {}, tuple(besides)
         for place in list(self._kept):
-            if any(place == each or place.startswith((f"{each}.", f"{each}[")) for each in others):
+            if _is_of(place, others):
                 continue
             try:
                 values[place] = _taken(self._candidates[place], place)
@@ -141,14 +152,16 @@ class DrawnBefore:
                 values.pop(place, None)
                 self._kept.discard(place)
         _trained_here[self._key] = _Past(self._candidates, is_cut=is_cut)
-        texts = {"texts": dict(self._texts)} if self._texts else {}
+        texts: dict[str, Any] = {"texts": dict(self._texts)} if self._texts else {}
+        if not self._files.is_empty:
+            texts["files"] = self._files.take()
         if not values and not self._marks:
             return texts
         return {
             "values": values,
             "versions": {place: self._versions[place] for place in values},
             "changed": [place for place in values if _state_of(self._candidates[place]) != self._begun[place]],
-            "marks": dict(self._marks),
+            "marks": {place: mark for place, mark in self._marks.items() if not _is_of(place, others)},
             "random": self._random,
             **texts,
         }
@@ -180,6 +193,9 @@ class DrawnBefore:
             elif _differs(candidate, saved["marks"].get(place), self._marks.get(place) or _mark_of(candidate)):
                 others.append(place)
         self._marks |= {place: mark for place, mark in saved["marks"].items() if place in self._marks}
+        if past is None:
+            files, other_files = self._files.give(saved.get("files"))
+            given, others = given + files, others + other_files
         if given:
             text = "%s: kept as the run has them: %s. Drawn or set otherwise, they make a training of its own: %s"
             self._notify(text, few(sorted(given), _SHOWN), 'run.phase("NAME")')
@@ -221,20 +237,27 @@ class DrawnBefore:
         self._kept.clear()
 
 
+def _is_of(place: str, others: tuple[str, ...]) -> bool:
+    return any(place == each or place.startswith((f"{each}.", f"{each}[")) for each in others)
+
+
 def _taken(candidate: Candidate, place: str) -> Any:
     if candidate.kind == "generator":
         return take_generator(candidate.value, place)
-    return {
-        name: encode(each.detach() if hasattr(each, "detach") else each, place)
-        for name, each in candidate.members.items()
-    }
+    return {name: encode(_numbers_of(each), place) for name, each in candidate.members.items()}
+
+
+def _numbers_of(member: Any) -> Any:
+    if isinstance(member, KerasMember):
+        return member.array
+    return member.detach() if hasattr(member, "detach") else member
 
 
 def _state_of(candidate: Candidate) -> Any:
     """Tell what is there from what it becomes as it is written to."""
     if candidate.kind == "generator":
         return repr(take_generator(candidate.value, ""))
-    arrays = [digest_of(each) for each in candidate.members.values() if isinstance(each, np.ndarray)]
+    arrays = [digest_of(each) for each in candidate.members.values() if isinstance(each, np.ndarray | KerasMember)]
     return [*map(version_of, candidate.members.values()), *arrays]
 
 
@@ -252,10 +275,15 @@ def _is_of_another_form(saved: Any, now: Any) -> bool:
     return tuple(saved.shape) != tuple(now.shape) or saved.dtype != now.dtype
 
 
+def _has_items(value: Any) -> bool:
+    """Say whether something has a length: a tensor of TensorFlow without a shape has none."""
+    return getattr(value, "shape", None) is None or len(value.shape) > 0
+
+
 def _mark_of(candidate: Candidate) -> str:
     """Tell what was found from another thing; of a list its length comes first, as it may have grown since."""
     if candidate.kind == "list":
-        length = len(candidate.value) if hasattr(candidate.value, "__len__") else 1
+        length = len(candidate.value) if hasattr(candidate.value, "__len__") and _has_items(candidate.value) else 1
         return f"{length} {digest_of_all(candidate.value)}"
     return " ".join(digest_of(each) for each in candidate.members.values())
 

@@ -11,10 +11,10 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.attached import is_module
 from colabkit.checkpoint.loop.carried.inside import attributes_of
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user, is_user_code
 from colabkit.checkpoint.loop.drawn.values import is_array
+from colabkit.checkpoint.loop.parts.attached import is_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

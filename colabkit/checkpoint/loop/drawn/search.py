@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.loop.attached import flat, is_module, is_optimizer
 from colabkit.checkpoint.loop.drawn.names import names_used
 from colabkit.checkpoint.loop.drawn.reach import (
     held_by,
@@ -21,7 +20,9 @@ from colabkit.checkpoint.loop.drawn.reach import (
     own_attributes,
 )
 from colabkit.checkpoint.loop.drawn.settings import texts_of_module
-from colabkit.checkpoint.loop.drawn.values import is_array, is_drawn_number, memory_of
+from colabkit.checkpoint.loop.drawn.values import KerasMember, is_array, is_drawn_number, memory_of
+from colabkit.checkpoint.loop.parts.attached import flat, is_module, is_optimizer
+from colabkit.checkpoint.loop.parts.keras_parts import is_keras, variables_of
 from colabkit.checkpoint.state import loose, rng, user_variables
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Search:
     def __init__(self, given: Mapping[str, Any], data: Iterable[Any]) -> None:
         self.texts: dict[str, str] = {}
         self._given = given
+        self._variables = {id(each) for value in flat(dict(given)) if is_keras(value) for each in variables_of(value)}
         self._known: set[int] = set()
         self._used: set[str] = set()  # names of the user's loop and functions
         self._memory: list[tuple[int, int]] = []
@@ -139,7 +141,7 @@ class Search:
             yield place, Candidate("list", [value], {})
         if not self._is_new(value, seen):
             return
-        if is_module(value):
+        if _is_model(value):
             if members := self._members_of(value, seen):
                 yield place, Candidate("module", value, members)
             yield from self._inside_module(value, place, seen, depth)
@@ -164,19 +166,27 @@ class Search:
         """Say whether something is to be looked at that was not before, and note it."""
         if isinstance(value, str | bytes | int | float | None) or id(value) in self._known or id(value) in seen:
             return False
+        if is_keras(value) and (
+            hasattr(value, "apply_gradients") or not self._variables.isdisjoint(map(id, variables_of(value)))
+        ):
+            return False  # an optimizer, or a part of what is given
         if is_optimizer(value) or self._left < 0:
             return False
         seen.add(id(value))
         return True
 
     def _inside_module(self, module: Any, place: str, seen: set[int], depth: int) -> Iterator[tuple[str, Candidate]]:
+        if not is_module(module):
+            return
         self.texts |= {place + step: text for step, text in texts_of_module(module)}
         for step, item in held_by_module(module):
             if depth and not isinstance(item, np.generic | str | bytes | int | float | None):
                 yield from self._inside(item, place + step, seen, depth - 1)
 
     def _members_of(self, module: Any, seen: set[int]) -> dict[str, Any]:
-        """Name the tensors of a module: parameters, buffers, and those in plain attributes."""
+        """Name the tensors of a module: parameters, buffers, and those in plain attributes; or Keras' variables."""
+        if not is_module(module):
+            return {str(at): KerasMember(each) for at, each in enumerate(variables_of(module))}
         members: dict[str, Any] = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         for name, each in module.named_modules():
             seen.add(id(each))
@@ -190,6 +200,11 @@ class Search:
     def _is_of_the_training(self, value: Any) -> bool:
         low, high = memory_of(value)
         return any(low < end and begin < high for begin, end in self._memory)
+
+
+def _is_model(value: Any) -> bool:
+    """Say whether it is a module of torch, or a model, metric or variable of Keras."""
+    return is_module(value) or (is_keras(value) and not rng.is_generator(value))
 
 
 def _as_candidate(value: Any, *, is_data: bool) -> Candidate:

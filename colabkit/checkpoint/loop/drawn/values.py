@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colabkit.checkpoint.state import kinds
 from colabkit.checkpoint.state.moments import is_a_moment
 
 if TYPE_CHECKING:
@@ -21,6 +22,40 @@ _ITEMS = 512  # of a list, that tell it from another
 _DEPTH = 4
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _written: dict[int, tuple[weakref.ref[Any], int]] = {}  # how often `write` has written to a tensor
+
+
+class KerasMember:
+    """A variable of a model or metric of Keras, as an array that can be written to.
+
+    Args:
+        variable: The variable.
+
+    Attributes:
+        variable: As given.
+    """
+
+    def __init__(self, variable: Any) -> None:
+        self.variable = variable
+
+    @property
+    def array(self) -> Any:
+        """Its numbers now."""
+        return kinds.read_variable(self.variable)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they take."""
+        return int(self.array.nbytes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """The kind of its numbers, as NumPy has it."""
+        return self.array.dtype
 
 
 def is_array(value: Any) -> bool:
@@ -51,6 +86,7 @@ def digest_of(value: Any) -> str:
         >>> digest_of(np.zeros(3)) == digest_of(np.zeros(3)), digest_of(np.zeros(3)) == digest_of(np.ones(3))
         (True, False)
     """
+    value = value.array if isinstance(value, KerasMember) else value
     form = f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     some = np.ascontiguousarray(sample_of(value))
     return hashlib.blake2b(form.encode() + some.tobytes(), digest_size=12).hexdigest()
@@ -78,7 +114,10 @@ def _texts_in(value: Any, depth: int) -> Iterator[str]:
         some = value.iloc[:: max(1, len(value) // _ITEMS)]
         yield repr([some.index.tolist(), some.to_numpy().tolist(), list(getattr(value, "columns", ()))])
     elif hasattr(value, "__array__") and hasattr(value, "shape"):  # of JAX or TensorFlow
-        yield digest_of(np.asarray(value))
+        try:
+            yield digest_of(np.asarray(value))
+        except Exception:  # noqa: BLE001 - a key of JAX, or what holds a pipeline of TensorFlow: it has no numbers
+            yield f"{value.dtype} {value.shape}"
     elif depth and isinstance(value, list | tuple | dict):
         yield str(len(value))
         items = [[key, item] for key, item in value.items()] if isinstance(value, dict) else value
@@ -133,6 +172,7 @@ def memory_of(value: Any) -> tuple[int, int]:
 
 def is_same(value: Any, saved: Any) -> bool:
     """Say whether a tensor or array is the one that was saved, in all its numbers."""
+    value = value.array if isinstance(value, KerasMember) else value
     if isinstance(value, np.ndarray):
         return bool(value.tobytes() == saved.tobytes())
     return bool((value.detach().cpu() == saved).all())
@@ -146,6 +186,9 @@ def version_of(value: Any) -> int:
 
 def write(value: Any, saved: Any) -> None:
     """Give a tensor or array the numbers that were saved; it counts as not written to."""
+    if isinstance(value, KerasMember):
+        value.variable.assign(saved)
+        return
     if isinstance(value, np.ndarray):
         value[...] = saved
         return

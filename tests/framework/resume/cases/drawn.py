@@ -387,3 +387,43 @@ COMPARE = ["measured", "state"]
 """,
     ),
 }
+FROM_A_FILE = f"""{DATA}
+import tempfile
+run = ck.open_run(RUN)
+model = classifier(layers.Dropout(0.2))
+initial = os.path.join(tempfile.mkdtemp(), 'initial.weights.h5')
+model.save_weights(initial)
+kept = {{}}
+for name, weights in (("plain", None), ("weighted", {{0: 1.0, 1: 2.0, 2: 3.0}})):
+    model = classifier(layers.Dropout(0.2))
+    model.load_weights(initial)
+    options = dict(batch_size=8, class_weight=weights, callbacks=[run.phase(name).resume()])
+    history = kept[name] = model.fit(x, y, epochs=2, **options)
+COMPARE = ["{{name: each.history for name, each in kept.items()}}"]
+"""
+ROWS = """
+class Rows(keras.utils.PyDataset):
+    def __init__(self):
+        super().__init__()
+        self.shift, self.turned = random.randint(1, 10**6), bool(random.randint(0, 1))
+    def __len__(self):
+        return 6
+    def __getitem__(self, index):
+        at = slice(index * 8, index * 8 + 8)
+        return x[at] * self.shift * (-1 if self.turned else 1) + pause, y[at]
+pause = random.randint(1, 10**6)
+"""
+CASES |= {
+    "weights of a file that the script writes first, in each phase": (
+        ALL,
+        FROM_A_FILE,
+    ),
+    "PyDataset with whole numbers drawn": (
+        ALL,
+        f"""{DATA}{ROWS}
+model = classifier()
+run = ck.open_run(RUN)
+history = model.fit(Rows(), epochs=3, callbacks=[run.resume()])
+""",
+    ),
+}

@@ -148,6 +148,23 @@ CASES = {
             ),
         ),
     ),
+    "own callback: a history of its own, and that of an object": (
+        ALL,
+        fit(
+            "own",
+            "class Meter:\n    def __init__(self):\n        self.history, self.loss = [], 0.0\nmeter = Meter()\n"
+            + own("""
+    def __init__(self):
+        super().__init__()
+        self.history = {}
+    def on_train_batch_end(self, batch, logs=None):
+        self.history.setdefault("loss", []).append(float(logs["loss"]))
+        meter.loss += float(logs["loss"])
+        meter.history.append(meter.loss)
+"""),
+            tail="COMPARE = ['own.history', 'meter.history', 'meter.loss']",
+        ),
+    ),
     "own callback: a list of the same length": (
         ALL,
         fit("own", keeping("self.kept = [0]", "self.kept[0] += 1", "(0.5 if self.kept[0] % 5 == 0 else 1.0)")),

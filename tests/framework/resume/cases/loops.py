@@ -87,6 +87,99 @@ for turn in ck.open_run(RUN).loop(range(8), model=model, optimizer=optimizer, se
     seen.append(float(tf.reduce_mean(loss)))
 COMPARE = ["seen"]
 """
+BESIDE = """
+import tensorflow as tf
+batches = [(x[at:at + 8], y[at:at + 8]) for at in range(0, 48, 8)]
+model, optimizer, history = classifier(), keras.optimizers.Adam(), None
+other, second, measured, summed = classifier(), keras.optimizers.RMSprop(), keras.metrics.Mean(), tf.Variable(0.0)
+@tf.function
+def step(inputs, targets):
+    with tf.GradientTape() as tape, tf.GradientTape() as second_tape:
+        loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(targets, model(inputs) + other(inputs), from_logits=True))
+    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_weights), model.trainable_weights))
+    {changes}
+    return loss
+means = []
+loop = ck.open_run(RUN).loop(batches, epochs=2, model=model, optimizer=optimizer)
+for epoch in loop.each_epoch():
+    mean = keras.metrics.Mean()
+    for inputs, targets in loop:
+        mean.update_state(step(inputs, targets))
+    means.append(float(mean.result()))
+COMPARE = ["means", "float(measured.result())", "float(summed)", "[each.tolist() for each in other.get_weights()]", "[np.array(each).tolist() for each in second.variables]"]
+"""
+ON_TORCH = """
+import torch
+batches = [(x[at:at + 8], torch.as_tensor(y[at:at + 8])) for at in range(0, 48, 8)]
+model, optimizer, history = classifier(), keras.optimizers.Adam(), None
+other, second, measured = classifier(), keras.optimizers.RMSprop(), keras.metrics.Mean()
+for inputs, targets in ck.open_run(RUN).loop(batches, epochs=2, model=model, optimizer=optimizer):
+    model.zero_grad(), other.zero_grad()
+    loss = torch.nn.functional.cross_entropy(model(inputs) + other(inputs), targets)
+    loss.backward()
+    with torch.no_grad():
+        for each, by in ((model, optimizer), (other, second)):
+            by.apply([weight.value.grad for weight in each.trainable_weights], each.trainable_weights)
+    measured.update_state(loss.detach())
+COMPARE = ["float(measured.result())", "[each.tolist() for each in other.get_weights()]", "[np.array(each.value.detach()).tolist() for each in second.variables]"]
+"""
+ON_JAX = """
+import collections, types
+import jax, jax.numpy as jnp
+Moments = collections.namedtuple("Moments", ["count", "mean"])
+@jax.tree_util.register_pytree_node_class
+class State:  # as a TrainState: it holds a function
+    def __init__(self, apply, params, moments):
+        self.apply, self.params, self.moments = apply, params, moments
+    def tree_flatten(self):
+        return (self.params, self.moments), self.apply
+    @classmethod
+    def tree_unflatten(cls, apply, parts):
+        return cls(apply, *parts)
+    def loss(self, params, inputs, targets):
+        logits = jax.nn.log_softmax(self.apply(params, inputs))
+        return -jnp.take_along_axis(logits, targets[:, None], 1).mean()
+batches = [(x[at:at + 8], y[at:at + 8]) for at in range(0, 48, 8)]
+key = jax.random.key(random.randrange(10**9))
+params = {"w": jax.random.normal(key, (6, 3)), "b": [jnp.zeros(3)]}
+state = State(lambda params, inputs: inputs @ params["w"] + params["b"][0], params, Moments(jnp.zeros((), int), params))
+averaged, losses, best = params, [], None
+@jax.jit
+def step(state, averaged, key, inputs, targets):
+    key, noise = jax.random.split(key)
+    inputs = inputs + jax.random.normal(noise, inputs.shape)
+    loss, gradients = jax.value_and_grad(state.loss)(state.params, inputs, targets)
+    mean = jax.tree.map(lambda old, new: 0.9 * old + new, state.moments.mean, gradients)
+    params = jax.tree.map(lambda old, change: old - 0.1 * change, state.params, mean)
+    averaged = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, averaged, params)
+    return State(state.apply, params, Moments(state.moments.count + 1, mean)), averaged, key, loss
+for inputs, targets in ck.open_run(RUN).loop(batches, epochs=3):
+    state, averaged, key, loss = step(state, averaged, key, inputs, targets)
+    losses.append(loss)
+    if best is None or loss < best[0]:
+        best = loss, state.params
+arrays = jax.tree.leaves((state, averaged, jax.random.key_data(key), losses, best))
+model, history = types.SimpleNamespace(variables=list(map(np.asarray, arrays)), optimizer=None), None
+COMPARE = ["type(state.moments).__name__", "[type(each).__name__ for each in losses]"]
+"""
+# At first the averages, and the weights of the target, are the very dict of the weights.
+SHARED_ON_JAX = ON_JAX.replace(
+    "averaged, losses, best = params, [], None",
+    "losses = []\nall = {'state': state, 'pair': (params, params), 'params': params}",
+)
+SHARED_ON_JAX = (
+    SHARED_ON_JAX[: SHARED_ON_JAX.index("for inputs, targets in ck")].replace("[], None", "[]")
+    + """
+for inputs, targets in ck.open_run(RUN).loop(batches, epochs=3, all=all):
+    all["state"], target, key, loss = step(all["state"], all["pair"][1], key, inputs, targets)
+    all["pair"] = all["state"].params, target
+    all["params"] = jax.tree.map(lambda array: array + 1, all["params"])
+arrays = jax.tree.leaves((all, jax.random.key_data(key)))
+model, history = types.SimpleNamespace(variables=list(map(np.asarray, arrays)), optimizer=None), None
+"""
+)
+SECOND = "second.apply_gradients(zip(second_tape.gradient(loss, other.trainable_weights), other.trainable_weights))"
+SHADOW = "[shadow.assign(0.9 * shadow + 0.1 * each) for shadow, each in zip(other.weights, model.weights)]"
 CASES = {
     "freeze, fit, thaw, fit in phases": (
         ALL,
@@ -128,6 +221,23 @@ losses = []
 for epoch in range(3):
     history = model.fit(x, y, initial_epoch=epoch, epochs=epoch + 1, batch_size=8, callbacks=[run.resume()])
     losses.append(history.history["loss"][-1])
+COMPARE = ["losses"]
+""",
+    ),
+    "a loop of JAX that assigns its state anew, by names alone": (("jax",), DATA + ON_JAX),
+    "a loop of JAX whose averages are its weights at first": (("jax",), DATA + SHARED_ON_JAX),
+    "epoch by epoch in a loop, evaluated beside": (
+        TF,
+        DATA
+        + """
+run = ck.open_run(RUN)
+model = classifier(layers.Dropout(0.2))
+losses, scores = [], []
+for epoch in range(4):
+    history = model.fit(x, y, epochs=epoch + 1, batch_size=8, callbacks=[run.resume()])
+    losses.append(history.history["loss"][-1])
+    scores.append(model.evaluate(x, y, verbose=0)[0])
+COMPARE = ["losses", "scores"]
 """,
     ),
     "epoch by epoch in a loop, epochs=1 each": (
@@ -296,6 +406,13 @@ model.set_weights([np.zeros(each.shape) for each in model.weights])
 COMPARE = ["seen", "image.numpy().tolist()", "int(optimizer.iterations)"]
 """,
     ),
+    "a second model and its optimizer, not given to run.loop": (TF, DATA + BESIDE.format(changes=SECOND)),
+    "a second model of Keras on torch, its optimizer and a metric, not given to run.loop": (TORCH, DATA + ON_TORCH),
+    "averaged weights, a metric and a variable, not given to run.loop": (
+        TF,
+        DATA + BESIDE.format(changes=SHADOW + "; measured(loss); summed.assign_add(loss)"),
+    ),
+    "frozen model drawn anew, not given to run.loop": (TF, DATA + BESIDE.format(changes="")),
     "meta-learning on tasks drawn in the loop, by run.loop": (TF, DATA + TASKS.format(seed="pass")),
     "meta-learning on tasks drawn in the loop, seeded": (TF, DATA + TASKS.format(seed="tf.random.set_seed(1)")),
     "tf.random in a tf.function, by run.loop": (

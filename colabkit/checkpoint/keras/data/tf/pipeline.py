@@ -297,7 +297,10 @@ class TfDataPipeline(Source):
 
     def restore(self, state: Any, tensors: Mapping[str, Array], *, steps: int, done: int) -> None:
         """Open the dataset where it was."""
+        first = self._seeded.variables()
         self._seeded.restore_variables(tensors)
+        now = self._seeded.variables()
+        self.draws_ahead = self.reopens and not all(np.array_equal(first[name], now[name]) for name in now)
         files = {match[1]: array for name, array in tensors.items() if (match := _FILE.fullmatch(name))}
         opens = int((state or {}).get("opens", 0))
         if self._each_epoch and not done:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.attached import plain_keys
-from colabkit.checkpoint.loop.in_place import CONTAINERS
+from colabkit.checkpoint.loop.parts.attached import plain_keys
+from colabkit.checkpoint.loop.parts.in_place import CONTAINERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,7 +16,8 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 from colabkit._internal.log import warn
-from colabkit.checkpoint.state import frames, jax_tree, rng
+from colabkit.checkpoint.state import rng
+from colabkit.checkpoint.state.kinds import frames, jax_tree
 from colabkit.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from colabkit.checkpoint.state import kinds
-from colabkit.checkpoint.state.jax_tree import WeakScalar
+from colabkit.checkpoint.state.kinds.jax_tree import WeakScalar
 from colabkit.errors import CheckpointError, RunMismatchError
 
 _SPARSE = "torch.Tensor.sparse"
@@ -68,7 +68,8 @@ def _encode_other(value: Any, place: str) -> Any:
     root = type(value).__module__.split(".")[0]
     if type(value).__module__ == "numpy" or kinds.is_whole(value):  # an array or a scalar; a frame, a path, a date
         return value
-    if root in ("jax", "jaxlib", "tensorflow") and hasattr(value, "__array__") and not hasattr(value, "assign"):
+    is_array = hasattr(value, "__array__") or str(getattr(value, "dtype", "")).startswith("key<")
+    if root in ("jax", "jaxlib", "tensorflow") and is_array and not hasattr(value, "assign"):
         return {_OF_FRAMEWORK: [root, value if root != "tensorflow" else value.numpy()]}
     if kind in _SEQUENCES and isinstance(value, _SEQUENCES[kind]):
         more = [value.maxlen] if kind == "deque" else []

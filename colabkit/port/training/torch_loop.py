@@ -22,7 +22,11 @@ WITHOUT_OPTIMIZER = (
     "a training loop without an optimizer: give the tensors that it changes in a list, and write "
     "for _ in run.loop([0], epochs=…, parameters=parameters), by hand, where loop.epoch counts"
 )
-_OTHER_STEPS = frozenset(("apply_gradients", "train_on_batch", "apply_updates"))  # of Keras and optax
+_TRAINERS = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "fastai", "fastbook")
+_OTHER_STEPS = frozenset(
+    ("apply_gradients", "stateless_apply", "train_on_batch", "apply_updates")
+)  # of Keras and optax
+_PAIRS = ({"backward", "step"}, {"backward", "apply"}, {"gradient", "apply"}, {"value_and_grad", "update"})
 _SCHEDULER, _SCALER = "torch.optim.lr_scheduler.", "GradScaler"
 _OF_TRANSFORMERS = re.compile(r"(?:transformers|diffusers)\.(?:\w+\.)*get_(?:\w+_)?sched\w+")
 _TRANGE = re.compile(r"tqdm\.(?:\w+\.)*trange")
@@ -58,7 +62,7 @@ class TorchLoop:
 
 def find(cell: Cell, context: Context) -> Iterator[TorchLoop | ast.stmt]:
     """Find the loops of a cell: those that can be rewritten, and the statements of those that cannot."""
-    if cell.tree is None or not context.has_imported("torch", "tensorflow", "keras", "jax", "fastai", "fastbook"):
+    if cell.tree is None or not context.has_imported(*_TRAINERS):
         return
     for statement in cell.tree.body:
         if not _trains(statement) or "run.loop(" in cell.text(statement) or ".each_epoch()" in cell.text(statement):
@@ -270,7 +274,7 @@ def _start(loop: TorchLoop, name: str, text: Callable[[ast.AST], str]) -> str:
 def _trains_inside(statement: ast.stmt) -> bool:
     called = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
     verbs = {function.attr for function in called if isinstance(function, ast.Attribute)}
-    return verbs >= {"backward", "step"} or bool(verbs & _OTHER_STEPS)
+    return any(verbs >= pair for pair in _PAIRS) or bool(verbs & _OTHER_STEPS)
 
 
 def _range(node: ast.expr, context: Context) -> tuple[str, ast.expr | None]:

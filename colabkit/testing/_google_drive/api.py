@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from colabkit.testing._google_drive_query import UnreadableError, read_condition, select_file, select_list
+from colabkit.testing._google_drive.query import UnreadableError, read_condition, select_file, select_list
 from colabkit.testing.google_drive import DriveSite, FakeDrive, Item, exported, read_query
 from colabkit.testing.http import Page, Request, Resource, tag
 
@@ -66,6 +66,10 @@ class Interface(DriveSite):
             return _refused(403, "userRateLimitExceeded", "User Rate Limit Exceeded")
         if path.startswith(_UPLOADS):
             return self._begin(request, query, path[len(_UPLOADS) + 1 :])
+        if path == "/drive/v3/drives":
+            shared = [(key, item) for key, item in self.drive.items.items() if item.shared_drive == key]
+            drives = [{"kind": "drive#drive", "id": key, "name": item.name} for key, item in shared]
+            return _json({"kind": "drive#driveList", "drives": drives})
         if path == f"{_FILES}/generateIds":
             made = [self._new_id() for _ in range(int(query.get("count", "10")))]
             return _json({"kind": "drive#generatedIds", "space": "drive", "ids": made})
@@ -163,7 +167,8 @@ class Interface(DriveSite):
             return _not_found(folder)
         everywhere = query.get("includeItemsFromAllDrives") == "true"
         items = self.drive.children(folder) if match else dict(self.drive.items)
-        files = [self._about(key, item) for key, item in items.items() if everywhere or not item.shared_drive]
+        mine = {key: item for key, item in items.items() if item.shared_drive != key}  # a drive lies in no folder
+        files = [self._about(key, item) for key, item in mine.items() if everywhere or not item.shared_drive]
         files = [about for about in files if condition({**about, **({"parents": [match[1]]} if match else {})})]
         if query.get("orderBy") == "modifiedTime desc":
             files.sort(key=lambda about: about["modifiedTime"], reverse=True)

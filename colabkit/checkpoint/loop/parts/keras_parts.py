@@ -44,7 +44,7 @@ class KerasParts:
     def take(self, value: Any) -> dict[str, Any]:
         """Return one of them as a checkpoint holds it."""
         taken: dict[str, Any] = {
-            "keras": [kinds.read_variable(each) for each in _variables_of(value)],
+            "keras": [kinds.read_variable(each) for each in variables_of(value)],
             "trains": self._trained_by(value),
         }
         if (own := self._own.get(id(value))) is not None:
@@ -72,7 +72,7 @@ class KerasParts:
                 layer.trainable = flag
         if hasattr(value, "build") and hasattr(value, "apply_gradients") and len(value.variables) < len(arrays):
             self._build(value, saved.get("trains"))
-        variables = _variables_of(value)
+        variables = variables_of(value)
         shapes = [tuple(each.shape) for each in variables]
         if shapes != [tuple(array.shape) for array in arrays]:
             others = " of other shapes" if len(arrays) == len(shapes) else ""
@@ -98,7 +98,7 @@ class KerasParts:
         return None if id(optimizer) in self._things else optimizer
 
     def _variables(self) -> list[Any]:
-        return [each for thing in self._things.values() for each in _variables_of(thing)]
+        return [each for thing in self._things.values() for each in variables_of(thing)]
 
     def _models(self) -> list[Any]:
         return [each for each in self._things.values() if not hasattr(each, "apply_gradients")]
@@ -107,7 +107,7 @@ class KerasParts:
         """Build an optimizer of Keras for the variables that it trained, or all of the first model's."""
         models = self._models()
         if trains:
-            optimizer.build([_variables_of(models[number])[at] for number, at in trains])
+            optimizer.build([variables_of(models[number])[at] for number, at in trains])
         elif layered := [each for each in models if hasattr(each, "layers") and hasattr(each, "trainable_variables")]:
             optimizer.build(layered[0].trainable_variables)
 
@@ -117,13 +117,13 @@ class KerasParts:
         variables = getattr(inner, "_trainable_variables", None) if hasattr(inner, "apply_gradients") else None
         numbers: dict[int, list[int]] = {}
         for number, model in enumerate(self._models()):
-            for at, variable in enumerate(_variables_of(model)):
+            for at, variable in enumerate(variables_of(model)):
                 numbers.setdefault(id(variable), [number, at])
         trained = [numbers.get(id(variable)) for variable in variables or ()]
         return [each for each in trained if each is not None] if None not in trained else []
 
 
-def _variables_of(value: Any) -> list[Any]:
+def variables_of(value: Any) -> list[Any]:
     """List the variables of a thing of Keras or TensorFlow: a variable is its own, and a generator has one."""
     return list(value.variables) if hasattr(value, "variables") else [kinds.variable_of(value)]
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.loop.values import check_keys, decode, encode
-from colabkit.checkpoint.state import jax_tree, kinds
+from colabkit.checkpoint.loop.parts.values import check_keys, decode, encode
+from colabkit.checkpoint.state import kinds
+from colabkit.checkpoint.state.kinds import jax_tree
 from colabkit.checkpoint.state.restore_into import restore_into
 
 if TYPE_CHECKING:
@@ -39,21 +40,38 @@ def take_value(value: Any, place: str) -> Any:
     return encode(value, place)
 
 
-def give_value(value: Any, saved: Any, place: str) -> Any:
-    """Put back what `take_value` returned; return the value, or what replaces it."""
+def give_value(value: Any, saved: Any, place: str, *, anew: bool = False) -> Any:
+    """Put back what `take_value` returned; return the value, or what replaces it.
+
+    Args:
+        value: What is there.
+        saved: What was saved.
+        place: Where it is, for messages.
+        anew: What holds the value is made anew; so are dicts and lists of JAX, which may stand elsewhere, too.
+    """
     if type(value) is dict and isinstance(saved, dict):
-        _fill(value, saved, lambda now, item, key: give_value(now, item, f"{place}/{key}"))
+        value = dict(value) if anew and _holds_jax(value) else value
+        _fill(value, saved, lambda now, item, key: give_value(now, item, f"{place}/{key}", anew=anew))
         return value
     if type(value) is list and isinstance(saved, list):
+        value = list(value) if anew and _holds_jax(value) else value
         value[:] = [
-            give_value(value[at] if at < len(value) else None, item, f"{place}/{at}") for at, item in enumerate(saved)
+            give_value(value[at] if at < len(value) else None, item, f"{place}/{at}", anew=anew)
+            for at, item in enumerate(saved)
         ]
         return value
     if type(value) is tuple and type(saved) is tuple and len(value) == len(saved):  # a state of optax
-        return tuple(give_value(value[at], item, f"{place}/{at}") for at, item in enumerate(saved))
+        return tuple(give_value(value[at], item, f"{place}/{at}", anew=True) for at, item in enumerate(saved))
     if _is_of_a_tree(value):
-        return restore_into(value, saved, place)
+        return restore_into(value, saved, place, anew=True)
     return put(value, decode(saved))
+
+
+def _holds_jax(value: Any) -> bool:
+    """Say whether a dict or list holds arrays of JAX, whose trees are assigned anew and not written to."""
+    if isinstance(value, dict | list | tuple):
+        return any(map(_holds_jax, value.values() if isinstance(value, dict) else value))
+    return type(value).__module__.split(".")[0] in JAX and hasattr(value, "dtype")
 
 
 def put(value: Any, content: Any) -> Any:

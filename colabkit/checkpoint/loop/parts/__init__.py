@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colabkit.checkpoint.loop import sharing
-from colabkit.checkpoint.loop.attached import (
+from colabkit.checkpoint.loop.parts import sharing
+from colabkit.checkpoint.loop.parts.attached import (
     attached_to,
     flat,
     is_module,
@@ -22,11 +22,12 @@ from colabkit.checkpoint.loop.attached import (
     plain_keys,
     tensors_in,
 )
-from colabkit.checkpoint.loop.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
-from colabkit.checkpoint.loop.keras_parts import KerasParts, is_keras
-from colabkit.checkpoint.loop.modules import ModulePart
-from colabkit.checkpoint.loop.values import decode, encode
-from colabkit.checkpoint.state import hardware, jax_tree, kinds, rng
+from colabkit.checkpoint.loop.parts.in_place import CONTAINERS, JAX, arrays_in, give_value, take_value, without
+from colabkit.checkpoint.loop.parts.keras_parts import KerasParts, is_keras
+from colabkit.checkpoint.loop.parts.modules import ModulePart
+from colabkit.checkpoint.loop.parts.values import decode, encode
+from colabkit.checkpoint.state import hardware, kinds, rng
+from colabkit.checkpoint.state.kinds import jax_tree
 from colabkit.errors import CheckpointError, RunMismatchError
 
 if TYPE_CHECKING:
@@ -348,9 +349,9 @@ def _check_can_be_put_back(name: str, value: Any) -> None:
 
 
 def take_generator(value: Any, place: str) -> Any:
-    """Return the state of a random generator; None for anything else."""
+    """Return the state of a random generator, or what data says of its own; None for anything else."""
     if not rng.is_generator(value):
-        return None
+        return value.take() if hasattr(value, "take") and hasattr(value, "give") else None
     if isinstance(value, np.random.Generator):
         return encode(value.bit_generator.state, place)
     if isinstance(value, np.random.RandomState):
@@ -368,7 +369,9 @@ def take_generator(value: Any, place: str) -> Any:
 
 def give_generator(value: Any, saved: Any) -> None:
     """Put back what `take_generator` returned."""
-    if isinstance(value, np.random.Generator):
+    if hasattr(value, "give"):
+        value.give(saved)
+    elif isinstance(value, np.random.Generator):
         value.bit_generator.state = decode(saved)
     elif isinstance(value, np.random.RandomState):
         value.set_state(tuple(decode(saved)))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from colabkit._archive.choice import Choice, Pattern
 from colabkit._internal.disk.paths import expand
 from colabkit.errors import AddressError
-from colabkit.transfer.commands.members import left_out_by_tar, of_seven_zip, of_tar, of_unzip
 from colabkit.transfer.commands.options import CommandSpec, names, pairs, parse_options, refused
+from colabkit.transfer.commands.unpacking.members import left_out_by_tar, of_seven_zip, of_tar, of_unzip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

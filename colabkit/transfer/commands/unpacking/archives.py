@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from colabkit._engine.source import After, ParsedSource, together
 from colabkit._internal.disk.paths import expand
 from colabkit.errors import AddressError
-from colabkit.transfer.commands.extractions import COMPRESSORS, ONE_FILE, PROGRAMS, Extraction, extraction
 from colabkit.transfer.commands.options import parse_options
+from colabkit.transfer.commands.unpacking.extractions import COMPRESSORS, ONE_FILE, PROGRAMS, Extraction, extraction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

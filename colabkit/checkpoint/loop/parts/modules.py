@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.state.loose import LooseState
 from colabkit.errors import RunMismatchError, UnsupportedError
 
@@ -109,14 +109,10 @@ class ModulePart:
             )
 
     def give(self, saved: Mapping[str, Any]) -> None:
-        """Load what `take` returned; `check` has passed."""
-        target = self.module.state_dict(keep_vars=True)
-        names = {_common(name): name for name in target}
+        """Load what `take` returned; `check` has passed. A frozen base that did not travel is not written to."""
+        names = {_common(name): name for name in self.module.state_dict()}
         weights = {names[name]: decode(value) for name, value in saved["weights"].items()}
-        for name, value in target.items():
-            if name not in weights:
-                weights[name] = value.detach() if hasattr(value, "detach") else value
-        self.module.load_state_dict(weights)
+        self.module.load_state_dict(weights, strict=not self._frozen)
         self._loose.restore(decode(saved["loose"]), on_cpu=saved.get("on_cpu", ()))
         for name, each in self.module.named_parameters():
             if (trains := saved.get("trains", {}).get(_common(name))) is not None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from colabkit.runtime import frontend_rpc
+from colabkit.runtime.frontend import rpc as frontend_rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any, Literal
 
     Frontend = Literal[
@@ -83,3 +84,22 @@ def running_shell() -> Any:
     ipython = sys.modules.get("IPython")
     get = getattr(ipython, "get_ipython", None)
     return get() if get is not None else None
+
+
+def notebook_folder(env: Mapping[str, str]) -> Path:
+    """Return the folder that the links of a notebook count from: its own, wherever `%cd` has led since.
+
+    Args:
+        env: The environment variables.
+
+    Example:
+        >>> notebook_folder({"JPY_SESSION_NAME": "/tmp/digits.ipynb"}).as_posix()
+        '/tmp'
+    """
+    from pathlib import Path
+
+    session = Path(env.get("JPY_SESSION_NAME", ""))  # of jupyter_server 2: the notebook's path
+    if session.is_absolute() and session.parent.is_dir():
+        return session.parent
+    visited = getattr(running_shell(), "user_ns", {}).get("_dh") or ["."]
+    return Path(visited[0]).absolute()

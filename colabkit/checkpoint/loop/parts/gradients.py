@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from colabkit.checkpoint.loop.values import decode, encode
+from colabkit.checkpoint.loop.parts.values import decode, encode
 
 
 class _Watched:

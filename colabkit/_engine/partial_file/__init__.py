@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from colabkit._engine.journal import Journal, PartialState, RangeSet
+from colabkit._engine.partial_file.journal import Journal, PartialState, RangeSet
 from colabkit._http.headers import Validator
 from colabkit._internal.disk.files import begin_flush, map_os_errors, open_locked
 from colabkit.errors import ColabKitError

@@ -20,7 +20,7 @@ from colabkit._engine.source import ParsedSource, together
 from colabkit._http import url as _url
 from colabkit._internal.disk.paths import expand
 from colabkit.errors import AddressError
-from colabkit.transfer.commands import cookie_jars, wget_recursive
+from colabkit.transfer.commands.curl import cookie_jars, wget_recursive
 from colabkit.transfer.commands.options import CURL, WGET, CommandSpec, parse_options, refused
 from colabkit.transfer.commands.shell_lexer import split
 from colabkit.transfer.sources.gdrive import DriveFile, DriveFolder

@@ -1,0 +1,1 @@
+"""The double of Google Drive: its API, and the queries of its listings."""

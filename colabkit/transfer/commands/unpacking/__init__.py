@@ -1,0 +1,1 @@
+"""Commands and calls that unpack archives: what each takes out of which archive, and where it goes."""
