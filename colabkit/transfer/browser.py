@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from colabkit import config
 from colabkit._internal.disk.files import atomic_write, map_os_errors
-from colabkit._internal.disk.paths import expand, on_this_machine
+from colabkit._internal.disk.paths import expand, free_place, on_this_machine
 from colabkit._internal.display.progress import amount
 from colabkit._internal.log import notify
 from colabkit.errors import NotFoundError, UnsupportedError
@@ -74,17 +74,14 @@ def upload(to: StrPath = ".") -> list[Path]:
 
 def _placed(source: Path, folder: Path, name: str) -> Path:
     """Copy a file into a folder, beside what has its name already, as Colab's page does."""
-    target, number = folder / name, 0
-    while target.exists():
-        if target.samefile(source):
-            return target.absolute()
-        number += 1
-        target = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
+    target = free_place(folder, name, source=source)
+    if target.exists():  # it is the file itself
+        return target.absolute()
     with map_os_errors(target):
         folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as file, source.open("rb") as origin:
         shutil.copyfileobj(origin, file)
-    if number:
+    if target.name != name:
         notify("colabkit: %s exists already, so the file is %s", name, target)
     return target.absolute()
 
@@ -143,10 +140,7 @@ def _packed(source: Path, place: Path | None) -> Path:
     if place is None or place.is_relative_to(source):  # an archive would hold itself
         name = Path(tempfile.mkdtemp(prefix="colabkit-download-"), source.name)
     else:
-        name, number = place / source.name, 0
-        while Path(f"{name}.zip").exists():
-            number += 1
-            name = place / f"{source.name} ({number})"
+        name = free_place(place, f"{source.name}.zip").with_suffix("")
     return Path(shutil.make_archive(str(name), "zip", source.parent, source.name))
 
 

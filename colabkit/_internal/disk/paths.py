@@ -56,6 +56,25 @@ def own_name(path: Path) -> str:
     return os.path.basename(os.path.abspath(path))  # noqa: PTH100, PTH119 - resolve() would follow the link
 
 
+def free_place(folder: Path, name: str, *, source: Path | None = None) -> Path:
+    """Return where a file goes in a folder: by its name, or by one with a number where another file has that.
+
+    Args:
+        folder: The folder.
+        name: The file's name.
+        source: What is to go there; it may lie there already.
+
+    Example:
+        >>> free_place(Path("/"), "no such file.csv").name, free_place(Path("/"), "tmp").name
+        ('no such file.csv', 'tmp (1)')
+    """
+    place, number = folder / name, 0
+    while place.exists() and not (source is not None and place.samefile(source)):
+        number += 1
+        place = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
+    return place
+
+
 def expand(path: StrPath) -> Path:
     """Return a path with its `~` replaced.
 

@@ -15,6 +15,8 @@ from colabkit.checkpoint.state.loose import LooseState
 from colabkit.errors import RunMismatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from colabkit.checkpoint.fastai.best_files import BestFiles
     from colabkit.checkpoint.format.file import Checkpoint
     from colabkit.checkpoint.run_store import RunStore
@@ -46,17 +48,12 @@ class LearnerState:
         self._best_files = best_files
         self._loose = LooseState(learn.model)
         self._begin: dict[str, Any] = {}
-        self._drawn = DrawnBefore(
-            run.dir,
-            notify=lambda text, *values: notify(text, run.name, *values),
-            warn=lambda text, *values: warn(text, run.name, *values),
-        )
-        self._names = CarriedNames(
-            run.dir,
-            notify=lambda text, *values: notify(text, run.name, *values),
-            warn=lambda text, *values: warn(text, run.name, *values),
-            whose="training",
-        )
+        says: dict[str, Callable[..., None]] = {
+            "notify": lambda text, *values: notify(text, run.name, *values),
+            "warn": lambda text, *values: warn(text, run.name, *values),
+        }
+        self._drawn = DrawnBefore(run.dir, **says)
+        self._names = CarriedNames(run.dir, **says, whose="training")
         more = {"loss_func": learn.loss_func, "callbacks": self.others}
         self._drawn.find({"model": learn.model, "learn": learn}, [learn.dls, *learn.dls.loaders], more=more)
         given = {"model": learn.model, "learn": learn, "opt": learn.opt, "callbacks": list(learn.cbs)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import shutil
 import time
@@ -11,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors
+from colabkit._internal.disk.files import TEMP_MARKER, map_os_errors, read_note
 from colabkit._internal.display.live import NotebookBlock
 from colabkit._internal.display.progress import amount
 from colabkit.errors import IntegrityError, TransferError
@@ -125,10 +124,7 @@ def _answer(folder: Path) -> Chosen:
 
 def _read(path: Path) -> dict[str, Any] | None:
     """Return what the page has written last; None while it has not, or not all of it."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    value = read_note(path)
     return value if isinstance(value, dict) else None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colabkit import config
+from colabkit._internal.disk.files import read_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,11 +52,8 @@ def find_server(shell: Any, env: Mapping[str, str] | None = None) -> JupyterServ
     env = config.environment(env)
     for process in dict.fromkeys((env.get("JPY_PARENT_PID", ""), str(os.getppid()))):
         for name in _NOTES:
-            try:
-                note = json.loads(Path(connection).with_name(name.format(process)).read_text(encoding="utf-8"))
-                root = next(note[key] for key in _ROOTS if key in note)
-            except (OSError, ValueError, TypeError, StopIteration):
-                continue
+            note = read_note(Path(connection).with_name(name.format(process)))
+            root = next((note[key] for key in _ROOTS if key in note), None) if isinstance(note, dict) else None
             if isinstance(root, str) and Path(root).is_dir():
                 return JupyterServer(root=Path(root))
     return None

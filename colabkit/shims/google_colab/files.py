@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colabkit._internal.disk.paths import expand
+from colabkit._internal.disk.paths import expand, free_place
 from colabkit.runtime import detect
 from colabkit.runtime.frontend import file_dialog
 from colabkit.shims import paths
@@ -32,10 +32,7 @@ def upload(target_dir: str = "") -> dict[str, bytes]:
 def _saved(source: Path, folder: Path, name: str) -> tuple[str, bytes]:
     """Copy a file into a folder, beside what has its name already; return its place and what it holds."""
     data = source.read_bytes()
-    target, number = folder / name, 0
-    while target.exists() and not target.samefile(source):  # google.colab gives a number, too
-        number += 1
-        target = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
+    target = free_place(folder, name, source=source)  # google.colab gives a number, too
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)

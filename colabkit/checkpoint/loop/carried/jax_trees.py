@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from colabkit.checkpoint.loop.carried.telling import PLAIN
 from colabkit.checkpoint.loop.parts.in_place import give_value, take_value
 from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.state.kinds import jax_tree
 from colabkit.errors import CheckpointError
 
-_PLAIN = (bool, int, float, complex, str, bytes, np.ndarray, np.generic, type(None))
+_PLAIN = (*PLAIN, np.ndarray, np.generic)
 _COMPARED = 1 << 24  # bytes of an array that tell it from another
 _FOUND = (AttributeError, TypeError, ValueError)
 

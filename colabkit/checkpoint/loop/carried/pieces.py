@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import types
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,15 @@ from colabkit.checkpoint.loop.carried.inside import (
     writer,
 )
 from colabkit.checkpoint.loop.carried.keras_things import KerasThings
-from colabkit.checkpoint.loop.carried.telling import digest_of, is_array, is_simple, shapes_of, tensors_in
+from colabkit.checkpoint.loop.carried.telling import (
+    CONTAINERS,
+    PLAIN,
+    digest_of,
+    is_array,
+    is_simple,
+    shapes_of,
+    tensors_in,
+)
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
 from colabkit.checkpoint.loop.parts import give_generator, take_generator
 from colabkit.checkpoint.loop.parts.attached import is_module, is_optimizer
@@ -45,8 +52,6 @@ if TYPE_CHECKING:
 
 _DEPTH = 3  # of objects in objects
 _PACKED = 64  # numbers of a list from which on they are kept as an array
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 _NUMBERS = {float: "floats", int: "ints"}
 
 
@@ -185,7 +190,7 @@ class Pieces:
                 return
             is_engine = is_environment(type(value))
             if not isinstance(value, type) and not _is_code(value):
-                kind = "filled" if isinstance(value, _CONTAINERS) else "made"
+                kind = "filled" if isinstance(value, CONTAINERS) else "made"
                 yield Piece(path=path, value=value, kind=kind, write=None)
             for step, item, write_item in within:
                 if is_engine and is_foreign(item):
@@ -212,7 +217,7 @@ class Pieces:
 
     def _kind_of(self, value: Any) -> str:
         """Say what a value is; empty for what is kept otherwise or is no state."""
-        if isinstance(value, _PLAIN):
+        if isinstance(value, PLAIN):
             return "value"
         if id(value) in self.given_ids:
             return ""
@@ -222,7 +227,7 @@ class Pieces:
             return "generator"
         if self.keras.is_one(value) and not is_module(value):
             return "" if self.keras.is_given(value) else "keras"
-        if is_array(value) or (isinstance(value, _CONTAINERS) and is_simple(value)):
+        if is_array(value) or (isinstance(value, CONTAINERS) and is_simple(value)):
             return "value"
         if jax_trees.is_tree(value):
             return "tree"

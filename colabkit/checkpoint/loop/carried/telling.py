@@ -16,9 +16,10 @@ from colabkit.checkpoint.loop.parts.values import encode
 _COUNTED = 20_000  # values of a container that tell it from another
 _COMPARED = 1 << 24  # bytes of an array that do
 _SOME = 64
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_KEYS = (*_PLAIN, tuple, np.generic)
-_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+"""The kinds of values that are written as they are."""
+CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+_KEYS = (*PLAIN, tuple, np.generic)
 
 
 # ---- kinds of values ----
@@ -42,13 +43,11 @@ def is_simple(value: Any) -> bool:
 
     def is_plain(each: Any) -> bool:
         left[0] -= 1
-        if left[0] < 0 or isinstance(each, _PLAIN) or is_array(each):
+        if left[0] < 0 or isinstance(each, PLAIN) or is_array(each):
             return True
         if isinstance(each, dict):
-            return all(isinstance(key, (*_PLAIN, tuple, np.generic)) for key in each) and all(
-                map(is_plain, each.values())
-            )
-        return isinstance(each, _CONTAINERS) and all(map(is_plain, each))
+            return all(isinstance(key, _KEYS) for key in each) and all(map(is_plain, each.values()))
+        return isinstance(each, CONTAINERS) and all(map(is_plain, each))
 
     return is_plain(value)
 
@@ -61,7 +60,7 @@ def tensors_in(value: Any) -> list[Any]:
         if not waiting:
             break
         each = waiting.pop()
-        if isinstance(each, _CONTAINERS):
+        if isinstance(each, CONTAINERS):
             waiting += itertools.islice(each.values() if isinstance(each, dict) else each, _COUNTED)
         elif _is_tensor(each) and str(each.layout) == "torch.strided":
             tensors.append(each)
@@ -106,7 +105,7 @@ def _feed(digest: Any, value: Any, left: list[int]) -> None:
         for item in _some(value, left):
             _feed(digest, item, left)
     else:
-        digest.update(repr(value).encode() if isinstance(value, _PLAIN) else b"?")
+        digest.update(repr(value).encode() if isinstance(value, PLAIN) else b"?")
 
 
 def _some(items: Any, left: list[int]) -> Any:

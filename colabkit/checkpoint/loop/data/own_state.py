@@ -14,7 +14,7 @@ import numpy as np
 
 from colabkit._internal.log import warn
 from colabkit.checkpoint.loop.carried.inside import attributes_of
-from colabkit.checkpoint.loop.carried.telling import digest_of, is_simple
+from colabkit.checkpoint.loop.carried.telling import PLAIN, digest_of, is_simple
 from colabkit.checkpoint.loop.parts.in_place import put
 from colabkit.checkpoint.loop.parts.values import decode, encode
 from colabkit.checkpoint.state import loose, pytree
@@ -30,7 +30,6 @@ _MOST_NUMBERS = 1 << 21  # in lists of numbers, which become an array
 _FEW = 64
 _SAMPLED = 1 << 16  # numbers of a large array
 _ROWS = "rows of numbers"
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _DEPTH = 3
 _INNER = ("batch_sampler", "sampler", "dataset")  # where torch's own classes have those that they wrap
 _ERRORS = (ColabKitError, RuntimeError, TypeError, ValueError, AttributeError)
@@ -63,7 +62,7 @@ class OwnState:
         self._changed |= {name for name, value in attributes.items() if _mark_of(value) != self._begun.get(name)}
         kept: dict[str, Any] = {"changed": sorted(self._changed & attributes.keys()), "values": {}}
         for name, value in attributes.items():
-            if name in self._changed or (self._keeps_all and not isinstance(value, _PLAIN)):
+            if name in self._changed or (self._keeps_all and not isinstance(value, PLAIN)):
                 content, size = self._encoded(name, value, room if name in self._changed else min(room, _SMALL))
                 room -= size
                 if content is not None:
@@ -155,7 +154,7 @@ def _plain_attributes(owner: Any) -> dict[str, Any]:
 
 
 def _mark_of(value: Any) -> tuple[int, str]:
-    if isinstance(value, _PLAIN):
+    if isinstance(value, PLAIN):
         return 0, repr(value)
     if getattr(value, "nbytes", 0) > _MOST_BYTES:
         return id(value), str(value._version) if hasattr(value, "_version") else _sample_of(value)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colabkit.checkpoint.loop.carried.telling import PLAIN
 from colabkit.checkpoint.loop.carried.user_loops import is_of_the_user
 from colabkit.checkpoint.loop.drawn.reach import own_attributes
-from colabkit.checkpoint.loop.drawn.values import PLAIN, is_of_a_clock
+from colabkit.checkpoint.loop.drawn.values import is_of_a_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

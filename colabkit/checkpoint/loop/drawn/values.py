@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from colabkit.checkpoint.loop.carried.telling import PLAIN
 from colabkit.checkpoint.state import kinds
 from colabkit.checkpoint.state.moments import is_a_moment
 
@@ -20,7 +21,6 @@ _FRESH = 100.0  # seconds; any smaller number may be the age of a young process
 _DIGITS = 5  # that a person writes of a number
 _ITEMS = 512  # of a list, that tell it from another
 _DEPTH = 4
-PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _written: dict[int, tuple[weakref.ref[Any], int]] = {}  # how often `write` has written to a tensor
 
 

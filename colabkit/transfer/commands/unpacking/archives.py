@@ -38,15 +38,8 @@ def read(words: Sequence[str], *, output: str = "") -> ParsedSource:
     """
     return together(
         [
-            ParsedSource(
-                source=expand(archive),
-                to=made.to,
-                placing="file" if made.single else "contents",
-                unpack=True,
-                format=made.format,
-                existing=made.existing,
-                strip=made.strip,
-                members=made.members,
+            replace(
+                _unpacked(ParsedSource(source=expand(archive)), made, made.to),
                 note=made.note if made.keeps else f"{archive} stays where it is; {words[0]} would take it away",
             )
             for one in _each(words, globs=True)
@@ -124,17 +117,7 @@ def _with_step(order: ParsedSource, made: Extraction, folder: str, removed: set[
     gone = archive in removed or (made.single and not made.keeps)
     if gone and archive == _name_of(order) and not order.after:
         # The archive is gone in the end, as it is when its folder takes its place.
-        return replace(
-            order,
-            to=to,
-            placing="file" if made.single else "contents",
-            unpack=True,
-            format=made.format,
-            existing=made.existing,
-            strip=made.strip,
-            members=made.members,
-            note=made.note or order.note,
-        )
+        return _unpacked(order, made, to)
     step = After(
         archive=archive,
         to=to,
@@ -172,10 +155,15 @@ def piped(order: ParsedSource, words: Sequence[str], output: str) -> ParsedSourc
     if made.single:
         place = output or None
         return replace(order, to=place, placing="file" if place else "as named", unpack=True, format=made.format)
+    return _unpacked(order, made, made.to)
+
+
+def _unpacked(order: ParsedSource, made: Extraction, to: str) -> ParsedSource:
+    """Return an order whose archive is unpacked, as a command says, to a place."""
     return replace(
         order,
-        to=made.to,
-        placing="contents",
+        to=to,
+        placing="file" if made.single else "contents",
         unpack=True,
         format=made.format,
         existing=made.existing,
